@@ -1,0 +1,49 @@
+package dsn
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+)
+
+// mask stands for a secret. It is the word that pgx uses.
+const mask = "xxxxx"
+
+// Format writes the complete DSN, secrets included, as keyword/value pairs
+// sorted by name, defaults left out. The result is stable, and Parse of it
+// gives an equal Config back.
+func (c *Config) Format() string { return c.format(false) }
+
+// String writes the DSN as Format does, with secrets masked.
+func (c Config) String() string { return c.format(true) }
+
+// GoString is String, so that %#v cannot leak.
+func (c Config) GoString() string { return c.String() }
+
+// LogValue is String, so that slog cannot leak.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText is String, so that JSON and its kind cannot leak. It is not meant
+// to be read back: that is what Format is for.
+func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+func (c *Config) format(redact bool) string {
+	var parts []string
+	add := func(name, v string, secret bool) {
+		if secret && redact && v != "" {
+			v = mask
+		}
+		parts = append(parts, name+"="+quote(v))
+	}
+	for name, v := range c.Params {
+		add(name, v, name == "password" || name == "sslpassword")
+	}
+	usual := defaults(c.ServerType)
+	for _, k := range keys {
+		if v := k.get(c); v != k.get(usual) {
+			add(k.Name, v, k.Secret)
+		}
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, " ")
+}

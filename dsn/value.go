@@ -1,0 +1,140 @@
+package dsn
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A value reads and writes one field of a Config. An error of set completes the
+// sentence that begins with the key's name; it quotes v only where v cannot be
+// a secret.
+type value interface {
+	set(v string) error
+	String() string
+}
+
+type text string
+
+func (p *text) set(v string) error { *p = text(v); return nil }
+func (p *text) String() string     { return string(*p) }
+
+type boolean bool
+
+func (p *boolean) set(v string) error {
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return fmt.Errorf("is %q; write true or false", v)
+	}
+	*p = boolean(b)
+	return nil
+}
+func (p *boolean) String() string { return strconv.FormatBool(bool(*p)) }
+
+type duration time.Duration
+
+func (p *duration) set(v string) error {
+	d, err := time.ParseDuration(v)
+	if err != nil || d < 0 {
+		return fmt.Errorf("is %q; write a duration with its unit, as in 90s or 5m", v)
+	}
+	*p = duration(d)
+	return nil
+}
+func (p *duration) String() string { return time.Duration(*p).String() }
+
+// positive is a duration that cannot be zero.
+type positive struct{ *duration }
+
+func (p *positive) set(v string) error {
+	if err := p.duration.set(v); err != nil {
+		return err
+	}
+	if *p.duration == 0 {
+		return errors.New("is 0; write how long to wait, as in 30s")
+	}
+	return nil
+}
+
+type list []string
+
+func (p *list) set(v string) error {
+	*p = nil
+	for one := range strings.SplitSeq(v, ",") {
+		if one = strings.TrimSpace(one); one == "" {
+			return errors.New("has an empty element; separate its elements by single commas")
+		}
+		*p = append(*p, one)
+	}
+	return nil
+}
+func (p *list) String() string { return strings.Join(*p, ",") }
+
+// choice is one of a few words, in any case.
+type choice struct {
+	field   *string
+	allowed []string
+}
+
+func (p *choice) set(v string) error {
+	word := strings.ToLower(v)
+	if !slices.Contains(p.allowed, word) {
+		return fmt.Errorf("is %q; %s", v, suggest(word, p.allowed))
+	}
+	*p.field = word
+	return nil
+}
+func (p *choice) String() string { return *p.field }
+
+// location is an absolute URL of one of a few schemes.
+type location struct {
+	field   *string
+	schemes []string
+}
+
+func (p *location) set(v string) error {
+	u, err := url.Parse(v)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("is not a plain URL; write it as in %s://host/path", p.schemes[0])
+	}
+	if !slices.Contains(p.schemes, u.Scheme) {
+		return fmt.Errorf("has the scheme %q; write %s://", u.Scheme, p.schemes[0])
+	}
+	*p.field = v
+	return nil
+}
+func (p *location) String() string { return *p.field }
+
+// modeList is a comma list of modes, by name or alias.
+type modeList []Mode
+
+func (p *modeList) set(v string) error {
+	var names list
+	if err := names.set(v); err != nil {
+		return err
+	}
+	*p = nil
+	for _, name := range names {
+		m := lookupMode(name)
+		if m == nil {
+			return fmt.Errorf("is %q; %s", name, suggest(strings.ToLower(name), modeNames()))
+		}
+		if slices.Contains(*p, m.Name) {
+			return fmt.Errorf("names the mode %q twice; keep one", m.Name)
+		}
+		*p = append(*p, m.Name)
+	}
+	return nil
+}
+
+func (p *modeList) String() string {
+	names := make(list, len(*p))
+	for i, m := range *p {
+		names[i] = string(m)
+	}
+	return names.String()
+}
