@@ -14,6 +14,21 @@ const mask = "xxxxx"
 // gives an equal Config back.
 func (c *Config) Format() string { return c.format(false) }
 
+// Postgres writes Params for pgx: no key of ours, and no secret, so that an
+// error that quotes it can be shown. Secrets are handed to pgx apart.
+func (c *Config) Postgres() string {
+	var parts []string
+	for name, v := range c.Params {
+		if !secretParam(name) {
+			parts = append(parts, name+"="+quote(v))
+		}
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, " ")
+}
+
+func secretParam(name string) bool { return name == "password" || name == "sslpassword" }
+
 // String writes the DSN as Format does, with secrets masked.
 func (c Config) String() string { return c.format(true) }
 
@@ -36,7 +51,7 @@ func (c *Config) format(redact bool) string {
 		parts = append(parts, name+"="+quote(v))
 	}
 	for name, v := range c.Params {
-		add(name, v, name == "password" || name == "sslpassword")
+		add(name, v, secretParam(name))
 	}
 	usual := defaults(c.ServerType)
 	for _, k := range keys {

@@ -1,0 +1,77 @@
+// Package driver registers "aadpostgres" with database/sql: pgx, with every new
+// physical connection signed in to Azure Database for PostgreSQL by a Microsoft
+// Entra token.
+//
+//	db, err := sql.Open("aadpostgres", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
+//
+// Or with what only Go can say, such as a credential of one's own:
+//
+//	c, err := driver.NewConnector("host=app.postgres.database.azure.com user=app dbname=app", driver.WithCredential(cred))
+//	if err != nil {
+//		return err
+//	}
+//	db := sql.OpenDB(c)
+//
+// Or for pgx and pgxpool, with the same token source:
+//
+//	cfg, err := pgxpool.ParseConfig("")
+//	if err != nil {
+//		return err
+//	}
+//	cfg.ConnConfig, cfg.BeforeConnect = c.Config(), c.BeforeConnect
+//
+// The connections are pgx's own [*stdlib.Conn]: a query costs what it costs
+// with pgx, and db.Conn().Raw yields what pgx yields. The keys of a DSN are
+// those of package dsn.
+//
+// A token travels over verified TLS only, whatever sslmode says; see
+// [NewConnector].
+package driver
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"slices"
+	"time"
+)
+
+// Name is what the driver is registered as.
+const Name = "aadpostgres"
+
+func init() {
+	// Two major versions of this module may meet in one program: the second
+	// Register of a name would panic.
+	if !slices.Contains(sql.Drivers(), Name) {
+		sql.Register(Name, &Driver{})
+	}
+}
+
+// Driver implements driver.Driver and driver.DriverContext: a DSN is parsed
+// once for each sql.Open, not for each connection. It is safe for concurrent
+// use.
+type Driver struct{}
+
+var _ driver.DriverContext = (*Driver)(nil)
+
+// Open connects once. database/sql calls OpenConnector instead; wrappers that
+// know no connectors call this. It gives up after a minute, as pgx does.
+func (d *Driver) Open(dsn string) (driver.Conn, error) {
+	c, err := NewConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return c.Connect(ctx)
+}
+
+// OpenConnector is [NewConnector] without options.
+func (d *Driver) OpenConnector(dsn string) (driver.Connector, error) {
+	c, err := NewConnector(dsn)
+	if err != nil {
+		return nil, err // not a typed nil
+	}
+	return c, nil
+}

@@ -1,0 +1,3 @@
+module github.com/aadpostgres/aadpostgres/driver/integration
+
+go 1.25.0

@@ -1,0 +1,100 @@
+package driver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/aadpostgres/aadpostgres/dsn"
+)
+
+// A policy says where a token may go. A bearer token is a password that works
+// on every server the identity may enter, so the rule is: to a named host of its
+// own cloud, over verified TLS.
+type policy struct {
+	insecure string // dsn.Config.Insecure
+	cloud    string // the cloud that the token is for
+}
+
+var errNoHost = errors.New("no host is given")
+
+// raiseTLS raises an sslmode that would not verify the server, where a token is
+// to travel. Azure's certificates are publicly trusted, so this costs nothing.
+func raiseTLS(cfg *dsn.Config) {
+	if cfg.Auth[0] == dsn.Password {
+		return
+	}
+	switch mode := cfg.Params["sslmode"]; {
+	case mode != "" && mode != "allow" && mode != "prefer" && mode != "require":
+	case cfg.Insecure == "":
+		cfg.Params["sslmode"] = "verify-full"
+	case cfg.Insecure == "unverified":
+		cfg.Params["sslmode"] = "require"
+	}
+	if cfg.Params["host"] == "" {
+		// pgx would look for a socket in a folder where any user can listen.
+		// Without a host nothing is dialled; policy.check says so.
+		delete(cfg.Params, "host")
+	}
+}
+
+// check refuses a config by which a token could travel unprotected. It is run
+// on what will be dialled, after every option has had its say.
+func (p policy) check(config *pgx.ConnConfig) error {
+	hosts := append([]*pgconn.FallbackConfig{{Host: config.Host, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
+	for _, h := range hosts {
+		err := p.checkHost(h.Host, h.TLSConfig)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p policy) checkHost(host string, t *tls.Config) error {
+	network, _ := pgconn.NetworkAddress(host, 5432)
+	of := cloudOf(host)
+	switch {
+	case of != "" && p.cloud != "" && of != p.cloud:
+		return &Error{Step: StepDSN, Err: fmt.Errorf("host %q is of cloud %s, but the token is for %s", host, of, p.cloud),
+			Hint: "name hosts of one cloud only"}
+	case p.insecure == "plaintext":
+		return nil
+	case network == "unix":
+		return &Error{Step: StepTLS, Err: fmt.Errorf("host %q is a Unix socket, where any local user may listen", host),
+			Hint: "name the server's host, or write aad_insecure=plaintext if the socket is a proxy that you trust"}
+	case t == nil:
+		return &Error{Step: StepTLS, Err: fmt.Errorf("host %q would be reached without TLS, and the token be readable on the way", host),
+			Hint: "drop sslmode=disable (PGSSLMODE too) to get verify-full, or write aad_insecure=plaintext if the way is yours"}
+	case p.insecure == "" && t.InsecureSkipVerify && t.VerifyPeerCertificate == nil && t.VerifyConnection == nil:
+		return &Error{Step: StepTLS, Err: fmt.Errorf("the certificate of host %q would not be verified", host),
+			Hint: "leave InsecureSkipVerify off, or write aad_insecure=unverified"}
+	}
+	return nil
+}
+
+// shake finishes TLS, which pgx leaves to the first write, and refuses a
+// connection that is not TLS. It is the last gate before the token.
+func (p policy) shake(ctx context.Context, conn net.Conn) error {
+	if t, ok := conn.(*tls.Conn); ok {
+		return t.HandshakeContext(ctx)
+	}
+	if p.insecure == "plaintext" {
+		return nil
+	}
+	return &Error{Step: StepTLS, Err: errors.New("the connection is not TLS"), Hint: "let pgx negotiate TLS, or write aad_insecure=plaintext"}
+}
+
+// certificateNames lists what a certificate is for, cut to a readable length.
+func certificateNames(names []string) string {
+	if len(names) > 5 {
+		names = append(names[:5:5], "...")
+	}
+	return strings.Join(names, ", ")
+}
