@@ -62,13 +62,20 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 		return nil, &Error{Step: StepDSN, Err: err}
 	}
 	c := &Connector{text: cfg.String(), open: open, policy: policy{insecure: cfg.Insecure}}
-	raiseTLS(cfg)
+	token := o.credential != nil || cfg.Auth[0] != dsn.Password
+	if token {
+		raiseTLS(cfg)
+	}
 	if c.config, err = parsePgx(cfg); err != nil {
 		return nil, &Error{Step: StepDSN, Err: err}
 	}
-	if o.credential == nil && cfg.Auth[0] == dsn.Password {
+	if !token {
 		o.apply(c.config)
 		return c, nil
+	}
+	if cfg.Host() == "" {
+		// pgx would look for a socket in folders where any user can listen.
+		return nil, &Error{Step: StepDSN, Err: errNoHost, Hint: "name the server's host in the DSN, or set PGHOST"}
 	}
 	t, err := resolve(cfg)
 	if err != nil {

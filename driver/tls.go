@@ -24,23 +24,17 @@ type policy struct {
 
 var errNoHost = errors.New("no host is given")
 
-// raiseTLS raises an sslmode that would not verify the server, where a token is
-// to travel. Azure's certificates are publicly trusted, so this costs nothing.
+// raiseTLS raises an sslmode that would not verify the server. Azure's
+// certificates are publicly trusted, so this costs nothing.
 func raiseTLS(cfg *dsn.Config) {
-	if cfg.Auth[0] == dsn.Password {
-		return
-	}
-	switch mode := cfg.Params["sslmode"]; {
-	case mode != "" && mode != "allow" && mode != "prefer" && mode != "require":
-	case cfg.Insecure == "":
-		cfg.Params["sslmode"] = "verify-full"
-	case cfg.Insecure == "unverified":
-		cfg.Params["sslmode"] = "require"
-	}
-	if cfg.Params["host"] == "" {
-		// pgx would look for a socket in a folder where any user can listen.
-		// Without a host nothing is dialled; policy.check says so.
-		delete(cfg.Params, "host")
+	switch cfg.Params["sslmode"] {
+	case "", "allow", "prefer", "require":
+		switch cfg.Insecure {
+		case "":
+			cfg.Params["sslmode"] = "verify-full"
+		case "unverified":
+			cfg.Params["sslmode"] = "require"
+		}
 	}
 }
 

@@ -1,0 +1,43 @@
+package driver
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// claims are what this package reads of a token, unverified: the server
+// verifies. A token that is no JWT has none.
+type claims struct {
+	Audience          any     `json:"aud"` // a string, or a list of them
+	IssuedAt          float64 `json:"iat"`
+	Expires           float64 `json:"exp"`
+	ObjectID          string  `json:"oid"`
+	AppID             string  `json:"appid"` // v1
+	AuthorizedParty   string  `json:"azp"`   // v2
+	UPN               string  `json:"upn"`
+	PreferredUsername string  `json:"preferred_username"`
+	UniqueName        string  `json:"unique_name"`
+	ManagedIdentity   string  `json:"xms_mirid"` // ARM resource id
+}
+
+func decode(jwt string) claims {
+	var c claims
+	if parts := strings.Split(jwt, "."); len(parts) == 3 {
+		if b, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil && json.Unmarshal(b, &c) != nil {
+			return claims{}
+		}
+	}
+	return c
+}
+
+func (c claims) issued() time.Time  { return seconds(c.IssuedAt) }
+func (c claims) expires() time.Time { return seconds(c.Expires) }
+
+func seconds(s float64) time.Time {
+	if s <= 0 || s > 1<<40 {
+		return time.Time{}
+	}
+	return time.Unix(int64(s), 0)
+}

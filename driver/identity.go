@@ -1,0 +1,91 @@
+package driver
+
+import (
+	"crypto/sha256"
+	"os"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"weak"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"github.com/aadpostgres/aadpostgres/dsn"
+)
+
+// An identity is the key under which connectors share a token source. Two that
+// differ in anything that could lead to another token must differ here.
+type identity struct {
+	sum        [sha256.Size]byte
+	credential azcore.TokenCredential // of WithCredential: comparable, or not shared
+}
+
+// sources holds the sources in use, weakly: one that no connector holds is
+// collected and takes its entry along.
+var sources struct {
+	sync.Mutex
+	m map[identity]weak.Pointer[source]
+}
+
+// tokensFor finds or makes what gives cfg its tokens.
+func tokensFor(cfg *dsn.Config, t target, cred azcore.TokenCredential, password string) (tokens, error) {
+	if cred == nil && cfg.Auth[0] == dsn.AccessToken {
+		return &fixed{file: cfg.TokenFile, value: password, maxAge: cfg.TokenMaxAge}, nil
+	}
+	id := identityOf(cfg, t, cred)
+	make := func() (*source, error) {
+		if cred == nil {
+			var err error
+			if cred, err = newCredential(cfg, t); err != nil {
+				return nil, err
+			}
+		}
+		return &source{ask: asker(cred, t.scope), maxAge: cfg.TokenMaxAge, timeout: cfg.TokenTimeout}, nil
+	}
+	if id.credential != nil && !reflect.ValueOf(id.credential).Comparable() {
+		return make()
+	}
+	sources.Lock()
+	defer sources.Unlock()
+	if s := sources.m[id].Value(); s != nil {
+		return s, nil
+	}
+	s, err := make()
+	if err != nil {
+		return nil, err
+	}
+	if sources.m == nil {
+		sources.m = map[identity]weak.Pointer[source]{}
+	}
+	sources.m[id] = weak.Make(s)
+	runtime.AddCleanup(s, forget, id)
+	return s, nil
+}
+
+// forget drops the entry of a collected source, unless a new one took its place.
+func forget(id identity) {
+	sources.Lock()
+	defer sources.Unlock()
+	if sources.m[id].Value() == nil {
+		delete(sources.m, id)
+	}
+}
+
+// identityOf digests the whole DSN less what is not identity (where to connect,
+// how TLS is judged), with the scope and authority in force and the variables
+// that azidentity reads by itself.
+func identityOf(cfg *dsn.Config, t target, cred azcore.TokenCredential) identity {
+	c := cfg.Clone()
+	c.Params, c.Cloud, c.ServerType, c.Insecure = nil, "auto", "", ""
+	c.Scope, c.AuthorityHost, c.DisableInstanceDiscovery = t.scope, t.authority, !t.discovery
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return !slices.ContainsFunc(ambient, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
+	})
+	slices.Sort(env)
+	return identity{sha256.Sum256([]byte(strings.Join(append(env, c.Format()), "\x00"))), cred}
+}
+
+// ambient are the prefixes of the variables that decide who azidentity signs in.
+var ambient = []string{"AZURE_", "IDENTITY_", "IMDS_", "MSI_", "DEFAULT_IDENTITY_", "SYSTEM_", "HOME=", "PATH="}
