@@ -21,7 +21,7 @@ import (
 type Connector struct {
 	text   string          // the DSN, masked
 	config *pgx.ConnConfig // holds no secret but in mode password
-	policy policy
+	guard  guard
 	user   user
 	tokens tokens // nil in mode password: pgx as it is
 	open   func(context.Context, *pgx.ConnConfig) (driver.Conn, error)
@@ -61,7 +61,7 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	if err != nil {
 		return nil, &Error{Step: StepDSN, Err: err}
 	}
-	c := &Connector{text: cfg.String(), open: open, policy: policy{insecure: cfg.Insecure}}
+	c := &Connector{text: cfg.String(), open: open, guard: guard{insecure: cfg.Insecure}}
 	token := o.credential != nil || cfg.Auth[0] != dsn.Password
 	if token {
 		raiseTLS(cfg)
@@ -81,7 +81,7 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	if err != nil {
 		return nil, &Error{Step: StepDSN, Err: err}
 	}
-	c.policy.cloud = t.cloud
+	c.guard.cloud = t.cloud
 	c.user = user{name: cfg.Params["user"], serverType: t.serverType}
 	if c.tokens, err = tokensFor(cfg, t, o.credential, c.config.Password); err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	if c.config.RequireAuth == "" {
 		c.config.RequireAuth = requireAuth
 	}
-	return c, c.policy.check(c.config)
+	return c, c.guard.check(c.config)
 }
 
 // requireAuth keeps a server that asks for a hash of the token, or for nothing,
@@ -153,7 +153,7 @@ func (c *Connector) BeforeConnect(ctx context.Context, config *pgx.ConnConfig) e
 	if c.err != nil || c.tokens == nil {
 		return c.err
 	}
-	if err := c.policy.check(config); err != nil {
+	if err := c.guard.check(config); err != nil {
 		return err
 	}
 	t, err := c.tokens.Token(ctx)
@@ -173,7 +173,7 @@ func (c *Connector) BeforeConnect(ctx context.Context, config *pgx.ConnConfig) e
 	netConnect := config.AfterNetConnect
 	config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
 		live, cfg.Password = cfg, ""
-		if err := c.policy.shake(ctx, conn); err != nil {
+		if err := c.guard.shake(ctx, conn); err != nil {
 			return conn, err
 		}
 		t, err := c.tokens.Token(ctx)

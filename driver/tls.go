@@ -14,10 +14,10 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// A policy says where a token may go. A bearer token is a password that works
+// A guard says where a token may go. A bearer token is a password that works
 // on every server the identity may enter, so the rule is: to a named host of its
 // own cloud, over verified TLS.
-type policy struct {
+type guard struct {
 	insecure string // dsn.Config.Insecure
 	cloud    string // the cloud that the token is for
 }
@@ -40,10 +40,10 @@ func raiseTLS(cfg *dsn.Config) {
 
 // check refuses a config by which a token could travel unprotected. It is run
 // on what will be dialled, after every option has had its say.
-func (p policy) check(config *pgx.ConnConfig) error {
+func (g guard) check(config *pgx.ConnConfig) error {
 	hosts := append([]*pgconn.FallbackConfig{{Host: config.Host, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
 	for _, h := range hosts {
-		err := p.checkHost(h.Host, h.TLSConfig)
+		err := g.checkHost(h.Host, h.TLSConfig)
 		if err != nil {
 			return err
 		}
@@ -51,14 +51,14 @@ func (p policy) check(config *pgx.ConnConfig) error {
 	return nil
 }
 
-func (p policy) checkHost(host string, t *tls.Config) error {
+func (g guard) checkHost(host string, t *tls.Config) error {
 	network, _ := pgconn.NetworkAddress(host, 5432)
 	of := cloudOf(host)
 	switch {
-	case of != "" && p.cloud != "" && of != p.cloud:
-		return &Error{Step: StepDSN, Err: fmt.Errorf("host %q is of cloud %s, but the token is for %s", host, of, p.cloud),
+	case of != "" && g.cloud != "" && of != g.cloud:
+		return &Error{Step: StepDSN, Err: fmt.Errorf("host %q is of cloud %s, but the token is for %s", host, of, g.cloud),
 			Hint: "name hosts of one cloud only"}
-	case p.insecure == "plaintext":
+	case g.insecure == "plaintext":
 		return nil
 	case network == "unix":
 		return &Error{Step: StepTLS, Err: fmt.Errorf("host %q is a Unix socket, where any local user may listen", host),
@@ -66,7 +66,7 @@ func (p policy) checkHost(host string, t *tls.Config) error {
 	case t == nil:
 		return &Error{Step: StepTLS, Err: fmt.Errorf("host %q would be reached without TLS, and the token be readable on the way", host),
 			Hint: "drop sslmode=disable (PGSSLMODE too) to get verify-full, or write aad_insecure=plaintext if the way is yours"}
-	case p.insecure == "" && t.InsecureSkipVerify && t.VerifyPeerCertificate == nil && t.VerifyConnection == nil:
+	case g.insecure == "" && t.InsecureSkipVerify && t.VerifyPeerCertificate == nil && t.VerifyConnection == nil:
 		return &Error{Step: StepTLS, Err: fmt.Errorf("the certificate of host %q would not be verified", host),
 			Hint: "leave InsecureSkipVerify off, or write aad_insecure=unverified"}
 	}
@@ -75,11 +75,11 @@ func (p policy) checkHost(host string, t *tls.Config) error {
 
 // shake finishes TLS, which pgx leaves to the first write, and refuses a
 // connection that is not TLS. It is the last gate before the token.
-func (p policy) shake(ctx context.Context, conn net.Conn) error {
+func (g guard) shake(ctx context.Context, conn net.Conn) error {
 	if t, ok := conn.(*tls.Conn); ok {
 		return t.HandshakeContext(ctx)
 	}
-	if p.insecure == "plaintext" {
+	if g.insecure == "plaintext" {
 		return nil
 	}
 	return &Error{Step: StepTLS, Err: errors.New("the connection is not TLS"), Hint: "let pgx negotiate TLS, or write aad_insecure=plaintext"}

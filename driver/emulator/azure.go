@@ -1,0 +1,238 @@
+// Package emulator is an Azure to test against, in the spirit of
+// net/http/httptest: an Entra that issues real tokens, a gateway that signs in
+// as Azure Database for PostgreSQL does, and a real PostgreSQL behind it.
+//
+//	az := emulator.Start(t)
+//	az.Setenv(t)
+//	db, err := sql.Open("aadpostgres", az.DSN("aad_auth=managed-identity"))
+//
+// It listens on 127.0.0.1 only. Nothing in it is fit for production.
+package emulator
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ServerName is the name of the emulated single server: users end in
+// "@" + ServerName there.
+const ServerName = "emulator"
+
+// TenantID is the one tenant that the emulator has.
+const TenantID = "11111111-2222-3333-4444-555555555555"
+
+// An Option changes what [New] starts.
+type Option func(*Azure)
+
+// WithPostgres uses the server of that superuser DSN instead of starting one.
+func WithPostgres(dsn string) Option { return func(a *Azure) { a.postgres.dsn = dsn } }
+
+// WithSingleServer emulates single server: user names end in "@" + [ServerName].
+func WithSingleServer() Option { return func(a *Azure) { a.single = true } }
+
+// Azure is a running emulator. It is safe for concurrent use.
+type Azure struct {
+	Faults Faults // knobs; zero is none
+
+	single   bool
+	dir      string // holds the CA's certificate and PostgreSQL's data
+	ca       *authority
+	signer   *signer
+	entra    *httptest.Server
+	imds     *httptest.Server
+	header   string // secret of the managed identity endpoint
+	postgres postgres
+	gateway  *gateway
+
+	mu         sync.Mutex
+	identities []Identity
+	roles      map[string]role // by PostgreSQL role name
+	startups   []map[string]string
+
+	tokens, signIns, refused atomic.Int64
+	close                    func() error
+}
+
+// Start starts an emulator that stops when t ends. It fails t when it cannot.
+func Start(t testing.TB, opts ...Option) *Azure {
+	t.Helper()
+	a, err := New(context.Background(), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+// New starts an emulator, which the caller must close. It knows one identity,
+// "app", the host's system-assigned managed identity, and has a role for it.
+func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
+	a := &Azure{header: rand.Text(), roles: map[string]role{}}
+	a.postgres.dsn = os.Getenv("AADPOSTGRES_EMULATOR_POSTGRES")
+	for _, opt := range opts {
+		opt(a)
+	}
+	a.close = sync.OnceValue(a.shutdown)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if a.dir, err = os.MkdirTemp("", "aadpostgres-emulator-"); err != nil {
+		return nil, err
+	}
+	if a.ca, err = newAuthority(); err != nil {
+		return nil, err
+	}
+	if err = os.WriteFile(a.CertFile(), a.ca.pem, 0o644); err != nil {
+		return nil, err
+	}
+	if a.signer, err = newSigner(); err != nil {
+		return nil, err
+	}
+	if err = a.postgres.start(ctx, filepath.Join(a.dir, "data")); err != nil {
+		return nil, err
+	}
+	a.entra = httptest.NewUnstartedServer(a.entraHandler())
+	a.entra.TLS = a.ca.config()
+	a.entra.StartTLS()
+	a.imds = httptest.NewServer(a.managedIdentityHandler())
+	if a.gateway, err = listen(a); err != nil {
+		return nil, err
+	}
+	return a, a.Grant(ctx, a.Add(Identity{Name: "app"}))
+}
+
+// Close stops everything and removes what was created. It waits until
+// PostgreSQL has ended, and may be called twice.
+func (a *Azure) Close() error { return a.close() }
+
+func (a *Azure) shutdown() error {
+	var errs []error
+	if a.gateway != nil {
+		a.gateway.close()
+	}
+	for _, s := range []*httptest.Server{a.entra, a.imds} {
+		if s != nil {
+			s.CloseClientConnections()
+			s.Close()
+		}
+	}
+	errs = append(errs, a.postgres.stop(a.roleNames()))
+	if a.dir != "" {
+		errs = append(errs, os.RemoveAll(a.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// DSN is a DSN for the driver aadpostgres: host, port, database and the
+// emulator's certificate authority, followed by params such as "user=app".
+func (a *Azure) DSN(params ...string) string {
+	return strings.Join(append([]string{fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s sslrootcert=%s",
+		a.Port(), a.postgres.database(), a.CertFile())}, params...), " ")
+}
+
+// Port is where the gateway listens, on 127.0.0.1.
+func (a *Azure) Port() int { return a.gateway.port }
+
+// PostgresDSN leads past the gateway, as superuser, to set things up.
+func (a *Azure) PostgresDSN() string { return a.postgres.dsn }
+
+// CertFile is the PEM file of the authority that signed the emulator's certificates.
+func (a *Azure) CertFile() string { return filepath.Join(a.dir, "ca.pem") }
+
+// Authority is the URL of the emulated Entra, for aad_authority_host.
+func (a *Azure) Authority() string { return a.entra.URL + "/" }
+
+// Client is an HTTP client that trusts the emulated Entra.
+func (a *Azure) Client() *http.Client { return a.entra.Client() }
+
+// Environ is what a program needs in its environment to meet the emulator as
+// its managed identity endpoint and authority, as KEY=value. Where Go reads
+// SSL_CERT_FILE (not on macOS and Windows) the program also trusts it.
+func (a *Azure) Environ() []string {
+	return []string{
+		"IDENTITY_ENDPOINT=" + a.imds.URL + "/msi/token",
+		"IDENTITY_HEADER=" + a.header,
+		"AZURE_AUTHORITY_HOST=" + a.Authority(),
+		"AZURE_TENANT_ID=" + TenantID,
+		"SSL_CERT_FILE=" + a.CertFile(),
+	}
+}
+
+// Setenv sets the managed identity variables of Environ for the length of t.
+func (a *Azure) Setenv(t testing.TB) {
+	for _, kv := range a.Environ()[:2] {
+		name, v, _ := strings.Cut(kv, "=")
+		t.Setenv(name, v)
+	}
+}
+
+// Counts are totals since the start.
+type Counts struct {
+	Tokens  int64 // tokens issued
+	SignIns int64 // sessions of Entra roles
+	Refused int64 // sign-ins of Entra roles refused
+}
+
+// Counts returns the totals so far.
+func (a *Azure) Counts() Counts {
+	return Counts{a.tokens.Load(), a.signIns.Load(), a.refused.Load()}
+}
+
+// Startups returns the parameters of the startup packets that arrived.
+func (a *Azure) Startups() []map[string]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]map[string]string(nil), a.startups...)
+}
+
+// Grant makes a PostgreSQL role named as the identity and maps it to it.
+func (a *Azure) Grant(ctx context.Context, id Identity) error {
+	conn, err := pgx.Connect(ctx, a.postgres.dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	// The role's password is the gateway's secret: nobody else gets in with it.
+	r := role{identity: id, password: rand.Text()}
+	name := pgx.Identifier{id.Name}.Sanitize()
+	_, err = conn.Exec(ctx, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, r.password))
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, fmt.Sprintf("GRANT CREATE ON SCHEMA public TO %s", name))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.roles[id.Name] = r
+	return err
+}
+
+type role struct {
+	identity Identity
+	password string
+}
+
+func (a *Azure) roleNames() []string {
+	var names []string
+	for name := range a.roles {
+		names = append(names, name)
+	}
+	return names
+}

@@ -1,0 +1,252 @@
+package emulator
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// gateway stands before PostgreSQL as Azure's does: it speaks TLS, signs Entra
+// roles in, and relays everything else untouched.
+type gateway struct {
+	azure  *Azure
+	port   int
+	ln     net.Listener
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+func listen(a *Azure) (*gateway, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	g := &gateway{azure: a, ln: ln, port: ln.Addr().(*net.TCPAddr).Port}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.wg.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			g.wg.Go(func() {
+				defer conn.Close()
+				stop := context.AfterFunc(g.ctx, func() { conn.Close() })
+				defer stop()
+				g.serve(conn) // an error means that the client is gone or was told
+			})
+		}
+	})
+	return g, nil
+}
+
+func (g *gateway) close() {
+	g.cancel()
+	g.ln.Close()
+	g.wg.Wait()
+}
+
+// Codes that stand where a startup message has its protocol version.
+const (
+	sslRequest    = 80877103
+	gssRequest    = 80877104
+	cancelRequest = 80877102
+)
+
+func (g *gateway) serve(conn net.Conn) error {
+	secure := false
+	for {
+		packet, err := readStartup(conn)
+		if err != nil {
+			return err
+		}
+		switch code := binary.BigEndian.Uint32(packet[4:]); {
+		case code == gssRequest:
+			if _, err := conn.Write([]byte("N")); err != nil {
+				return err
+			}
+		case code == sslRequest:
+			refuse := false
+			g.azure.Faults.set(func() { refuse = g.azure.Faults.refuseTLS })
+			if refuse {
+				if _, err := conn.Write([]byte("N")); err != nil {
+					return err
+				}
+				continue
+			}
+			if _, err := conn.Write([]byte("S")); err != nil {
+				return err
+			}
+			conn, secure = tls.Server(conn, g.azure.ca.config()), true
+		case code == cancelRequest:
+			return g.relayRaw(conn, packet)
+		case !secure:
+			return fatal(conn, "28000", "SSL connection is required. Please specify SSL options and retry.", "")
+		default:
+			return g.start(conn, packet)
+		}
+	}
+}
+
+// start signs the client in or hands it on to PostgreSQL.
+func (g *gateway) start(conn net.Conn, packet []byte) error {
+	var m pgproto3.StartupMessage
+	if err := m.Decode(packet[4:]); err != nil {
+		return fatal(conn, "08P01", "invalid startup packet", "")
+	}
+	a := g.azure
+	a.mu.Lock()
+	a.startups = append(a.startups, m.Parameters)
+	a.mu.Unlock()
+	name, err := a.roleName(m.Parameters["user"])
+	if err != nil {
+		return fatal(conn, "28000", err.Error(), "")
+	}
+	a.mu.Lock()
+	role, mapped := a.roles[name]
+	a.mu.Unlock()
+	if !mapped { // a role of PostgreSQL's own, or none: SCRAM finds out
+		return g.relayRaw(conn, packet)
+	}
+	if err := send(conn, &pgproto3.AuthenticationCleartextPassword{}); err != nil {
+		return err
+	}
+	password, err := readPassword(conn)
+	if err != nil {
+		return err
+	}
+	if refusal := a.judge(role.identity, password); refusal != nil {
+		a.refused.Add(1)
+		return fatal(conn, refusal.Code, refusal.Message, refusal.Hint)
+	}
+	a.signIns.Add(1)
+	return g.session(conn, name, role.password, m.Parameters)
+}
+
+// session opens the backend as the role and relays from there on.
+func (g *gateway) session(conn net.Conn, user, password string, params map[string]string) error {
+	config, err := pgconn.ParseConfig(g.azure.postgres.dsn)
+	if err != nil {
+		return err
+	}
+	config.User, config.Password, config.Database = user, password, params["database"]
+	if config.Database == "" {
+		config.Database = user
+	}
+	for k, v := range params {
+		if k != "user" && k != "database" {
+			config.RuntimeParams[k] = v
+		}
+	}
+	backend, err := pgconn.ConnectConfig(g.ctx, config)
+	if err != nil {
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) {
+			return fatal(conn, pg.Code, pg.Message, pg.Hint)
+		}
+		return fatal(conn, "08006", "the emulator cannot reach its PostgreSQL", "")
+	}
+	h, err := backend.Hijack()
+	if err != nil {
+		return err
+	}
+	defer h.Conn.Close()
+	greeting := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
+	for k, v := range h.ParameterStatuses {
+		greeting = append(greeting, &pgproto3.ParameterStatus{Name: k, Value: v})
+	}
+	greeting = append(greeting, &pgproto3.BackendKeyData{ProcessID: h.PID, SecretKey: h.SecretKey}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
+	if err := send(conn, greeting...); err != nil {
+		return err
+	}
+	return g.relay(conn, h.Conn)
+}
+
+// relayRaw passes the packet that began a connection, and all that follows, on.
+func (g *gateway) relayRaw(conn net.Conn, packet []byte) error {
+	config, err := pgconn.ParseConfig(g.azure.postgres.dsn)
+	if err != nil {
+		return err
+	}
+	backend, err := (&net.Dialer{}).DialContext(g.ctx, "tcp", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)))
+	if err != nil {
+		return err
+	}
+	defer backend.Close()
+	if _, err := backend.Write(packet); err != nil {
+		return err
+	}
+	return g.relay(conn, backend)
+}
+
+// relay copies both ways until either side ends.
+func (g *gateway) relay(client, backend net.Conn) error {
+	stop := context.AfterFunc(g.ctx, func() { backend.Close() })
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		io.Copy(backend, client) // the end of either copy ends the other
+		backend.Close()
+	}()
+	_, err := io.Copy(client, backend)
+	client.Close()
+	<-done
+	return err
+}
+
+// The packets before a session are read without a buffer, so that none of what
+// follows them is lost when relaying begins.
+
+func readStartup(r io.Reader) ([]byte, error) {
+	packet := make([]byte, 8)
+	if _, err := io.ReadFull(r, packet); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(packet)
+	if n < 8 || n > 10_000 { // PostgreSQL's own limit
+		return nil, fmt.Errorf("startup packet of %d bytes", n)
+	}
+	packet = append(packet, make([]byte, n-8)...)
+	_, err := io.ReadFull(r, packet[8:])
+	return packet, err
+}
+
+func readPassword(r io.Reader) (string, error) {
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return "", err
+	}
+	n := binary.BigEndian.Uint32(head[1:])
+	if head[0] != 'p' || n < 5 || n > 65_535 {
+		return "", errors.New("no password message")
+	}
+	body := make([]byte, n-4)
+	_, err := io.ReadFull(r, body)
+	return string(body[:len(body)-1]), err
+}
+
+func send(w io.Writer, messages ...pgproto3.BackendMessage) error {
+	var buf []byte
+	for _, m := range messages {
+		var err error
+		if buf, err = m.Encode(buf); err != nil {
+			return err
+		}
+	}
+	_, err := w.Write(buf)
+	return err
+}
+
+func fatal(w io.Writer, code, message, hint string) error {
+	return send(w, &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: message, Hint: hint})
+}

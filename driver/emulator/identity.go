@@ -1,0 +1,67 @@
+package emulator
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+)
+
+// The kinds of identity.
+const (
+	User             = "user"
+	Group            = "group"
+	ServicePrincipal = "service"
+	ManagedIdentity  = "managed-identity"
+)
+
+// An Identity is a principal of the emulated tenant. Ids that are left empty
+// are derived from the name, so Identity{Name: "app"} is complete.
+type Identity struct {
+	Name       string   // also the PostgreSQL role's
+	Kind       string   // default ManagedIdentity
+	ClientID   string   // appid
+	ObjectID   string   // oid
+	ResourceID string   // ARM id of a user-assigned managed identity; set by Add
+	Secret     string   // client secret; an application without one has none
+	Groups     []string // object ids of its groups
+}
+
+// Add makes an identity known to Entra and returns it completed. The first
+// managed identity is the host's system-assigned one. It has no PostgreSQL role
+// until [Azure.Grant].
+func (a *Azure) Add(id Identity) Identity {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if id.Kind == "" {
+		id.Kind = ManagedIdentity
+	}
+	if id.ClientID == "" {
+		id.ClientID = guid("client " + id.Name)
+	}
+	if id.ObjectID == "" {
+		id.ObjectID = guid("object " + id.Name)
+	}
+	if id.Kind == ManagedIdentity && id.ResourceID == "" {
+		kind := "Microsoft.ManagedIdentity/userAssignedIdentities"
+		if len(a.identities) == 0 {
+			kind = "Microsoft.Web/sites"
+		}
+		id.ResourceID = fmt.Sprintf("/subscriptions/%s/resourcegroups/rg/providers/%s/%s", guid("subscription"), kind, id.Name)
+	}
+	a.identities = append(a.identities, id)
+	return id
+}
+
+func (a *Azure) find(match func(Identity) bool) (Identity, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if i := slices.IndexFunc(a.identities, match); i >= 0 {
+		return a.identities[i], true
+	}
+	return Identity{}, false
+}
+
+func guid(of string) string {
+	h := sha256.Sum256([]byte(of))
+	return fmt.Sprintf("%x-%x-%x-%x-%x", h[:4], h[4:6], h[6:8], h[8:10], h[10:16])
+}
