@@ -39,11 +39,13 @@ import (
 // Name is what the driver is registered as.
 const Name = "aadpostgres"
 
-func init() {
-	// Two major versions of this module may meet in one program: the second
-	// Register of a name would panic.
-	if !slices.Contains(sql.Drivers(), Name) {
-		sql.Register(Name, &Driver{})
+func init() { register(Name) }
+
+// register does nothing for a name that is taken: two major versions of this
+// module may meet in one program, and a second sql.Register would panic.
+func register(name string) {
+	if !slices.Contains(sql.Drivers(), name) {
+		sql.Register(name, &Driver{})
 	}
 }
 

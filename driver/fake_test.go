@@ -1,0 +1,208 @@
+package driver
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// marker stands in every secret and token of these tests.
+const marker = "s3cr3t"
+
+// jwt makes an unsigned token with the marker as its signature.
+func jwt(claims map[string]any) string {
+	b, _ := json.Marshal(claims)
+	return "eyJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString(b) + "." + marker
+}
+
+// fakeCredential counts its calls and answers with token, or err, after delay.
+type fakeCredential struct {
+	calls atomic.Int64
+	delay time.Duration
+	deaf  bool // does not hear its context
+	get   func(call int64, claims string) (azcore.AccessToken, error)
+}
+
+func (c *fakeCredential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	n := c.calls.Add(1)
+	if c.deaf {
+		ctx = context.Background()
+	}
+	select {
+	case <-time.After(c.delay):
+	case <-ctx.Done():
+		return azcore.AccessToken{}, ctx.Err()
+	}
+	if c.get != nil {
+		return c.get(n, o.Claims)
+	}
+	return azcore.AccessToken{Token: jwt(map[string]any{"oid": "o"}), ExpiresOn: time.Now().Add(time.Hour)}, nil
+}
+
+// fakeServer speaks just enough of PostgreSQL's protocol to show what a client
+// would give away. It records every byte that it can read.
+type fakeServer struct {
+	host, port string
+	certFile   string // trusts the server's certificate
+	tls        *tls.Config
+	auth       pgproto3.BackendMessage // what to ask for; nil asks for nothing
+	reply      []pgproto3.BackendMessage
+
+	mu    sync.Mutex
+	heard bytes.Buffer
+	conns int
+}
+
+var welcome = []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}, &pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{1, 2, 3, 4}}, &pgproto3.ReadyForQuery{TxStatus: 'I'}}
+
+// newFakeServer starts a server that asks for a cleartext password over TLS and
+// lets everyone in. change may spoil it.
+func newFakeServer(t *testing.T, change func(*fakeServer)) *fakeServer {
+	t.Helper()
+	web := httptest.NewTLSServer(nil) // for its certificate, which is its own authority
+	web.Close()
+	s := &fakeServer{certFile: filepath.Join(t.TempDir(), "ca.pem"), tls: web.TLS, auth: &pgproto3.AuthenticationCleartextPassword{}, reply: welcome}
+	s.tls.NextProtos = nil
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
+	if err := os.WriteFile(s.certFile, cert, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(s)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.host, s.port = "127.0.0.1", strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.accept(ln, &wg) })
+	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	return s
+}
+
+func (s *fakeServer) accept(ln net.Listener, wg *sync.WaitGroup) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		s.conns++
+		s.mu.Unlock()
+		wg.Go(func() {
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(5 * time.Second))
+			s.serve(conn)
+		})
+	}
+}
+
+func (s *fakeServer) serve(conn net.Conn) {
+	var rw io.ReadWriter = struct {
+		io.Reader
+		io.Writer
+	}{io.TeeReader(conn, s), conn}
+	be := pgproto3.NewBackend(rw, rw)
+	for {
+		m, err := be.ReceiveStartupMessage()
+		if err != nil {
+			return
+		}
+		switch m.(type) {
+		case *pgproto3.SSLRequest:
+			if s.tls == nil {
+				conn.Write([]byte("N"))
+				continue
+			}
+			conn.Write([]byte("S"))
+			secure := tls.Server(conn, s.tls)
+			if secure.Handshake() != nil {
+				return
+			}
+			rw = struct {
+				io.Reader
+				io.Writer
+			}{io.TeeReader(secure, s), secure}
+			be = pgproto3.NewBackend(rw, rw)
+		case *pgproto3.StartupMessage:
+			if s.auth != nil {
+				be.Send(s.auth)
+				if be.Flush() != nil {
+					return
+				}
+				if _, err := io.ReadAtLeast(rw, make([]byte, 64<<10), 5); err != nil {
+					return
+				}
+			}
+			for _, m := range s.reply {
+				be.Send(m)
+			}
+			be.Flush()
+			io.Copy(io.Discard, rw)
+			return
+		}
+	}
+}
+
+// Write records what was heard.
+func (s *fakeServer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard.Write(b)
+}
+
+func (s *fakeServer) got() (heard string, conns int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard.String(), s.conns
+}
+
+// dsn leads to the server; params follow.
+func (s *fakeServer) dsn(params string) string {
+	return "host=" + s.host + " port=" + s.port + " user=me dbname=d connect_timeout=5 " + params
+}
+
+// ping opens a pool of one on a connector and uses it once.
+func ping(t *testing.T, dsn string, opts ...Option) error {
+	t.Helper()
+	c, err := NewConnector(dsn, opts...)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(c)
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
+// clean empties the environment of what would reach a DSN.
+func clean(t *testing.T) {
+	for _, name := range []string{"PGHOST", "PGUSER", "PGSSLMODE", "PGPASSWORD", "PGSERVICE", "PGSERVICEFILE", "PGSSLROOTCERT", "PGREQUIREAUTH",
+		"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "IMDS_ENDPOINT"} {
+		t.Setenv(name, "")
+		os.Unsetenv(name)
+	}
+	t.Setenv("HOME", t.TempDir())
+}

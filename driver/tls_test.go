@@ -1,0 +1,192 @@
+package driver
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// Against a server without TLS, and against a man in the middle with a
+// certificate of his own, no byte of the token leaves, whatever sslmode says.
+func TestNoTokenWithoutVerifiedTLS(t *testing.T) {
+	clean(t)
+	for name, change := range map[string]func(*fakeServer){
+		"without TLS":       func(s *fakeServer) { s.tls = nil },
+		"man in the middle": nil,
+	} {
+		for _, params := range []string{"", "sslmode=prefer", "sslmode=allow", "sslmode=require", "sslmode=verify-full"} {
+			t.Run(name+" "+params, func(t *testing.T) {
+				s := newFakeServer(t, change)
+				err := ping(t, s.dsn(params), WithCredential(&fakeCredential{}))
+				var e *Error
+				if !errors.As(err, &e) || e.Step != StepTLS || e.Hint == "" {
+					t.Errorf("got %v, want an error of step tls with a hint", err)
+				}
+				heard, _ := s.got()
+				if strings.Contains(heard, marker) || strings.Contains(heard, "user") {
+					t.Errorf("the server heard %q", heard)
+				}
+			})
+		}
+	}
+}
+
+// What would let a token travel unprotected is refused before the dial.
+func TestPolicy(t *testing.T) {
+	cred := WithCredential(&fakeCredential{})
+	skip := &tls.Config{InsecureSkipVerify: true}
+	for _, tt := range []struct {
+		name, dsn, sslmode, want string
+		opts                     []Option
+	}{
+		{name: "disable", dsn: "host=h user=u sslmode=disable", want: "drop sslmode=disable"},
+		{name: "PGSSLMODE", dsn: "host=h user=u", sslmode: "disable", want: "(PGSSLMODE too)"},
+		{name: "socket", dsn: "host=/tmp user=u sslmode=verify-full", want: "is a Unix socket"},
+		{name: "second host a socket", dsn: "host=h,/tmp user=u", want: "is a Unix socket"},
+		{name: "no host", dsn: "user=u", want: "no host is given; name the server's host"},
+		{name: "no host in plaintext", dsn: "user=u aad_insecure=plaintext", want: "no host is given"},
+		{name: "no host unverified", dsn: "user=u aad_insecure=unverified", want: "no host is given"},
+		{name: "another cloud's host", dsn: "host=a.postgres.database.azure.com,b.postgres.database.usgovcloudapi.net user=u", want: "is of cloud usgov, but the token is for public"},
+		{name: "option without verification", dsn: "host=h user=u", opts: []Option{WithTLSConfig(skip)}, want: "would not be verified"},
+		{name: "option without TLS", dsn: "host=h user=u", opts: []Option{WithPgx(func(c *pgx.ConnConfig) { c.TLSConfig = nil })}, want: "without TLS"},
+		{name: "option with a fallback", dsn: "host=h user=u", opts: []Option{WithPgx(func(c *pgx.ConnConfig) {
+			c.Fallbacks = append(c.Fallbacks, &pgconn.FallbackConfig{Host: "h"})
+		})}, want: "without TLS"},
+		{name: "unverified still wants TLS", dsn: "host=h user=u sslmode=disable aad_insecure=unverified", want: "without TLS"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			clean(t)
+			t.Setenv("PGSSLMODE", tt.sslmode)
+			err := ping(t, tt.dsn, append([]Option{cred}, tt.opts...)...)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// A hook of pgx that is set after NewConnector meets the same policy.
+func TestPolicyIsCheckedForEveryConnection(t *testing.T) {
+	clean(t)
+	c, err := NewConnector("host=h user=u", WithCredential(&fakeCredential{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := c.Config()
+	config.TLSConfig = nil
+	if err := c.BeforeConnect(t.Context(), config); err == nil || !strings.Contains(err.Error(), "without TLS") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestVerifiedTLS(t *testing.T) {
+	clean(t)
+	for _, params := range []string{"", "sslmode=prefer", "sslmode=require", "sslmode=verify-ca", "sslmode=verify-full"} {
+		s := newFakeServer(t, nil)
+		if err := ping(t, s.dsn(params+" sslrootcert="+s.certFile), WithCredential(&fakeCredential{})); err != nil {
+			t.Errorf("%q: %v", params, err)
+		}
+		if heard, conns := s.got(); strings.Count(heard, marker) != 1 || conns != 1 {
+			t.Errorf("%q: the token arrived %d times over %d connections", params, strings.Count(heard, marker), conns)
+		}
+	}
+	s := newFakeServer(t, nil)
+	cert, err := os.ReadFile(s.certFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(cert)
+	if err := ping(t, s.dsn(""), WithCredential(&fakeCredential{}), WithTLSConfig(&tls.Config{RootCAs: roots})); err != nil {
+		t.Errorf("WithTLSConfig: %v", err)
+	}
+}
+
+func TestWrongName(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, nil)
+	dsn := strings.Replace(s.dsn("sslrootcert="+s.certFile), "127.0.0.1", "localhost", 1)
+	err := ping(t, dsn, WithCredential(&fakeCredential{}))
+	if err == nil || !strings.Contains(err.Error(), "the certificate is for example.com") {
+		t.Errorf("got %v", err)
+	}
+	if heard, _ := s.got(); strings.Contains(heard, marker) {
+		t.Error("the token left")
+	}
+}
+
+func TestInsecure(t *testing.T) {
+	clean(t)
+	plain := newFakeServer(t, func(s *fakeServer) { s.tls = nil })
+	if err := ping(t, plain.dsn("sslmode=disable aad_insecure=plaintext"), WithCredential(&fakeCredential{})); err != nil {
+		t.Error(err)
+	}
+	unverified := newFakeServer(t, nil)
+	if err := ping(t, unverified.dsn("aad_insecure=unverified"), WithCredential(&fakeCredential{})); err != nil {
+		t.Error(err)
+	}
+	refusing := newFakeServer(t, func(s *fakeServer) { s.tls = nil })
+	if err := ping(t, refusing.dsn("aad_insecure=unverified sslmode=prefer"), WithCredential(&fakeCredential{})); err == nil {
+		t.Error("unverified fell back to plaintext")
+	}
+}
+
+// Once TLS stands, a refusal must not cause a second, plaintext try; and a
+// sign-in that failed is not driver.ErrBadConn, for which database/sql asks
+// three times.
+func TestRefusedOnce(t *testing.T) {
+	clean(t)
+	for _, code := range []string{"28000", "28P01", "53300", "57P03"} {
+		s := newFakeServer(t, func(s *fakeServer) {
+			s.reply = []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: "no\x1b[31m\nway"}}
+		})
+		err := ping(t, s.dsn("sslmode=prefer sslrootcert="+s.certFile), WithCredential(&fakeCredential{}))
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || pg.Code != code || strings.ContainsAny(err.Error(), "\x1b\n") {
+			t.Errorf("got %q", err)
+		}
+		if _, conns := s.got(); conns != 1 {
+			t.Errorf("%s: %d connections", code, conns)
+		}
+	}
+}
+
+// A server that asks for a hash of the token, or for nothing, gets none.
+func TestRequireAuth(t *testing.T) {
+	clean(t)
+	for name, auth := range map[string]pgproto3.BackendMessage{
+		"md5":   &pgproto3.AuthenticationMD5Password{Salt: [4]byte{1, 2, 3, 4}},
+		"scram": &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}},
+		"none":  nil,
+	} {
+		s := newFakeServer(t, func(s *fakeServer) { s.auth = auth })
+		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}))
+		var e *Error
+		if !errors.As(err, &e) || e.Step != StepSignIn || e.Hint == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+		if heard, _ := s.got(); strings.Contains(heard, "md5") || strings.Contains(heard, "SCRAM") {
+			t.Errorf("%s: the server heard %q", name, heard)
+		}
+	}
+}
+
+// pgx keeps the password in ConnectError.Config, and the config in Conn.
+func TestTokenIsTakenOutOfErrors(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, func(s *fakeServer) {
+		s.reply = []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no"}}
+	})
+	err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}))
+	var connect *pgconn.ConnectError
+	if !errors.As(err, &connect) || connect.Config.Password != "" {
+		t.Errorf("got %v with password %q", err, connect.Config.Password)
+	}
+}
