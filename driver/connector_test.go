@@ -1,0 +1,267 @@
+package driver
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/DATA-DOG/go-sqlmock"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/aadpostgres/aadpostgres/dsn"
+)
+
+// sql.Open by name, with go-sqlmock in pgx's place: what reaches it is a
+// connection per physical connection, and what reaches pgx is ready to sign in.
+func TestInnerDriver(t *testing.T) {
+	clean(t)
+	mocked, mock, err := sqlmock.NewWithDSN("inner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mocked.Close()
+	mock.ExpectQuery("select 1").WillReturnRows(sqlmock.NewRows([]string{"n"}).AddRow(1))
+	cred := &fakeCredential{}
+	c, err := NewConnector("host=h user=u", WithCredential(cred))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.open = func(_ context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
+		if config.User != "u" || config.Password != "" || config.RequireAuth != "password,oauth" || config.AfterNetConnect == nil {
+			t.Errorf("pgx is to connect as %q with password %q, require_auth %q", config.User, config.Password, config.RequireAuth)
+		}
+		return mocked.Driver().Open("inner")
+	}
+	db := sql.OpenDB(c)
+	defer db.Close()
+	var n int
+	if err := db.QueryRow("select 1").Scan(&n); err != nil || n != 1 || cred.calls.Load() != 1 {
+		t.Errorf("n = %d, %v, %d token requests", n, err, cred.calls.Load())
+	}
+	if err := mock.ExpectationsWereMet(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRegisteredOnce(t *testing.T) {
+	register(Name) // would panic if unguarded
+	db, err := sql.Open("aadpostgres", "host=h user=u aad_auth=access-token password=x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, ok := db.Driver().(*Driver); !ok {
+		t.Errorf("the driver is a %T: wrappers would lose the token", db.Driver())
+	}
+}
+
+// Wrappers open the empty DSN to get at the driver, and in any environment.
+func TestEmptyDSN(t *testing.T) {
+	for _, env := range [][2]string{{"A", "b"}, {"PGSSLMODE", "disable"}, {"PGHOST", "/tmp"}, {"PGSERVICE", "none"}, {"AZURE_TOKEN_CREDENTIALS", "nonsense"}} {
+		clean(t)
+		t.Setenv(env[0], env[1])
+		db, err := sql.Open("aadpostgres", "")
+		if err != nil {
+			t.Errorf("%s: %v", env, err)
+			continue
+		}
+		var e *Error
+		if err := db.Ping(); !errors.As(err, &e) {
+			t.Errorf("%s: Ping: %v", env, err)
+		}
+		db.Close()
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	clean(t)
+	const secret = "aad_auth=client-secret aad_client_id=c aad_client_secret=" + marker
+	for _, tt := range []struct{ dsn, want string }{
+		{"host=h aad_tennant_id=t", `aadpostgres: dsn: key "aad_tennant_id" is not known; did you mean aad_tenant_id?`},
+		{"host=h AAD_AUTH=default", "keys are lower case"},
+		{"host=h aad_scope=a aad_scope=b", "is given twice"},
+		{"mysql://u:" + marker + "@h/d", "use postgres://"},
+		{"postgres://me@contoso.com@h/d", "me%40contoso.com@host"},
+		{"host=h " + secret, "aad_auth=client-secret needs aad_tenant_id"},
+		{"host=h " + secret + " aad_tenant_id=not/one", "aadpostgres: credential: invalid tenantID"},
+		{"host=h password=" + marker, "drop the password, or write aad_auth=password"},
+		{"host=h sslrootcert=/none " + secret + " aad_tenant_id=t", "unable to read CA file"},
+		{"host=h port=x " + secret + " aad_tenant_id=t", "invalid port"},
+		{"host=h aad_auth=device-code", "aad_auth=device-code is not there yet; use default, managed-identity, client-secret, azure-cli, access-token, password, or hand the credential over with WithCredential"},
+		{"host=h aad_auth=azure-cli,managed-identity", "a list of modes in aad_auth is not there yet; name one mode"},
+		{"host=a.postgres.database.azure.com aad_cloud=usgov", "aad_cloud=usgov contradicts the host"},
+		{"host=h user=u sslmode=disable", "drop sslmode=disable"},
+	} {
+		db, err := sql.Open("aadpostgres", tt.dsn)
+		if err == nil {
+			db.Close()
+			t.Errorf("%q opens", tt.dsn)
+			continue
+		}
+		var e *Error
+		if !errors.As(err, &e) || !strings.HasPrefix(err.Error(), "aadpostgres: ") || !strings.Contains(err.Error(), tt.want) ||
+			strings.Contains(err.Error(), marker) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v, want %q", tt.dsn, err, tt.want)
+		}
+	}
+}
+
+// What pgx keeps must hold none of our keys, and no secret.
+func TestPgxSeesNoKeyOfOurs(t *testing.T) {
+	clean(t)
+	file := filepath.Join(t.TempDir(), "services")
+	if err := os.WriteFile(file, []byte("[app]\nhost=h\nuser=u\naad_auth=client-secret\naad_tenant_id=t\naad_client_id=c\naad_client_secret="+marker+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PGSERVICEFILE", file)
+	t.Setenv("PGPASSWORD", marker)
+	for _, s := range []string{"service=app", "aadpostgres://u@h/d?aad_auth=client-secret&aad_tenant_id=t&aad_client_id=c&sslpassword=" + marker + "&aad_client_secret=" + marker} {
+		c, err := NewConnector(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := c.Config()
+		if config.Host != "h" || config.User != "u" || len(config.RuntimeParams) != 0 {
+			t.Errorf("%s: pgx has host %q, user %q, parameters %v", c, config.Host, config.User, config.RuntimeParams)
+		}
+		for _, text := range []string{config.ConnString(), config.Password, fmt.Sprintf("%v %+v %#v %s", c, c, c, c)} {
+			if strings.Contains(text, marker) {
+				t.Errorf("%s: holds the secret: %s", c, text)
+			}
+		}
+	}
+}
+
+func TestErrorsPrintNoDeeper(t *testing.T) {
+	e := &Error{Step: StepToken, Err: fmt.Errorf("first\n%s", marker), Hint: "do"}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "err", e)
+	js, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Error() != "aadpostgres: token: first; do" || strings.Contains(log.String()+string(js), marker) {
+		t.Errorf("%s %s %s", e, &log, js)
+	}
+}
+
+// aad_auth=password is pgx as it is: no token, no raised TLS.
+func TestPasswordMode(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, func(s *fakeServer) { s.tls = nil })
+	if err := ping(t, s.dsn("aad_auth=password sslmode=disable password=mine")); err != nil {
+		t.Fatal(err)
+	}
+	if heard, _ := s.got(); !strings.Contains(heard, "mine") {
+		t.Errorf("the server heard %q", heard)
+	}
+}
+
+func TestAccessToken(t *testing.T) {
+	clean(t)
+	file := filepath.Join(t.TempDir(), "token")
+	write := func(token string) {
+		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newFakeServer(t, nil)
+	at := func(params string) error {
+		return ping(t, s.dsn("aad_auth=access-token sslrootcert="+s.certFile+" "+params))
+	}
+	for _, token := range []string{"first-" + marker, "second-" + marker} { // read again when it changes
+		write(token)
+		if err := at("aad_token_file=" + file); err != nil {
+			t.Fatal(err)
+		}
+		if heard, _ := s.got(); !strings.Contains(heard, token+"\x00") {
+			t.Errorf("the server did not hear %q", token)
+		}
+	}
+	if err := at("password=third"); err != nil {
+		t.Error(err)
+	}
+	if heard, _ := s.got(); !strings.Contains(heard, "third\x00") {
+		t.Error("the token in the password's place did not arrive")
+	}
+	write(jwt(map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}))
+	for params, want := range map[string]string{
+		"aad_token_file=" + file:               "the access token expired at",
+		"aad_token_file=" + filepath.Dir(file): "is not a regular file",
+		"aad_token_file=" + file + ".none":     "check aad_token_file",
+		"":                                     "no access token is given",
+		"aad_token_max_age=1m password=" + jwt(map[string]any{"iat": time.Now().Add(-time.Hour).Unix()}): "the access token is 1h0m",
+	} {
+		if err := at(params); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), marker) {
+			t.Errorf("%s: %v, want %q", params, err, want)
+		}
+	}
+}
+
+func TestUserName(t *testing.T) {
+	const mi = "/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/my-app"
+	for _, tt := range []struct {
+		name, serverType, host string
+		claims                 map[string]any
+		want, fails            string
+	}{
+		{name: "u", want: "u", claims: map[string]any{"upn": "other"}},
+		{want: "my-app", claims: map[string]any{"xms_mirid": mi, "upn": "other"}},
+		{want: "site", claims: map[string]any{"xms_mirid": "/subscriptions/s/resourcegroups/g/providers/Microsoft.Web/sites/site"}},
+		{want: "me@contoso.com", claims: map[string]any{"upn": "me@contoso.com", "unique_name": "x"}},
+		{want: "me@contoso.com", claims: map[string]any{"preferred_username": "me@contoso.com"}},
+		{want: "me@contoso.com", claims: map[string]any{"unique_name": "me@contoso.com"}},
+		{fails: `appid "a", oid "o"`, claims: map[string]any{"appid": "a", "oid": "o"}},
+		{fails: `appid "a", oid ""`, claims: map[string]any{"azp": "a"}},
+		{name: "Müller's Team", serverType: "single", host: "srv.postgres.database.azure.com", want: "Müller's Team@srv"},
+		{name: "me@contoso.com", serverType: "single", host: "srv.postgres.database.azure.com", want: "me@contoso.com@srv"},
+		{name: "me@srv", serverType: "single", host: "srv.postgres.database.azure.com", want: "me@srv"},
+		{name: "me@srv", serverType: "flexible", host: "srv.postgres.database.azure.com", want: "me@srv"},
+		{name: "me@srv", serverType: "single", host: "127.0.0.1", want: "me@srv"},
+	} {
+		got, err := user{tt.name, tt.serverType}.of(&token{claims: decode(jwt(tt.claims))}, tt.host)
+		if tt.fails == "" && (err != nil || got != tt.want) || tt.fails != "" && (err == nil || !strings.Contains(err.Error(), tt.fails)) {
+			t.Errorf("%+v: %q, %v", tt, got, err)
+		}
+	}
+	for _, opaque := range []string{"", "x", "a.b.c", "a.!.c", "a." + "bnVsbA" + ".c"} {
+		if c := decode(opaque); c.user() != "" {
+			t.Errorf("%q has claims %+v", opaque, c)
+		}
+	}
+}
+
+func TestClouds(t *testing.T) {
+	clean(t)
+	for _, tt := range []struct {
+		dsn, authority, scope string
+		discovery             bool
+	}{
+		{"host=db.example.com", "https://login.microsoftonline.com/", "https://ossrdbms-aad.database.windows.net/.default", true},
+		{"host=a.POSTGRES.database.azure.com", "https://login.microsoftonline.com/", "https://ossrdbms-aad.database.windows.net/.default", true},
+		{"host=a.private.postgres.database.usgovcloudapi.net", "https://login.microsoftonline.us/", "https://ossrdbms-aad.database.usgovcloudapi.net/.default", true},
+		{"host=a.postgres.database.chinacloudapi.cn.", "https://login.chinacloudapi.cn/", "https://ossrdbms-aad.database.chinacloudapi.cn/.default", true},
+		{"aad_cloud=usnat", "https://login.microsoftonline.eaglex.ic.gov/", "https://ossrdbms-aad.database.cloudapi.eaglex.ic.gov/.default", false},
+		{"host=a.postgres.database.cloudapi.microsoft.scloud", "https://login.microsoftonline.microsoft.scloud/", "https://ossrdbms-aad.database.cloudapi.microsoft.scloud//.default", false},
+		{"host=c.x.postgres.cosmos.azure.com", "https://login.microsoftonline.com/", "https://token.postgres.cosmos.azure.com/.default", true},
+		{"aad_scope=https://r//.default aad_authority_host=https://login.example aad_disable_instance_discovery=true", "https://login.example", "https://r//.default", false},
+	} {
+		cfg, err := dsn.Parse(tt.dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := resolve(cfg)
+		if err != nil || got.authority != tt.authority || got.scope != tt.scope || got.discovery != tt.discovery {
+			t.Errorf("%s: %+v, %v", tt.dsn, got, err)
+		}
+	}
+}
