@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // Against a server without TLS, and against a man in the middle with a
@@ -188,5 +190,44 @@ func TestTokenIsTakenOutOfErrors(t *testing.T) {
 	var connect *pgconn.ConnectError
 	if !errors.As(err, &connect) || connect.Config.Password != "" {
 		t.Errorf("got %v with password %q", err, connect.Config.Password)
+	}
+}
+
+// The last gate: whatever way a connection came about, without TLS it gets no
+// password.
+func TestPlainConnectionGetsNoPassword(t *testing.T) {
+	clean(t)
+	c, err := NewConnector("host=h user=u", WithCredential(&fakeCredential{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := c.Config()
+	if err := c.BeforeConnect(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	plain, other := net.Pipe()
+	defer plain.Close()
+	defer other.Close()
+	conn, err := config.AfterNetConnect(t.Context(), &config.Config, plain)
+	if conn == nil || err == nil || !strings.Contains(err.Error(), "is not TLS") || config.Password != "" {
+		t.Errorf("got %v, %v and password %q", conn, err, config.Password)
+	}
+}
+
+// Once signed in, the connection's config holds the token no longer.
+func TestTokenIsTakenOutOfConnections(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, nil)
+	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := c.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if p := conn.(*stdlib.Conn).Conn().Config().Password; p != "" {
+		t.Errorf("the config holds %q", p)
 	}
 }

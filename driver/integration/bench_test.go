@@ -57,7 +57,9 @@ func TestQueryAllocations(t *testing.T) {
 func BenchmarkQuery(b *testing.B) {
 	oursDB, pgxsDB := pgxDB(b, "bench query")
 	ours, pgxs := connOf(b, oursDB), connOf(b, pgxsDB)
+	more := testing.AllocsPerRun(100, func() { query(b, ours) }) - testing.AllocsPerRun(100, func() { query(b, pgxs) })
 	inTurn(b, func() { query(b, ours) }, func() { query(b, pgxs) })
+	b.ReportMetric(more, "more-allocs")
 }
 
 // BenchmarkConnect makes one warm connection with each in turn.
