@@ -141,7 +141,7 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	conn, err := c.open(ctx, &config)
 	if err != nil {
-		return nil, explain(err, config.User)
+		return nil, explain(err, config.User, c.tokens != nil)
 	}
 	return conn, nil
 }

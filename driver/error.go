@@ -114,8 +114,9 @@ func explainToken(err error) error {
 }
 
 // explain says what to do about a failed connection of user, and takes the token
-// out of what pgx returns.
-func explain(err error, user string) error {
+// out of what pgx returns. What the server says of a password needs no words
+// about Entra: token tells whether one was presented.
+func explain(err error, user string, token bool) error {
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
 		connect.Config.Password = ""
@@ -133,7 +134,9 @@ func explain(err error, user string) error {
 	switch {
 	case errors.As(err, &pg):
 		e.Step = StepSignIn
-		e.Hint = hint(StepSignIn, pg.Message, user)
+		if token {
+			e.Hint = hint(StepSignIn, pg.Message, user)
+		}
 	case errors.As(err, &name):
 		e.Step = StepTLS
 		e.Hint = "the certificate is for " + certificateNames(name.Certificate.DNSNames) + "; connect by one of these names"

@@ -30,6 +30,7 @@ var hints = []row{
 	{StepToken, "aadsts500011", "check aad_scope and aad_cloud: the tenant does not know that resource"},
 	{StepToken, "az login", "run az login"},
 	{StepToken, "isn't assigned to this resource", "assign the identity to this host, or correct its id"},
+	{StepToken, "defaultazurecredential", "name the mode to see its own error, as in aad_auth=managed-identity, or azure-cli on a laptop"},
 	{StepToken, "executable not found", "install the Azure CLI, or use another aad_auth"},
 }
 
