@@ -30,7 +30,9 @@ func TestModes(t *testing.T) {
 			return
 		}
 		asked.Store(&r.Form)
-		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":3600,"expires_on":"%d"}`, token, time.Now().Add(time.Hour).Unix())
+		// Under five minutes: MSAL's cache of managed identities is one for the
+		// process and keeps what lives longer.
+		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":240,"expires_on":"%d"}`, token, time.Now().Add(4*time.Minute).Unix())
 	}))
 	defer web.Close()
 	transport = web.Client()
@@ -65,6 +67,7 @@ func TestModes(t *testing.T) {
 				t.Skip("the fake az is a shell script")
 			}
 			clean(t)
+			asked.Store(&url.Values{})
 			for k, v := range tt.env {
 				t.Setenv(k, v)
 			}

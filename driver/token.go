@@ -113,11 +113,22 @@ func (s *source) start(now time.Time) *flight {
 const maxBackoff = 30 * time.Second
 
 // fly makes one request on a context of its own: a caller that gives up must
-// not fail the others.
+// not fail the others. A credential that does not hear the context's end is left
+// behind: several of azidentity's wait for a mutex, deaf to it.
 func (s *source) fly(f *flight) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
-	f.token, f.err = s.request(ctx)
+	heard := make(chan *flight, 1)
+	go func() {
+		t, err := s.request(ctx)
+		heard <- &flight{token: t, err: err}
+	}()
+	select {
+	case r := <-heard:
+		f.token, f.err = r.token, r.err
+	case <-ctx.Done():
+		f.err = explainToken(ctx.Err())
+	}
 
 	s.mu.Lock()
 	s.flight = nil
@@ -160,8 +171,7 @@ func (s *source) request(ctx context.Context) (*token, error) {
 		Hint: "get a new one, and check this machine's clock"}
 }
 
-// asker adapts a credential. The context has the source's bound, so a
-// credential that hears it ends in time; one that does not is left behind.
+// asker adapts a credential.
 func asker(cred azcore.TokenCredential, scope string) func(context.Context, string) (azcore.AccessToken, error) {
 	return func(ctx context.Context, claims string) (azcore.AccessToken, error) {
 		return cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}, Claims: claims})
