@@ -33,13 +33,16 @@ func newToken(at azcore.AccessToken, now time.Time) *token {
 	if iat := t.claims.issued(); !iat.IsZero() && iat.Before(now) {
 		t.issued = iat
 	}
-	if t.refresh.IsZero() || t.refresh.After(t.expires) {
-		left := t.expires.Sub(now)
-		if left < 10*time.Minute {
-			t.refresh = now.Add(left / 2)
-		} else {
-			t.refresh = t.expires.Add(-5 * time.Minute)
-		}
+	switch left := t.expires.Sub(now); {
+	case !t.refresh.IsZero() && !t.refresh.After(now):
+		// The credential's cache answered with one that is due already: ask
+		// again, but not with every connect.
+		t.refresh = now.Add(maxBackoff)
+	case !t.refresh.IsZero() && t.refresh.Before(t.expires):
+	case left < 10*time.Minute:
+		t.refresh = now.Add(left / 2)
+	default:
+		t.refresh = t.expires.Add(-5 * time.Minute)
 	}
 	return t
 }

@@ -175,6 +175,26 @@ func TestMaxAge(t *testing.T) {
 	})
 }
 
+// A credential's cache that keeps answering with a token that is due for renewal
+// is not asked with every connect.
+func TestRefreshOnInThePast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cred := &fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
+			return azcore.AccessToken{Token: "x", ExpiresOn: time.Now().Add(time.Hour), RefreshOn: time.Now().Add(-time.Minute)}, nil
+		}}
+		s := sourceOf(cred)
+		for range 600 { // a minute
+			if _, err := s.Token(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := cred.calls.Load(); n > 3 {
+			t.Errorf("%d requests in a minute", n)
+		}
+	})
+}
+
 func TestExpiredToken(t *testing.T) {
 	cred := &fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
 		return azcore.AccessToken{Token: "x", ExpiresOn: time.Now().Add(-time.Second)}, nil
