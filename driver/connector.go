@@ -50,7 +50,11 @@ func NewConnector(s string, opts ...Option) (*Connector, error) {
 	case err == nil:
 		return c, nil
 	case s == "" || errors.Is(err, errNoHost):
-		return &Connector{text: s, err: err}, nil
+		deferred := &Connector{err: err}
+		if c != nil {
+			deferred.text = c.text // masked, as s is not
+		}
+		return deferred, nil
 	}
 	return nil, err
 }
@@ -75,7 +79,7 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	}
 	if cfg.Host() == "" {
 		// pgx would look for a socket in folders where any user can listen.
-		return nil, &Error{Step: StepDSN, Err: errNoHost, Hint: "name the server's host in the DSN, or set PGHOST"}
+		return c, &Error{Step: StepDSN, Err: errNoHost, Hint: "name the server's host in the DSN, or set PGHOST"}
 	}
 	t, err := resolve(cfg)
 	if err != nil {

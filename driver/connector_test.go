@@ -141,6 +141,21 @@ func TestPgxSeesNoKeyOfOurs(t *testing.T) {
 	}
 }
 
+// A connector whose error waits for Connect masks its DSN as others do.
+func TestDeferredConnectorIsMasked(t *testing.T) {
+	clean(t)
+	c, err := NewConnector("aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + marker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := fmt.Sprintf("%v %+v %#v %+v", c, c, c, *c); strings.Contains(s, marker) || !strings.Contains(s, "aad_client_secret=xxxxx") {
+		t.Errorf("it prints as %s", s)
+	}
+	if _, err := c.Connect(t.Context()); !errors.Is(err, errNoHost) {
+		t.Errorf("Connect: %v", err)
+	}
+}
+
 func TestErrorsPrintNoDeeper(t *testing.T) {
 	e := &Error{Step: StepToken, Err: fmt.Errorf("first\n%s", marker), Hint: "do"}
 	var log strings.Builder
