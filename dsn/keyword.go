@@ -22,7 +22,7 @@ func splitKeywords(s string) ([]pair, error) {
 		}
 		value, rest, err := cutValue(strings.TrimLeft(rest, space))
 		if err != nil {
-			return nil, fmt.Errorf("the value of %q %w", name, err)
+			return nil, fmt.Errorf("the value of %s %w", label(name), err)
 		}
 		said = append(said, pair{name, value})
 		s = rest
@@ -62,6 +62,19 @@ func quote(v string) string {
 		return v
 	}
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(v) + "'"
+}
+
+// label names a setting in an error. Only a name that is known is told: another
+// may be the rest of a password that held a space or an &.
+func label(name string) string {
+	switch name {
+	case "user", "password", "host", "port", "dbname", "sslmode", "sslpassword", "options", "application_name":
+	default:
+		if lookup(name) == nil {
+			return "a parameter"
+		}
+	}
+	return fmt.Sprintf("%q", name)
 }
 
 // checkName refuses names that could not be a setting, and anything that looks

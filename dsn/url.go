@@ -108,7 +108,7 @@ func splitQuery(query string) ([]pair, error) {
 			return nil, fmt.Errorf("a parameter of the URL has no =; write name=value, and & in a value as %%26")
 		}
 		if strings.Contains(rawValue, "=") {
-			return nil, fmt.Errorf("parameter %q of the URL has a second =; write it as %%3D", name)
+			return nil, fmt.Errorf("%s in the URL has a second =; write it as %%3D", label(name))
 		}
 		v, err := decode(name, rawValue)
 		if err != nil {
@@ -135,7 +135,7 @@ func splitQuery(query string) ([]pair, error) {
 func decode(name, raw string) (string, error) {
 	what := "a parameter name of the URL"
 	if name != "" {
-		what = fmt.Sprintf("%q in the URL", name)
+		what = label(name) + " in the URL"
 	}
 	raw = strings.Trim(raw, " ")
 	if strings.Contains(raw, " ") {
