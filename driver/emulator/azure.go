@@ -145,7 +145,16 @@ func (a *Azure) shutdown() error {
 // emulator's certificate authority, followed by params such as "user=app".
 func (a *Azure) DSN(params ...string) string {
 	return strings.Join(append([]string{fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s sslrootcert=%s",
-		a.Port(), a.postgres.database(), a.CertFile())}, params...), " ")
+		a.Port(), quote(a.postgres.database()), quote(a.CertFile()))}, params...), " ")
+}
+
+// quote makes any value fit for a DSN: temporary folders have spaces and, on
+// Windows, backslashes. Most values stay as they are, easy to read and to edit.
+func quote(value string) string {
+	if value != "" && !strings.ContainsAny(value, ` \'`) {
+		return value
+	}
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }
 
 // Port is where the gateway listens, on 127.0.0.1.

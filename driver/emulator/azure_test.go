@@ -56,6 +56,8 @@ func TestSignIn(t *testing.T) {
 		{"a broken signature", app.Name, az.Token(app, nil) + "x", "28P01", "An error occurred while validating"},
 		{"expired", app.Name, az.Token(app, set("exp", time.Now().Add(-time.Second).Unix())), "28P01", "has expired"},
 		{"another resource", app.Name, az.Token(app, set("aud", "https://vault.azure.net")), "28P01", "valid audience claim"},
+		{name: "the resource by its id", user: app.Name, token: az.Token(app, set("aud", "123cd850-d9df-40bd-94d5-c9f07b7fa203"))},
+		{"another tenant", app.Name, az.Token(app, set("tid", "other")), "28P01", "An error occurred while validating"},
 		{"somebody else", app.Name, az.Token(app, set("oid", "other")), "28P01", "oid mismatch"},
 		{"an application as a person", person.Name, az.Token(app, nil), "28P01", "neither an AAD_AUTH_TOKENTYPE_APP_USER"},
 		{"a person as an application", app.Name, az.Token(person, nil), "28000", "Service Principals cannot generate"},

@@ -14,6 +14,9 @@ import (
 // is what it has unpacked.
 func download(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
+	if os.Geteuid() == 0 { // root's own is closed to the user that the server runs as
+		cache, err = "/var/cache", nil
+	}
 	if err != nil {
 		cache = os.TempDir()
 	}

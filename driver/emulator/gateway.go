@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -115,9 +117,18 @@ func (g *gateway) start(conn net.Conn, packet []byte) error {
 	role, mapped := a.roles[name]
 	a.mu.Unlock()
 	if !mapped { // a role of PostgreSQL's own, or none: SCRAM finds out
+		if a.single { // PostgreSQL knows nothing of @server
+			params := maps.Clone(m.Parameters) // the other map is recorded
+			params["user"] = name
+			m.Parameters = params
+			if packet, err = m.Encode(nil); err != nil {
+				return err
+			}
+		}
 		return g.relayRaw(conn, packet)
 	}
-	if err := send(conn, &pgproto3.AuthenticationCleartextPassword{}); err != nil {
+	greeting := append(negotiate(&m), &pgproto3.AuthenticationCleartextPassword{})
+	if err := send(conn, greeting...); err != nil {
 		return err
 	}
 	password, err := readPassword(conn)
@@ -128,8 +139,25 @@ func (g *gateway) start(conn net.Conn, packet []byte) error {
 		a.refused.Add(1)
 		return fatal(conn, refusal.Code, refusal.Message, refusal.Hint)
 	}
-	a.signIns.Add(1)
 	return g.session(conn, name, role.password, m.Parameters)
+}
+
+// negotiate answers a client that asks for more than protocol 3.0, which is all
+// that the gateway speaks with PostgreSQL on its behalf.
+func negotiate(m *pgproto3.StartupMessage) []pgproto3.BackendMessage {
+	var unknown []string
+	for name := range m.Parameters {
+		if strings.HasPrefix(name, "_pq_.") {
+			unknown = append(unknown, name)
+		}
+	}
+	if m.ProtocolVersion == pgproto3.ProtocolVersion30 && unknown == nil {
+		return nil
+	}
+	return []pgproto3.BackendMessage{&pgproto3.NegotiateProtocolVersion{
+		NewestMinorProtocol: pgproto3.ProtocolVersion30, // the whole version, as PostgreSQL sends it
+		UnrecognizedOptions: unknown,
+	}}
 }
 
 // session opens the backend as the role and relays from there on.
@@ -142,18 +170,24 @@ func (g *gateway) session(conn net.Conn, user, password string, params map[strin
 	if config.Database == "" {
 		config.Database = user
 	}
-	for k, v := range params {
-		if k != "user" && k != "database" {
-			config.RuntimeParams[k] = v
-		}
-	}
+	config.RuntimeParams = maps.Clone(params) // none of PGAPPNAME, PGOPTIONS and PGTZ of this process
+	maps.DeleteFunc(config.RuntimeParams, func(k, _ string) bool {
+		return k == "user" || k == "database" || strings.HasPrefix(k, "_pq_.")
+	})
+	config.MinProtocolVersion, config.MaxProtocolVersion = "3.0", "3.0" // as negotiated
 	backend, err := pgconn.ConnectConfig(g.ctx, config)
 	if err != nil {
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) {
-			return fatal(conn, pg.Code, pg.Message, pg.Hint)
+			return passOn(conn, pg)
 		}
 		return fatal(conn, "08006", "the emulator cannot reach its PostgreSQL", "")
+	}
+	// After a slow write pgconn reads in the background, and would take the first
+	// answer from the relay: Hijack asks for this.
+	if err := backend.SyncConn(g.ctx); err != nil {
+		backend.Close(g.ctx)
+		return err
 	}
 	h, err := backend.Hijack()
 	if err != nil {
@@ -165,6 +199,7 @@ func (g *gateway) session(conn net.Conn, user, password string, params map[strin
 		greeting = append(greeting, &pgproto3.ParameterStatus{Name: k, Value: v})
 	}
 	greeting = append(greeting, &pgproto3.BackendKeyData{ProcessID: h.PID, SecretKey: h.SecretKey}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
+	g.azure.signIns.Add(1) // before the client knows, who may ask for the count
 	if err := send(conn, greeting...); err != nil {
 		return err
 	}

@@ -2,17 +2,21 @@ package emulator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -48,8 +52,8 @@ func (p *postgres) start(ctx context.Context, data string) error {
 		return err
 	}
 	for range 3 { // the free port may be taken in between
-		if err = p.run(ctx, bin, data, password); err == nil {
-			return nil
+		if err = p.run(ctx, bin, data, password); err == nil || !strings.Contains(err.Error(), "could not bind") {
+			return err
 		}
 	}
 	return err
@@ -102,7 +106,7 @@ func (p *postgres) run(ctx context.Context, bin, data, password string) error {
 	p.exited = exited
 	go func(cmd *exec.Cmd) { cmd.Wait(); close(exited) }(p.cmd)
 
-	p.dsn = fmt.Sprintf("host=127.0.0.1 port=%d user=postgres password=%s dbname=postgres sslmode=disable", port, password)
+	p.dsn = fmt.Sprintf("host=127.0.0.1 port=%d user=postgres password=%s dbname=postgres sslmode=disable require_auth=scram-sha-256", port, password)
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		conn, err := pgx.Connect(ctx, p.dsn)
@@ -176,7 +180,7 @@ func findBinaries() (string, error) {
 		"/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin",
 		"/Applications/Postgres.app/Contents/Versions/*/bin", `C:\Program Files\PostgreSQL\*\bin`} {
 		found, _ := filepath.Glob(pattern) // the patterns are good
-		slices.Reverse(found)              // newest first
+		slices.SortStableFunc(found, func(a, b string) int { return cmp.Compare(version(b), version(a)) })
 		dirs = append(dirs, found...)
 	}
 	for _, dir := range dirs {
@@ -185,6 +189,17 @@ func findBinaries() (string, error) {
 		}
 	}
 	return "", errors.New("no server binaries on this machine")
+}
+
+var number = regexp.MustCompile(`\d+(\.\d+)?`)
+
+// version returns the version in a path; one without leads to the newest.
+func version(path string) float64 {
+	v, err := strconv.ParseFloat(number.FindString(path), 64)
+	if err != nil {
+		return math.Inf(1)
+	}
+	return v
 }
 
 func complete(dir string) bool {

@@ -12,9 +12,10 @@ import (
 )
 
 // supervised runs args below a shell that stops them when its standard input
-// ends: so the server does not outlive this process, however that ends.
+// ends: so the server does not outlive this process, however that ends. The
+// watching part holds none of our pipes: Wait would wait for it after the server.
 func supervised(args []string) *exec.Cmd {
-	const script = `"$@" </dev/null & pid=$!; { cat >/dev/null; kill -QUIT $pid; } 2>/dev/null <&3 & wait $pid`
+	const script = `"$@" </dev/null & pid=$!; { cat; kill -QUIT $pid; } >/dev/null 2>&1 <&3 & wait $pid`
 	return exec.Command("/bin/sh", append([]string{"-c", "exec 3<&0; " + script, "sh"}, args...)...)
 }
 

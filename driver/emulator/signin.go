@@ -43,7 +43,7 @@ func (a *Azure) judge(want Identity, token string) *pgconn.PgError {
 	if exp == nil || !time.Now().Before(exp.Time) || maxAge > 0 && (iat == nil || time.Since(iat.Time) > maxAge) {
 		return refuse("The access token has expired. Please acquire a new token and retry.")
 	}
-	if aud, _ := claims.GetAudience(); !slices.ContainsFunc(aud, func(s string) bool { return strings.TrimSuffix(s, "/") == Resource }) {
+	if aud, _ := claims.GetAudience(); !slices.ContainsFunc(aud, func(s string) bool { return s == resourceID || strings.TrimSuffix(s, "/") == Resource }) {
 		return refuse("The access token does not have a valid audience claim. Please acquire a new token for the resource %q.", Resource)
 	}
 	oid, app := claims["oid"], claims["idtyp"] == "app"

@@ -3,6 +3,7 @@ package emulator
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 	"sync"
 	"time"
 
@@ -12,7 +13,13 @@ import (
 // Resource is what tokens for the emulated server must be issued for.
 const Resource = "https://ossrdbms-aad.database.windows.net"
 
-const keyID = "emulator-1"
+// resourceID is the same as an application id, which tokens may name as well.
+const resourceID = "123cd850-d9df-40bd-94d5-c9f07b7fa203"
+
+const (
+	keyID  = "emulator-1"
+	issuer = "https://sts.windows.net/" + TenantID + "/"
+)
 
 // signer signs and checks tokens with Entra's algorithm, RS256.
 type signer struct{ key *rsa.PrivateKey }
@@ -34,7 +41,7 @@ func (a *Azure) Token(id Identity, edit func(claims map[string]any)) string {
 func (a *Azure) issue(id Identity, resource string, edit func(map[string]any)) string {
 	now := time.Now()
 	claims := jwt.MapClaims{
-		"aud": resource, "iss": "https://sts.windows.net/" + TenantID + "/", "tid": TenantID, "ver": "1.0",
+		"aud": resource, "iss": issuer, "tid": TenantID, "ver": "1.0",
 		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(a.Faults.life()).Unix(),
 		"oid": id.ObjectID, "sub": id.ObjectID, "uti": rand.Text(),
 	}
@@ -63,12 +70,15 @@ func (a *Azure) issue(id Identity, resource string, edit func(map[string]any)) s
 	return s
 }
 
-// verify checks the signature alone and returns the claims: the gateway judges
-// them in Azure's order, with Azure's texts.
+// verify checks the signature and the tenant and returns the claims: the gateway
+// judges the others in Azure's order, with Azure's texts.
 func (s *signer) verify(token string) (jwt.MapClaims, error) {
 	claims := jwt.MapClaims{}
 	_, err := jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithoutClaimsValidation()).
 		ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return &s.key.PublicKey, nil })
+	if err == nil && (claims["tid"] != TenantID || claims["iss"] != issuer) {
+		err = errors.New("issued by another tenant")
+	}
 	return claims, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
@@ -53,5 +54,11 @@ func send(w io.Writer, messages ...pgproto3.BackendMessage) error {
 }
 
 func fatal(w io.Writer, code, message, hint string) error {
-	return send(w, &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: message, Hint: hint})
+	return passOn(w, &pgconn.PgError{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: message, Hint: hint})
+}
+
+// passOn sends an error in the shape it came in.
+func passOn(w io.Writer, e *pgconn.PgError) error {
+	return send(w, &pgproto3.ErrorResponse{Severity: e.Severity, SeverityUnlocalized: e.SeverityUnlocalized, Code: e.Code,
+		Message: e.Message, Detail: e.Detail, Hint: e.Hint, Where: e.Where, File: e.File, Line: e.Line, Routine: e.Routine})
 }

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"database/sql"
+	"math"
 	"testing"
 	"time"
 
@@ -44,22 +45,31 @@ func connOf(tb testing.TB, db *sql.DB) *sql.Conn {
 // A query allocates what it allocates with pgx.
 func TestQueryAllocations(t *testing.T) {
 	oursDB, pgxsDB := pgxDB(t, "allocations")
-	ours, pgxs := connOf(t, oursDB), connOf(t, pgxsDB)
-	a := testing.AllocsPerRun(200, func() { query(t, ours) })
-	b := testing.AllocsPerRun(200, func() { query(t, pgxs) })
+	a, b := allocations(t, connOf(t, oursDB), connOf(t, pgxsDB))
 	t.Logf("allocations of a query: %v, with pgx %v", a, b)
 	if a > b {
 		t.Errorf("a query allocates %v times, with pgx %v times", a, b)
 	}
 }
 
+// allocations counts those of a query with each: the least of several rounds in
+// turn, for the count is the process's and other goroutines add to it.
+func allocations(tb testing.TB, ours, pgxs *sql.Conn) (a, b float64) {
+	a, b = math.Inf(1), math.Inf(1)
+	for range 10 {
+		a = min(a, testing.AllocsPerRun(50, func() { query(tb, ours) }))
+		b = min(b, testing.AllocsPerRun(50, func() { query(tb, pgxs) }))
+	}
+	return a, b
+}
+
 // BenchmarkQuery runs one query with each in turn and reports the ratio.
 func BenchmarkQuery(b *testing.B) {
 	oursDB, pgxsDB := pgxDB(b, "bench query")
 	ours, pgxs := connOf(b, oursDB), connOf(b, pgxsDB)
-	more := testing.AllocsPerRun(100, func() { query(b, ours) }) - testing.AllocsPerRun(100, func() { query(b, pgxs) })
+	n, m := allocations(b, ours, pgxs)
 	inTurn(b, func() { query(b, ours) }, func() { query(b, pgxs) })
-	b.ReportMetric(more, "more-allocs")
+	b.ReportMetric(n-m, "more-allocs")
 }
 
 // BenchmarkConnect makes one warm connection with each in turn.

@@ -3,6 +3,7 @@ package integration
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"database/sql"
 	"errors"
@@ -53,6 +54,7 @@ func TestMain(m *testing.M) {
 func newIdentity(t testing.TB, name string) (emulator.Identity, string) {
 	t.Helper()
 	az.Setenv(t)
+	name += " " + rand.Text()[:6] // tests may run more than once
 	id := az.Add(emulator.Identity{Name: name, Secret: "secret of " + name})
 	if err := az.Grant(context.Background(), id); err != nil {
 		t.Fatal(err)
@@ -192,7 +194,7 @@ func TestClientSecret(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := driver.NewConnector(az.DSN("user='secret holder'"), driver.WithCredential(cred))
+		c, err := driver.NewConnector(az.DSN("user='"+id.Name+"'"), driver.WithCredential(cred))
 		if err != nil {
 			return nil, err
 		}
