@@ -10,7 +10,6 @@ import (
 // claims are what this package reads of a token, unverified: the server
 // verifies. A token that is no JWT has none.
 type claims struct {
-	Audience          any     `json:"aud"` // a string, or a list of them
 	IssuedAt          float64 `json:"iat"`
 	Expires           float64 `json:"exp"`
 	ObjectID          string  `json:"oid"`

@@ -5,11 +5,11 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
-	"net"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
@@ -24,8 +24,13 @@ type Connector struct {
 	guard  guard
 	user   user
 	tokens tokens // nil in mode password: pgx as it is
+	log    *slog.Logger
 	open   func(context.Context, *pgx.ConnConfig) (driver.Conn, error)
 	err    error // said at Connect, for the empty DSN opens whatever the environment
+
+	count  connectorCount
+	record atomic.Int32 // untried, worked or futile
+	closed atomic.Bool
 }
 
 var (
@@ -52,7 +57,7 @@ func NewConnector(s string, opts ...Option) (*Connector, error) {
 	case s == "" || errors.Is(err, errNoHost):
 		deferred := &Connector{err: err}
 		if c != nil {
-			deferred.text = c.text // masked, as s is not
+			deferred.text, deferred.config = c.text, c.config // masked, as s is not
 		}
 		return deferred, nil
 	}
@@ -61,22 +66,30 @@ func NewConnector(s string, opts ...Option) (*Connector, error) {
 
 func newConnector(s string, opts []Option) (*Connector, error) {
 	o := collect(opts)
+	if o.chosen && o.credential == nil {
+		return nil, &Error{Step: StepCredential, Err: errors.New("WithCredential was given nil"), Hint: "hand a credential over, or leave the option out for aad_auth to choose"}
+	}
 	cfg, err := dsn.ParseEnv(s, dsn.OS)
 	if err != nil {
 		return nil, &Error{Step: StepDSN, Err: err}
 	}
-	c := &Connector{text: cfg.String(), open: open, guard: guard{insecure: cfg.Insecure}}
+	c := &Connector{text: cfg.String(), open: open, log: o.logger, guard: guard{insecure: cfg.Insecure}}
 	token := o.credential != nil || cfg.Auth[0] != dsn.Password
 	if token {
 		raiseTLS(cfg)
 	}
-	if c.config, err = parsePgx(cfg); err != nil {
+	if c.config, err = parsePgx(cfg); err == nil && token && raiseCA(cfg, c.config) {
+		c.config, err = parsePgx(cfg)
+	}
+	if err != nil {
 		return nil, &Error{Step: StepDSN, Err: err}
 	}
 	if !token {
 		o.apply(c.config)
 		return c, nil
 	}
+	password := c.config.Password
+	c.config.Password = ""
 	if cfg.Host() == "" {
 		// pgx would look for a socket in folders where any user can listen.
 		return c, &Error{Step: StepDSN, Err: errNoHost, Hint: "name the server's host in the DSN, or set PGHOST"}
@@ -87,10 +100,10 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	}
 	c.guard.cloud = t.cloud
 	c.user = user{name: cfg.Params["user"], serverType: t.serverType}
-	if c.tokens, err = tokensFor(cfg, t, o.credential, c.config.Password); err != nil {
+	if c.tokens, err = tokensFor(cfg, t, o.credential, password); err != nil {
 		return nil, err
 	}
-	c.config.User, c.config.Password = c.user.name, ""
+	c.config.User = c.user.name
 	o.apply(c.config)
 	if c.config.RequireAuth == "" {
 		c.config.RequireAuth = requireAuth
@@ -139,66 +152,46 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	config := *c.config
-	if err := c.BeforeConnect(ctx, &config); err != nil {
-		return nil, err
-	}
-	conn, err := c.open(ctx, &config)
-	if err != nil {
-		return nil, explain(err, config.User, c.tokens != nil)
-	}
-	return conn, nil
-}
-
-// BeforeConnect prepares config to sign in: it is what pgxpool.Config and
-// stdlib.OptionBeforeConnect call by that name. It waits for the token, sets the
-// user, and hands the password over only once the connection is seen to be TLS.
-func (c *Connector) BeforeConnect(ctx context.Context, config *pgx.ConnConfig) error {
-	if c.err != nil || c.tokens == nil {
-		return c.err
-	}
-	if err := c.guard.check(config); err != nil {
-		return err
-	}
-	t, err := c.tokens.Token(ctx)
-	if err != nil {
-		return err
-	}
-	if config.User, err = c.user.of(t, config.Host); err != nil {
-		return err
-	}
-	if config.RequireAuth == "" {
-		config.RequireAuth = requireAuth
-	}
-	// The password stays out of the config until there is TLS to send it over,
-	// and leaves it again once the server has it: Conn.Config() holds no token.
-	config.Password = ""
-	var live *pgconn.Config
-	netConnect := config.AfterNetConnect
-	config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
-		live, cfg.Password = cfg, ""
-		if err := c.guard.shake(ctx, conn); err != nil {
-			return conn, err
-		}
-		t, err := c.tokens.Token(ctx)
+	if c.tokens == nil {
+		config := *c.config
+		conn, err := c.open(ctx, &config)
 		if err != nil {
-			return conn, err
-		}
-		cfg.Password = t.value
-		if netConnect != nil {
-			return netConnect(ctx, cfg, conn)
+			return nil, explain(err, config.User, false)
 		}
 		return conn, nil
 	}
-	connected := config.AfterConnect
-	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
-		live.Password = ""
-		if connected != nil {
-			return connected(ctx, conn)
+	for again := false; ; again = true {
+		config := *c.config
+		a, err := c.begin(&config)
+		if err != nil {
+			return nil, err
 		}
-		return nil
+		conn, err := a.connect(ctx, &config)
+		if err == nil {
+			return conn, nil
+		}
+		if again || !a.again(ctx, err) {
+			return nil, explain(err, a.user, true)
+		}
 	}
-	return nil
+}
+
+// BeforeConnect prepares config to sign in: it is what pgxpool.Config and
+// stdlib.OptionBeforeConnect call by that name. It begins to ask for the token, if
+// one need be asked for, and waits for nothing: hooks in config do, once the
+// connection is seen to be TLS. The user is set there too. A sign-in that the
+// server refuses is not tried again, unlike in [Connector.Connect], but the next
+// one presents a newer token. Should the network fail during the sign-in, the
+// *pgconn.ConnectError still holds the token in its Config.
+func (c *Connector) BeforeConnect(_ context.Context, config *pgx.ConnConfig) error {
+	if c.err != nil || c.tokens == nil {
+		return c.err
+	}
+	a, err := c.begin(config)
+	if err == nil {
+		a.bindDial(config)
+	}
+	return err
 }
 
 // Config returns a copy of the pgx configuration, without token or password
@@ -215,9 +208,14 @@ func (c *Connector) Config() *pgx.ConnConfig {
 // from it, so pgx's would lose the token.
 func (c *Connector) Driver() driver.Driver { return &Driver{} }
 
-// Close implements io.Closer for sql.DB. There is nothing to release by hand:
-// a token source that no connector uses any more is collected.
-func (c *Connector) Close() error { return nil }
+// Close implements io.Closer for sql.DB. It ends a token request under way that
+// no other connector waits for. Connections stay as they are.
+func (c *Connector) Close() error {
+	if s, ok := c.tokens.(*source); ok && c.closed.CompareAndSwap(false, true) {
+		s.release()
+	}
+	return nil
+}
 
 // String returns the DSN with secrets masked.
 func (c *Connector) String() string { return c.text }

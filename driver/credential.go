@@ -2,10 +2,10 @@ package driver
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -68,7 +68,7 @@ func newCredential(c *dsn.Config, t target) (azcore.TokenCredential, error) {
 	}
 	cred, err := make(c, t, azcore.ClientOptions{
 		Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: t.authority},
-		Transport: transport,
+		Transport: transport, PerRetryPolicies: []policy.Policy{heed{}},
 	})
 	if err != nil {
 		return nil, &Error{Step: StepCredential, Err: err}
@@ -95,7 +95,17 @@ type fixed struct {
 	maxAge time.Duration
 }
 
-func (f *fixed) Token(context.Context) (*token, error) {
+func (f *fixed) get(*slog.Logger) (*token, *flight) {
+	t, err := f.read()
+	if err != nil {
+		return nil, landed(nil, err)
+	}
+	return t, nil
+}
+
+func (f *fixed) newer(_ *token, log *slog.Logger) (*token, *flight) { return f.get(log) }
+
+func (f *fixed) read() (*token, error) {
 	value := f.value
 	if f.file != "" {
 		var err error
@@ -103,17 +113,19 @@ func (f *fixed) Token(context.Context) (*token, error) {
 			return nil, &Error{Step: StepToken, Err: err, Hint: "check aad_token_file"}
 		}
 	}
-	now := time.Now().Round(0)
-	t := newToken(azcore.AccessToken{Token: value, ExpiresOn: now.Add(time.Hour)}, now)
-	if e := t.claims.expires(); !e.IsZero() {
-		t.expires = e
-	}
-	switch {
-	case value == "":
+	if value == "" {
 		return nil, &Error{Step: StepToken, Err: errors.New("no access token is given"), Hint: "set aad_token_file, or put the token in the password's place (PGPASSWORD)"}
-	case !now.Before(t.expires):
-		return nil, &Error{Step: StepToken, Err: fmt.Errorf("the access token expired at %s", t.expires.UTC().Format(time.RFC3339)), Hint: "fetch a new one"}
-	case f.maxAge > 0 && now.Sub(t.issued) > f.maxAge:
+	}
+	now := time.Now().Round(0)
+	end := decode(value).expires()
+	if end.IsZero() {
+		end = now.Add(time.Hour) // opaque: the server knows
+	}
+	t := newToken(azcore.AccessToken{Token: value, ExpiresOn: end}, now, f.maxAge)
+	switch {
+	case !now.Before(end):
+		return nil, &Error{Step: StepToken, Err: fmt.Errorf("the access token expired at %s", end.UTC().Format(time.RFC3339)), Hint: "fetch a new one"}
+	case !t.live(now):
 		return nil, &Error{Step: StepToken, Err: fmt.Errorf("the access token is %s old", now.Sub(t.issued).Round(time.Second)), Hint: "fetch a new one, or raise aad_token_max_age"}
 	}
 	return t, nil

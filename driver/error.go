@@ -101,7 +101,7 @@ func oneLine(s string) string {
 }
 
 // explainToken says what to do about a failed token request.
-func explainToken(err error) error {
+func explainToken(err error) *Error {
 	var ours *Error
 	if errors.As(err, &ours) {
 		return ours
@@ -114,8 +114,8 @@ func explainToken(err error) error {
 }
 
 // explain says what to do about a failed connection of user, and takes the token
-// out of what pgx returns. What the server says of a password needs no words
-// about Entra: token tells whether one was presented.
+// out of what pgx returns. Without a token (mode password) no word about Entra is
+// of help.
 func explain(err error, user string, token bool) error {
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
@@ -134,9 +134,7 @@ func explain(err error, user string, token bool) error {
 	switch {
 	case errors.As(err, &pg):
 		e.Step = StepSignIn
-		if token {
-			e.Hint = hint(StepSignIn, pg.Message, user)
-		}
+		e.Hint = hint(StepSignIn, pg.Message, user)
 	case errors.As(err, &name):
 		e.Step = StepTLS
 		e.Hint = "the certificate is for " + certificateNames(name.Certificate.DNSNames) + "; connect by one of these names"
@@ -151,6 +149,9 @@ func explain(err error, user string, token bool) error {
 	case strings.Contains(err.Error(), "authentication method requirement"):
 		e.Step = StepSignIn
 		e.Hint = hint(StepSignIn, err.Error(), user)
+	}
+	if !token {
+		e.Hint = ""
 	}
 	return e
 }

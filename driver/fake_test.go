@@ -65,6 +65,7 @@ type fakeServer struct {
 	tls        *tls.Config
 	auth       pgproto3.BackendMessage // what to ask for; nil asks for nothing
 	reply      []pgproto3.BackendMessage
+	judge      func(said string) []pgproto3.BackendMessage // replies instead, if not nil
 
 	mu    sync.Mutex
 	heard bytes.Buffer
@@ -72,6 +73,10 @@ type fakeServer struct {
 }
 
 var welcome = []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}, &pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{1, 2, 3, 4}}, &pgproto3.ReadyForQuery{TxStatus: 'I'}}
+
+func refusal(code, text string) []pgproto3.BackendMessage {
+	return []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: text}}
+}
 
 // newFakeServer starts a server that asks for a cleartext password over TLS and
 // lets everyone in. change may spoil it.
@@ -144,16 +149,22 @@ func (s *fakeServer) serve(conn net.Conn) {
 			}{io.TeeReader(secure, s), secure}
 			be = pgproto3.NewBackend(rw, rw)
 		case *pgproto3.StartupMessage:
+			reply := s.reply
 			if s.auth != nil {
 				be.Send(s.auth)
 				if be.Flush() != nil {
 					return
 				}
-				if _, err := io.ReadAtLeast(rw, make([]byte, 64<<10), 5); err != nil {
+				said := make([]byte, 64<<10)
+				n, err := io.ReadAtLeast(rw, said, 5)
+				if err != nil {
 					return
 				}
+				if s.judge != nil {
+					reply = s.judge(string(said[:n]))
+				}
 			}
-			for _, m := range s.reply {
+			for _, m := range reply {
 				be.Send(m)
 			}
 			be.Flush()

@@ -28,9 +28,9 @@ var hints = []row{
 	{StepToken, "aadsts700016", "check aad_client_id and aad_tenant_id: the application is not in that tenant"},
 	{StepToken, "aadsts90002", "check aad_tenant_id and aad_cloud: there is no such tenant"},
 	{StepToken, "aadsts500011", "check aad_scope and aad_cloud: the tenant does not know that resource"},
+	{StepToken, "defaultazurecredential", "name the mode to see its own error, as in aad_auth=managed-identity, or azure-cli on a laptop"},
 	{StepToken, "az login", "run az login"},
 	{StepToken, "isn't assigned to this resource", "assign the identity to this host, or correct its id"},
-	{StepToken, "defaultazurecredential", "name the mode to see its own error, as in aad_auth=managed-identity, or azure-cli on a laptop"},
 	{StepToken, "executable not found", "install the Azure CLI, or use another aad_auth"},
 }
 

@@ -42,14 +42,21 @@ func tokensFor(cfg *dsn.Config, t target, cred azcore.TokenCredential, password 
 				return nil, err
 			}
 		}
-		return &source{ask: asker(cred, t.scope), maxAge: cfg.TokenMaxAge, timeout: cfg.TokenTimeout}, nil
+		return &source{ask: asker(cred, t.scope), maxAge: cfg.TokenMaxAge, timeout: cfg.TokenTimeout, users: 1}, nil
 	}
 	if id.credential != nil && !reflect.ValueOf(id.credential).Comparable() {
-		return make()
+		s, err := make()
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
 	}
 	sources.Lock()
 	defer sources.Unlock()
 	if s := sources.m[id].Value(); s != nil {
+		s.mu.Lock()
+		s.users++
+		s.mu.Unlock()
 		return s, nil
 	}
 	s, err := make()
@@ -81,6 +88,7 @@ func identityOf(cfg *dsn.Config, t target, cred azcore.TokenCredential) identity
 	c.Params, c.Cloud, c.ServerType, c.Insecure = nil, "auto", "", ""
 	c.Scope, c.AuthorityHost, c.DisableInstanceDiscovery = t.scope, t.authority, !t.discovery
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		v = strings.ToUpper(v) // as Windows reads names
 		return !slices.ContainsFunc(ambient, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
 	})
 	slices.Sort(env)
@@ -88,4 +96,4 @@ func identityOf(cfg *dsn.Config, t target, cred azcore.TokenCredential) identity
 }
 
 // ambient are the prefixes of the variables that decide who azidentity signs in.
-var ambient = []string{"AZURE_", "IDENTITY_", "IMDS_", "MSI_", "DEFAULT_IDENTITY_", "SYSTEM_", "HOME=", "PATH="}
+var ambient = []string{"AZURE_", "IDENTITY_", "IMDS_", "MSI_", "DEFAULT_IDENTITY_", "SYSTEM_", "HOME=", "USERPROFILE=", "PATH="}

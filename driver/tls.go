@@ -38,6 +38,17 @@ func raiseTLS(cfg *dsn.Config) {
 	}
 }
 
+// raiseCA raises verify-ca where no root is named: then any certificate that is
+// publicly trusted would do, and anyone can have one for a name of his own.
+func raiseCA(cfg *dsn.Config, config *pgx.ConnConfig) bool {
+	t := config.TLSConfig
+	if cfg.Params["sslmode"] != "verify-ca" || cfg.Insecure != "" || t == nil || t.RootCAs != nil {
+		return false
+	}
+	cfg.Params["sslmode"] = "verify-full"
+	return true
+}
+
 // check refuses a config by which a token could travel unprotected. It is run
 // on what will be dialled, after every option has had its say.
 func (g guard) check(config *pgx.ConnConfig) error {

@@ -1,0 +1,254 @@
+package driver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+)
+
+// A source asks for the tokens of one identity and keeps the latest. It is
+// shared by all connectors of that identity. No goroutine runs while nobody
+// asks.
+type source struct {
+	ask     func(ctx context.Context, claims string) (azcore.AccessToken, error)
+	maxAge  time.Duration // 0: none
+	timeout time.Duration
+	current atomic.Pointer[token]
+	count   sourceCount
+
+	mu      sync.Mutex // guards what follows; never held across a request
+	users   int        // connectors that are not closed
+	flight  *flight    // under way, or nil
+	backoff time.Duration
+	failed  *flight       // the last failure, until retry
+	retry   time.Time     // when to ask again after it
+	wait    time.Duration // how long that was away
+	only    string        // a refused token for which no other is to be had
+}
+
+// A flight is one request. token and err are written before done is closed.
+type flight struct {
+	done   chan struct{}
+	cancel context.CancelFunc
+	token  *token
+	err    error
+}
+
+// landed is a flight that needed no request.
+func landed(t *token, err error) *flight {
+	f := &flight{done: make(chan struct{}), token: t, err: err}
+	close(f.done)
+	return f
+}
+
+// Token waits for the request, no longer than ctx: the request goes on for others.
+func (f *flight) Token(ctx context.Context) (*token, error) {
+	select {
+	case <-f.done: // first: what is known is said even to a caller out of time
+		return f.token, f.err
+	default:
+	}
+	select {
+	case <-f.done:
+		return f.token, f.err
+	case <-ctx.Done():
+		return nil, &Error{Step: StepToken, Err: context.Cause(ctx), Hint: "the token was still on its way; allow more time (connect_timeout counts too), or see that the authority can be reached"}
+	}
+}
+
+// failure is the error of a request that has failed, and nil before.
+func (f *flight) failure() error {
+	select {
+	case <-f.done:
+		return f.err
+	default:
+		return nil
+	}
+}
+
+// bind returns a context that ends when the request fails.
+func (f *flight) bind(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-f.done:
+			if f.err != nil {
+				cancel(f.err)
+			}
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// get is one atomic load for a fresh token. A live one that is due is returned
+// too, while its successor is on the way.
+func (s *source) get(log *slog.Logger) (*token, *flight) {
+	now := time.Now().Round(0)
+	t := s.current.Load()
+	if t.fresh(now) {
+		return t, nil
+	}
+	f := s.start(t, "", now, log)
+	if t.live(now) {
+		return t, nil
+	}
+	return nil, f
+}
+
+func (s *source) newer(than *token, log *slog.Logger) (*token, *flight) {
+	if t := s.current.Load(); t != than && t.live(time.Now()) {
+		return t, nil // replaced already
+	}
+	return nil, s.start(than, than.value, time.Now().Round(0), log)
+}
+
+// start joins the request under way or begins one, for a caller that saw t. After
+// a failure it returns that failure until the backoff is over, so that a pool
+// that retries cannot hammer the authority. refused is a token that will not do.
+func (s *source) start(t *token, refused string, now time.Time, log *slog.Logger) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.current.Load(); c != t && c.live(now) {
+		return landed(c, nil) // it came since
+	}
+	if refused != "" && refused == s.only {
+		return landed(t, nil)
+	}
+	if s.flight != nil {
+		if !t.live(now) {
+			s.count.shared.Add(1)
+		}
+		return s.flight
+	}
+	// A clock set back must not stretch the wait.
+	if s.failed != nil && now.Before(s.retry) && s.retry.Sub(now) <= s.wait {
+		return s.failed
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	if s.backoff > 0 {
+		// This waits between requests already: azcore need not try each four times.
+		ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+	}
+	s.flight = &flight{done: make(chan struct{}), cancel: cancel}
+	s.count.requests.Add(1)
+	go s.fly(ctx, s.flight, t, refused, log)
+	return s.flight
+}
+
+const maxBackoff = 30 * time.Second
+
+// fly makes one request on a context of its own: a caller that gives up must
+// not fail the others. A credential that does not hear the context's end is left
+// behind: several of azidentity's wait for a mutex, deaf to it.
+func (s *source) fly(ctx context.Context, f *flight, old *token, refused string, log *slog.Logger) {
+	defer f.cancel()
+	began := time.Now()
+	ctx, asked := withThrottle(ctx)
+	answer := make(chan *flight, 1)
+	go func() {
+		t, err := s.request(ctx, old, refused)
+		answer <- &flight{token: t, err: err}
+	}()
+	select {
+	case r := <-answer:
+		f.token, f.err = r.token, r.err
+	case <-ctx.Done():
+		f.err = explainToken(ctx.Err())
+	}
+
+	closed := errors.Is(ctx.Err(), context.Canceled)
+	var wait time.Duration
+	s.mu.Lock()
+	s.flight = nil
+	switch {
+	case f.err == nil:
+		s.current.Store(f.token)
+		s.failed, s.backoff, s.only = nil, 0, ""
+		if f.token.value == refused {
+			s.only = refused
+		}
+	case !closed:
+		s.backoff = min(max(2*s.backoff, time.Second), maxBackoff)
+		// Half to all of it, so that many processes do not retry as one.
+		wait = max(s.backoff/2+rand.N(s.backoff/2), asked.wait(f.err))
+		s.failed, s.wait, s.retry = f, wait, time.Now().Round(0).Add(wait)
+	}
+	s.mu.Unlock()
+	close(f.done)
+
+	took := slog.Duration("took", time.Since(began))
+	switch {
+	case f.err == nil && old != nil:
+		s.count.refreshes.Add(1)
+		log.Info("token refreshed", took, slog.Time("expires", f.token.expires))
+	case f.err == nil:
+		log.Info("token fetched", took, slog.Time("expires", f.token.expires))
+	case !closed:
+		s.count.failures.Add(1)
+		log.Warn("token request failed", took, slog.Any("err", f.err), slog.Duration("retry_in", wait))
+	}
+}
+
+// request asks once, and once more past the credential's own cache if that
+// answered with what will not do.
+func (s *source) request(ctx context.Context, old *token, refused string) (*token, error) {
+	at, err := s.ask(ctx, "")
+	if err != nil {
+		return nil, explainToken(err)
+	}
+	now := time.Now().Round(0)
+	t := newToken(at, now, s.maxAge)
+	cached := old != nil && t.value == old.value
+	if t.value == refused || s.maxAge > 0 && (cached || !t.live(now)) && now.Before(at.ExpiresOn) {
+		// A claim that the token be no older than now asks past the cache (the form
+		// is that of continuous access evaluation).
+		var younger azcore.AccessToken
+		younger, err = s.ask(ctx, fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, now.Unix()))
+		if now = time.Now().Round(0); err == nil {
+			at, t = younger, newToken(younger, now, s.maxAge)
+		}
+	}
+	switch {
+	case t.live(now):
+		if next := now.Add(maxBackoff); cached && t.value == old.value && t.refresh.Before(next) {
+			t.refresh = next // there is no other yet: ask again, but not with every connect
+		}
+		return t, nil
+	case !now.Before(at.ExpiresOn):
+		return nil, &Error{Step: StepToken, Err: fmt.Errorf("the token expired at %s", at.ExpiresOn.UTC().Format(time.RFC3339)),
+			Hint: "get a new one, and check this machine's clock"}
+	case err != nil:
+		e := *explainToken(err)
+		e.Hint = cmp.Or(e.Hint, "the token at hand is too old, and this credential cannot ask for a younger one; raise aad_token_max_age")
+		return nil, &e
+	}
+	return nil, &Error{Step: StepToken, Err: fmt.Errorf("the token is %s old, and no younger one is to be had", now.Sub(t.issued).Round(time.Second)),
+		Hint: "raise aad_token_max_age"}
+}
+
+// release ends the request under way when the last connector that could want it
+// is closed.
+func (s *source) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users--; s.users <= 0 && s.flight != nil {
+		s.flight.cancel()
+	}
+}
+
+// asker adapts a credential.
+func asker(cred azcore.TokenCredential, scope string) func(context.Context, string) (azcore.AccessToken, error) {
+	return func(ctx context.Context, claims string) (azcore.AccessToken, error) {
+		return cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}, Claims: claims})
+	}
+}
