@@ -87,8 +87,8 @@ func (a *attempt) secure(ctx context.Context, cfg *pgconn.Config, conn net.Conn,
 	if wrapped == nil {
 		wrapped = conn // pgx closes it
 	}
-	if err == nil && !over(wrapped, conn) {
-		err = a.c.guard.shake(ctx, wrapped)
+	if err == nil && !over(wrapped, conn) && a.c.guard.insecure != "plaintext" {
+		err = &Error{Step: StepTLS, Err: errors.New("AfterNetConnect returned a connection that does not lead to the one with TLS"), Hint: "its method NetConn must return what it wraps"}
 	}
 	cfg.Password = ""
 	return wrapped, err
@@ -143,21 +143,22 @@ func (a *attempt) accepted() {
 	}
 	a.live, a.token, a.flight = nil, nil, nil
 	a.c.count.signIns.Add(1)
-	a.c.record.Store(worked)
+	a.c.worked.Store(true)
+	a.c.asked.Store(nil)
 }
 
-// What a connector knows of its role. A token may be refused for its own sake
-// (revoked, say) or for the role's, which no other token would mend; the server's
-// words are not to be relied on.
-const (
-	untried int32 = iota // no sign-in has worked yet
-	worked               // the last one did
-	futile               // a token as young as can be was refused
-)
+// A question is what a connector asked when the server refused a token.
+type question struct {
+	than   *token
+	flight *flight
+}
 
-// refused asks for a newer token where that may help: not for a token that is
-// young or that this connect has just asked for, and not again once that was of
-// no use. So a role that does not exist costs no request.
+// refused asks for a newer token where that may help. A token may be refused for
+// its own sake (revoked, say) or for the role's, which no other token would mend,
+// and the server's words are not to be relied on. So: not for a token that is
+// young or that this connect has just asked for; only for a role that has let us
+// in before, or if the words are of the token; and once, until a sign-in works. A
+// role that does not exist costs no request.
 func (a *attempt) refused(e *pgconn.PgError) {
 	a.live.Password, a.live = "", nil
 	if e.Code != "28P01" && e.Code != "28000" {
@@ -166,17 +167,17 @@ func (a *attempt) refused(e *pgconn.PgError) {
 	c := a.c
 	c.count.rejected.Add(1)
 	c.log.Warn("sign-in rejected", slog.String("code", e.Code), slog.String("message", oneLine(e.Message)), slog.Time("token_issued", a.token.issued))
-	record := c.record.Load()
+	q := c.asked.Load()
 	switch {
-	case a.token.young(time.Now()):
-		c.record.Store(futile)
-	case a.flight != nil, record == futile:
-	case record == worked, strings.Contains(strings.ToLower(e.Message), "token"):
+	case a.flight != nil, a.token.young(time.Now()):
+	case q != nil && q.than != a.token && q.flight.failure() == nil: // of no use
+	case c.worked.Load() || strings.Contains(strings.ToLower(e.Message), "token"):
 		t, f := c.tokens.newer(a.token, c.log)
 		if t != nil {
 			f = landed(t, nil)
 		}
 		a.next = f
+		c.asked.Store(&question{a.token, f})
 	}
 }
 

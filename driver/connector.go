@@ -29,7 +29,8 @@ type Connector struct {
 	err    error // said at Connect, for the empty DSN opens whatever the environment
 
 	count  connectorCount
-	record atomic.Int32 // untried, worked or futile
+	worked atomic.Bool              // a sign-in has
+	asked  atomic.Pointer[question] // since the last that worked
 	closed atomic.Bool
 }
 

@@ -217,7 +217,7 @@ func TestAccessToken(t *testing.T) {
 		"aad_token_file=" + filepath.Dir(file): "is not a regular file",
 		"aad_token_file=" + file + ".none":     "check aad_token_file",
 		"":                                     "no access token is given",
-		"aad_token_max_age=1m password=" + /* Entra backdates by 5 minutes */ jwt(map[string]any{"iat": time.Now().Add(-time.Hour).Unix()}): "the access token is 55m0s old",
+		"aad_token_max_age=1m password=" + /* Entra backdates by 5 minutes */ jwt(map[string]any{"iat": time.Now().Add(-time.Hour).Unix()}): "the access token is 55m",
 	} {
 		if err := at(params); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), marker) {
 			t.Errorf("%s: %v, want %q", params, err, want)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -229,6 +231,275 @@ func BenchmarkWarmToken(b *testing.B) {
 			if _, err := ask(s, context.Background()); err != nil {
 				b.Fatal(err)
 			}
+		}
+	})
+}
+
+// steady connects as a pool does, 200 times a second for d, and tells how long
+// callers waited for a token and how many got none.
+func steady(s *source, d time.Duration) (waited time.Duration, failed int) {
+	var (
+		wg sync.WaitGroup
+		mu sync.Mutex
+	)
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		wg.Go(func() {
+			began := time.Now()
+			t, err := ask(s, context.Background())
+			mu.Lock()
+			defer mu.Unlock()
+			waited = max(waited, time.Since(began))
+			if err != nil || !t.live(time.Now()) {
+				failed++
+			}
+		})
+	}
+	wg.Wait()
+	return waited, failed
+}
+
+// Tokens of six seconds' life under load: nobody waits for a renewal.
+func TestExpiryUnderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cred := &fakeCredential{get: lives(6 * time.Second), delay: 100 * time.Millisecond}
+		s := sourceOf(cred)
+		if _, err := ask(s, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		waited, failed := steady(s, 30*time.Second)
+		if n := cred.calls.Load(); waited != 0 || failed != 0 || n < 9 || n > 11 {
+			t.Errorf("waited up to %s, %d failed, %d requests", waited, failed, n)
+		}
+	})
+}
+
+// The authority is down for a minute. With a live token nobody notices; without
+// one each caller hears the cause at once, and the authority little.
+func TestAuthorityDown(t *testing.T) {
+	down := errors.New("down")
+	for _, live := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			cred := &fakeCredential{get: lives(6 * time.Minute)}
+			s := sourceOf(cred)
+			if live {
+				if _, err := ask(s, t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(4 * time.Minute) // a renewal is due, the token lives on
+			}
+			cred.calls.Store(0)
+			cred.get = func(int64, string) (azcore.AccessToken, error) { return azcore.AccessToken{}, down }
+			began := time.Now()
+			for n := 0; time.Since(began) < time.Minute; n++ { // 100 a second
+				asked := time.Now()
+				_, err := ask(s, t.Context())
+				if live && err != nil || !live && !errors.Is(err, down) || time.Since(asked) != 0 {
+					t.Fatalf("attempt %d: %v after %s", n, err, time.Since(asked))
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			if n := cred.calls.Load(); n > 8 {
+				t.Errorf("%d requests", n)
+			}
+			cred.get = nil
+			time.Sleep(maxBackoff)
+			if _, err := ask(s, t.Context()); err != nil {
+				t.Errorf("the first after recovery: %v", err)
+			}
+		})
+	}
+}
+
+// A clock that jumps an hour in either direction costs one request, and no
+// failure.
+func TestClockJumps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cred := &fakeCredential{get: lives(65 * time.Minute)}
+		s := sourceOf(cred)
+		one := func(want int64) {
+			t.Helper()
+			if _, err := ask(s, t.Context()); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			if n := cred.calls.Load(); n != want {
+				t.Errorf("%d requests, want %d", n, want)
+			}
+		}
+		one(1)
+		time.Sleep(time.Hour) // forward: due, and renewed while it serves
+		one(2)
+		one(2)
+		back := *s.current.Load() // back: the token comes from the future
+		for _, at := range []*time.Time{&back.issued, &back.received, &back.refresh, &back.expires} {
+			*at = at.Add(time.Hour)
+		}
+		s.current.Store(&back)
+		one(3)
+		one(3)
+		// Back while a failure is remembered: the wait is not stretched.
+		cred.get = func(int64, string) (azcore.AccessToken, error) { return azcore.AccessToken{}, errors.New("down") }
+		s.current.Store(nil)
+		ask(s, t.Context())
+		s.retry = s.retry.Add(time.Hour)
+		cred.get = nil
+		one(5)
+	})
+}
+
+// Where the authority says how long to leave it alone, it is left alone.
+func TestRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		resp := &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"90"}}, Body: http.NoBody}
+		cred := &fakeCredential{get: func(n int64, _ string) (azcore.AccessToken, error) {
+			if n == 1 {
+				return azcore.AccessToken{}, &azidentity.AuthenticationFailedError{RawResponse: resp}
+			}
+			return lives(time.Hour)(n, "")
+		}}
+		s := sourceOf(cred)
+		began := time.Now()
+		for {
+			_, err := ask(s, t.Context())
+			if err == nil {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		if d := time.Since(began); d != 90*time.Second || cred.calls.Load() != 2 {
+			t.Errorf("asked again after %s, %d requests", d, cred.calls.Load())
+		}
+	})
+}
+
+// A thousand pools of one identity that open at once ask once; a hundred
+// goroutines on each find no race.
+func TestManyPools(t *testing.T) {
+	clean(t)
+	cred := &fakeCredential{delay: 20 * time.Millisecond}
+	pools := make([]*Connector, 1000)
+	var wg sync.WaitGroup
+	for i := range pools {
+		wg.Go(func() {
+			var err error
+			if pools[i], err = NewConnector("host=h user=u", WithCredential(cred)); err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := ask(pools[i].tokens, t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range 100 {
+		wg.Go(func() {
+			c, err := NewConnector("host=h user=u", WithCredential(cred))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for range 100 {
+				if _, err := ask(c.tokens, t.Context()); err != nil {
+					t.Error(err)
+				}
+				c.Stats()
+			}
+			c.Close()
+		})
+	}
+	wg.Wait()
+	if st := pools[0].Stats(); cred.calls.Load() != 1 || st.TokenRequests != 1 || st.TokenExpires.IsZero() {
+		t.Errorf("%d requests, %+v", cred.calls.Load(), st)
+	}
+}
+
+// A caller that looked before the token came, and acts after, asks no second time.
+func TestLateCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cred := &fakeCredential{}
+		s := sourceOf(cred)
+		if _, err := ask(s, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.start(nil, "", time.Now(), quiet).Token(t.Context()); err != nil || got != s.current.Load() || cred.calls.Load() != 1 {
+			t.Errorf("%v, %d requests", err, cred.calls.Load())
+		}
+	})
+}
+
+// Expire by value: a refused token that was replaced already costs nothing, and
+// one for which there is no other is not asked for again.
+func TestNewer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cred := &fakeCredential{get: lives(time.Hour)}
+		s := sourceOf(cred)
+		first, err := ask(s, t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, f := s.newer(first, quiet)
+		second, err := f.Token(t.Context())
+		if err != nil || second.value != "xx" {
+			t.Fatalf("%v, %v", second, err)
+		}
+		if got, f := s.newer(first, quiet); f != nil || got != second || cred.calls.Load() != 2 {
+			t.Errorf("replaced already: %v, %d requests", got, cred.calls.Load())
+		}
+		cred.get = func(int64, string) (azcore.AccessToken, error) { return azcore.AccessToken{}, errors.New("down") }
+		_, f = s.newer(second, quiet)
+		if _, err := f.Token(t.Context()); err == nil {
+			t.Error("it is down")
+		}
+		if got, err := ask(s, t.Context()); err != nil || got != second {
+			t.Errorf("a failed request cost the token at hand: %v", err)
+		}
+		time.Sleep(maxBackoff)
+		cred.get = func(int64, string) (azcore.AccessToken, error) {
+			return azcore.AccessToken{Token: "xx", ExpiresOn: time.Now().Add(time.Hour)}, nil
+		}
+		for range 10 {
+			t1, f := s.newer(s.current.Load(), quiet)
+			if f != nil {
+				t1, err = f.Token(t.Context())
+			}
+			if err != nil || t1.value != "xx" {
+				t.Errorf("%v, %v", t1, err)
+			}
+		}
+		if n := cred.calls.Load(); n != 5 { // one by the cache, one past it
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// Closing the last connector ends the request under way; a failure so made is
+// not remembered.
+func TestCloseEndsTheRequest(t *testing.T) {
+	clean(t)
+	synctest.Test(t, func(t *testing.T) {
+		cred := &fakeCredential{delay: time.Hour}
+		var cs [2]*Connector
+		for i := range cs {
+			var err error
+			if cs[i], err = NewConnector("host=h user=u", WithCredential(cred)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, f := cs[0].tokens.get(quiet)
+		cs[0].Close()
+		cs[0].Close()
+		synctest.Wait()
+		if f.failure() != nil {
+			t.Error("the request of another was ended")
+		}
+		cs[1].Close()
+		synctest.Wait()
+		if !errors.Is(f.failure(), context.Canceled) {
+			t.Errorf("the request goes on: %v", f.failure())
+		}
+		cred.delay = 0
+		if _, err := ask(cs[0].tokens, t.Context()); err != nil {
+			t.Errorf("remembered: %v", err)
 		}
 	})
 }
