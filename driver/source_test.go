@@ -181,6 +181,7 @@ func TestMaxAge(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		}
+		synctest.Wait()
 		honest = false
 		time.Sleep(10 * time.Minute)
 		if _, err := ask(s, context.Background()); err == nil || !strings.Contains(err.Error(), "raise aad_token_max_age") {
