@@ -209,7 +209,7 @@ func ping(t *testing.T, dsn string, opts ...Option) error {
 }
 
 // clean empties the environment of what would reach a DSN.
-func clean(t *testing.T) {
+func clean(t testing.TB) {
 	for _, name := range []string{"PGHOST", "PGUSER", "PGSSLMODE", "PGPASSWORD", "PGSERVICE", "PGSERVICEFILE", "PGSSLROOTCERT", "PGREQUIREAUTH",
 		"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "IMDS_ENDPOINT"} {
 		t.Setenv(name, "")

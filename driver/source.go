@@ -220,7 +220,7 @@ func (s *source) request(ctx context.Context, old *token, refused string) (*toke
 	}
 	switch {
 	case t.live(now):
-		if next := now.Add(maxBackoff); cached && t.value == old.value && t.refresh.Before(next) {
+		if next := now.Add(maxBackoff); cached && t.value == old.value && t.refresh.Before(next) && next.Before(t.expires) {
 			t.refresh = next // there is no other yet: ask again, but not with every connect
 		}
 		return t, nil

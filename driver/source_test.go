@@ -219,23 +219,6 @@ func TestExpiredToken(t *testing.T) {
 	}
 }
 
-// BenchmarkWarmToken defends the sentence that a warm token costs no lock and
-// no allocation.
-func BenchmarkWarmToken(b *testing.B) {
-	s := sourceOf(&fakeCredential{})
-	if _, err := ask(s, b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := ask(s, context.Background()); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}
-
 // steady connects as a pool does, 200 times a second for d, and tells how long
 // callers waited for a token and how many got none.
 func steady(s *source, d time.Duration) (waited time.Duration, failed int) {
@@ -332,7 +315,7 @@ func TestClockJumps(t *testing.T) {
 		one(2)
 		one(2)
 		back := *s.current.Load() // back: the token comes from the future
-		for _, at := range []*time.Time{&back.issued, &back.received, &back.refresh, &back.expires} {
+		for _, at := range []*time.Time{&back.issued, &back.from, &back.refresh, &back.expires} {
 			*at = at.Add(time.Hour)
 		}
 		s.current.Store(&back)

@@ -20,12 +20,12 @@ type tokens interface {
 // A token is immutable. Its times are wall clock: a laptop that slept must not
 // present a dead token.
 type token struct {
-	value    string
-	claims   claims
-	issued   time.Time
-	received time.Time
-	refresh  time.Time // from here on a newer one is asked for, in the background
-	expires  time.Time // or too old to present
+	value   string
+	claims  claims
+	issued  time.Time
+	from    time.Time // a clock before this was set back
+	refresh time.Time // from here on a newer one is asked for, in the background
+	expires time.Time // or too old to present
 }
 
 // backdated is how far before the issue Entra dates a token, so that clocks may
@@ -33,7 +33,7 @@ type token struct {
 const backdated = 5 * time.Minute
 
 func newToken(at azcore.AccessToken, now time.Time, maxAge time.Duration) *token {
-	t := &token{value: at.Token, claims: decode(at.Token), issued: now, received: now, refresh: at.RefreshOn.Round(0), expires: at.ExpiresOn.Round(0)}
+	t := &token{value: at.Token, claims: decode(at.Token), issued: now, from: now.Add(-time.Minute), refresh: at.RefreshOn.Round(0), expires: at.ExpiresOn.Round(0)}
 	if iat := t.claims.issued(); !iat.IsZero() && iat.Add(backdated).Before(now) {
 		t.issued = iat.Add(backdated)
 	}
@@ -51,16 +51,19 @@ func newToken(at azcore.AccessToken, now time.Time, maxAge time.Duration) *token
 	default:
 		t.refresh = t.expires.Add(-5 * time.Minute)
 	}
+	if t.refresh.After(t.expires) {
+		t.refresh = t.expires
+	}
 	return t
 }
 
 func (t *token) live(now time.Time) bool { return t != nil && now.Before(t.expires) }
 
-// fresh tells that nothing need be asked. One that comes from the future shows
-// that the clock was set back, and its end cannot be trusted; the minute is for
-// a caller that looked at the clock before the token arrived.
+// fresh tells that nothing need be asked. The end of a token that comes from the
+// future cannot be trusted; the minute in from is for callers that looked at the
+// clock before the token arrived.
 func (t *token) fresh(now time.Time) bool {
-	return t.live(now) && now.Before(t.refresh) && !now.Before(t.received.Add(-time.Minute))
+	return t != nil && now.Before(t.refresh) && now.After(t.from)
 }
 
 // young tells that the server's refusal is not for the token's age.
