@@ -22,8 +22,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // ServerName is the name of the emulated single server: users end in
@@ -61,8 +59,10 @@ type Azure struct {
 	roles      map[string]role // by PostgreSQL role name
 	startups   []map[string]string
 
-	tokens, signIns, refused atomic.Int64
-	close                    func() error
+	requests, tokens, signIns, refused atomic.Int64
+
+	revoked atomic.Int64 // tokens with a lower serial are
+	close   func() error
 }
 
 // Start starts an emulator that stops when t ends. It fails t when it cannot.
@@ -195,53 +195,28 @@ func (a *Azure) Setenv(t testing.TB) {
 
 // Counts are totals since the start.
 type Counts struct {
-	Tokens  int64 // tokens issued
-	SignIns int64 // sessions of Entra roles
-	Refused int64 // sign-ins of Entra roles refused
+	Requests int64 // token requests that arrived, refused ones included
+	Tokens   int64 // tokens issued to them
+	SignIns  int64 // sessions of Entra roles
+	Refused  int64 // sign-ins of Entra roles refused
 }
 
 // Counts returns the totals so far.
 func (a *Azure) Counts() Counts {
-	return Counts{a.tokens.Load(), a.signIns.Load(), a.refused.Load()}
+	return Counts{a.requests.Load(), a.tokens.Load(), a.signIns.Load(), a.refused.Load()}
 }
 
-// Startups returns the parameters of the startup packets that arrived.
+const maxStartups = 1000
+
+func (a *Azure) record(startup map[string]string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.startups = append(a.startups[max(0, len(a.startups)-maxStartups+1):], startup)
+}
+
+// Startups returns the parameters of the latest 1,000 startup packets.
 func (a *Azure) Startups() []map[string]string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]map[string]string(nil), a.startups...)
-}
-
-// Grant makes a PostgreSQL role named as the identity and maps it to it.
-func (a *Azure) Grant(ctx context.Context, id Identity) error {
-	conn, err := pgx.Connect(ctx, a.postgres.dsn)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	// The role's password is the gateway's secret: nobody else gets in with it.
-	r := role{identity: id, password: rand.Text()}
-	name := pgx.Identifier{id.Name}.Sanitize()
-	_, err = conn.Exec(ctx, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, r.password))
-	if err != nil {
-		return err
-	}
-	_, err = conn.Exec(ctx, fmt.Sprintf("GRANT CREATE ON SCHEMA public TO %s", name))
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.roles[id.Name] = r
-	return err
-}
-
-type role struct {
-	identity Identity
-	password string
-}
-
-func (a *Azure) roleNames() []string {
-	var names []string
-	for name := range a.roles {
-		names = append(names, name)
-	}
-	return names
 }

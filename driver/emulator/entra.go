@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/big"
 	"net/http"
 	"strconv"
@@ -31,6 +32,7 @@ func (a *Azure) entraHandler() http.Handler {
 }
 
 func (a *Azure) serveToken(w http.ResponseWriter, r *http.Request) {
+	a.requests.Add(1)
 	if a.misbehave(w, r) {
 		return
 	}
@@ -51,7 +53,7 @@ func (a *Azure) serveToken(w http.ResponseWriter, r *http.Request) {
 	default:
 		life := int(a.Faults.life().Seconds())
 		reply(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": life, "ext_expires_in": life,
-			"access_token": a.issue(app, resource, nil)})
+			"access_token": a.issue(app, resource)})
 	}
 }
 
@@ -59,6 +61,7 @@ func (a *Azure) serveToken(w http.ResponseWriter, r *http.Request) {
 func (a *Azure) managedIdentityHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /msi/token", func(w http.ResponseWriter, r *http.Request) {
+		a.requests.Add(1)
 		if a.misbehave(w, r) {
 			return
 		}
@@ -82,7 +85,7 @@ func (a *Azure) managedIdentityHandler() http.Handler {
 		case !ok:
 			reply(w, http.StatusBadRequest, map[string]any{"statusCode": 400, "message": "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."})
 		default:
-			reply(w, http.StatusOK, map[string]any{"access_token": a.issue(id, q.Get("resource"), nil), "token_type": "Bearer",
+			reply(w, http.StatusOK, map[string]any{"access_token": a.issue(id, q.Get("resource")), "token_type": "Bearer",
 				"resource": q.Get("resource"), "expires_on": strconv.FormatInt(time.Now().Add(a.Faults.life()).Unix(), 10)})
 		}
 	})
@@ -92,13 +95,15 @@ func (a *Azure) managedIdentityHandler() http.Handler {
 // misbehave plays the faults that are set and tells whether it has answered.
 func (a *Azure) misbehave(w http.ResponseWriter, r *http.Request) bool {
 	f := &a.Faults
-	var delay time.Duration
+	var delay, retryAfter time.Duration
 	status := 0
 	f.set(func() {
-		delay = f.tokenDelay
+		delay, retryAfter = f.tokenDelay, f.retryAfter
+		if f.failures != 0 {
+			status = f.status
+		}
 		if f.failures > 0 {
 			f.failures--
-			status = f.status
 		}
 	})
 	select {
@@ -107,6 +112,9 @@ func (a *Azure) misbehave(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	if status != 0 {
+		if retryAfter > 0 {
+			w.Header().Set("Retry-After", fmt.Sprint(int(math.Ceil(retryAfter.Seconds()))))
+		}
 		refuse(w, status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again.")
 	}
 	return status != 0

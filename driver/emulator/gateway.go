@@ -22,6 +22,7 @@ type gateway struct {
 	azure  *Azure
 	port   int
 	ln     net.Listener
+	dial   pgconn.DialFunc // reaches PostgreSQL
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -32,7 +33,7 @@ func listen(a *Azure) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{azure: a, ln: ln, port: ln.Addr().(*net.TCPAddr).Port}
+	g := &gateway{azure: a, ln: ln, port: ln.Addr().(*net.TCPAddr).Port, dial: (&net.Dialer{}).DialContext}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.wg.Go(func() {
 		for {
@@ -41,10 +42,11 @@ func listen(a *Azure) (*gateway, error) {
 				return
 			}
 			g.wg.Go(func() {
-				defer conn.Close()
 				stop := context.AfterFunc(g.ctx, func() { conn.Close() })
 				defer stop()
-				g.serve(conn) // an error means that the client is gone or was told
+				client := distance(g.ctx, conn, a.Faults.distance())
+				defer client.Close()
+				g.serve(client) // an error means that the client is gone or was told
 			})
 		}
 	})
@@ -106,9 +108,7 @@ func (g *gateway) start(conn net.Conn, packet []byte) error {
 		return fatal(conn, "08P01", "invalid startup packet", "")
 	}
 	a := g.azure
-	a.mu.Lock()
-	a.startups = append(a.startups, m.Parameters)
-	a.mu.Unlock()
+	a.record(m.Parameters)
 	name, err := a.roleName(m.Parameters["user"])
 	if err != nil {
 		return fatal(conn, "28000", err.Error(), "")
@@ -133,6 +133,9 @@ func (g *gateway) start(conn net.Conn, packet []byte) error {
 	}
 	password, err := readPassword(conn)
 	if err != nil {
+		return err
+	}
+	if err := a.Faults.ponder(g.ctx); err != nil {
 		return err
 	}
 	if refusal := a.judge(role.identity, password); refusal != nil {
@@ -175,6 +178,7 @@ func (g *gateway) session(conn net.Conn, user, password string, params map[strin
 		return k == "user" || k == "database" || strings.HasPrefix(k, "_pq_.")
 	})
 	config.MinProtocolVersion, config.MaxProtocolVersion = "3.0", "3.0" // as negotiated
+	config.DialFunc = g.dial
 	backend, err := pgconn.ConnectConfig(g.ctx, config)
 	if err != nil {
 		var pg *pgconn.PgError
@@ -212,7 +216,7 @@ func (g *gateway) relayRaw(conn net.Conn, packet []byte) error {
 	if err != nil {
 		return err
 	}
-	backend, err := (&net.Dialer{}).DialContext(g.ctx, "tcp", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)))
+	backend, err := g.dial(g.ctx, "tcp", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)))
 	if err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (p *postgres) run(ctx context.Context, bin, data, password string) error {
 		return err
 	}
 	args := []string{filepath.Join(bin, "postgres"), "-D", data, "-p", fmt.Sprint(port)}
-	for _, set := range []string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300",
+	for _, set := range []string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=500",
 		"fsync=off", "synchronous_commit=off", "full_page_writes=off"} {
 		args = append(args, "-c", set)
 	}

@@ -40,7 +40,9 @@ func (a *Azure) judge(want Identity, token string) *pgconn.PgError {
 	a.Faults.set(func() { maxAge = a.Faults.maxTokenAge })
 	exp, _ := claims.GetExpirationTime()
 	iat, _ := claims.GetIssuedAt()
-	if exp == nil || !time.Now().Before(exp.Time) || maxAge > 0 && (iat == nil || time.Since(iat.Time) > maxAge) {
+	serial, _ := claims["serial"].(float64)
+	if exp == nil || !time.Now().Before(exp.Time) || int64(serial) < a.revoked.Load() ||
+		maxAge > 0 && (iat == nil || time.Since(iat.Time) > maxAge+backdated) {
 		return refuse("The access token has expired. Please acquire a new token and retry.")
 	}
 	if aud, _ := claims.GetAudience(); !slices.ContainsFunc(aud, func(s string) bool { return s == resourceID || strings.TrimSuffix(s, "/") == Resource }) {

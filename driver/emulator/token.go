@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -32,18 +33,37 @@ func newSigner() (*signer, error) {
 	return &signer{key}, err
 }
 
+// backdated is how long before their issue tokens say that they were issued, as
+// Entra is seen to do, to allow for clocks that differ.
+const backdated = 5 * time.Minute
+
+// serial numbers the tokens of this process: its emulators share a key, so each
+// accepts the others' tokens.
+var serial atomic.Int64
+
+// RevokeTokens makes the gateway refuse, as expired, every token issued so far.
+func (a *Azure) RevokeTokens() { a.revoked.Store(serial.Add(1)) }
+
 // Token issues a token to an identity. edit, if not nil, may spoil its claims:
-// exp, iat, aud, oid and so on.
+// exp, iat, aud, oid and so on. [Counts] does not count it.
 func (a *Azure) Token(id Identity, edit func(claims map[string]any)) string {
-	return a.issue(id, Resource, edit)
+	return a.sign(id, Resource, edit)
 }
 
-func (a *Azure) issue(id Identity, resource string, edit func(map[string]any)) string {
+// issue answers a token request.
+func (a *Azure) issue(id Identity, resource string) string {
+	a.tokens.Add(1)
+	return a.sign(id, resource, nil)
+}
+
+func (a *Azure) sign(id Identity, resource string, edit func(map[string]any)) string {
 	now := time.Now()
+	since := now.Add(-backdated).Unix()
 	claims := jwt.MapClaims{
 		"aud": resource, "iss": issuer, "tid": TenantID, "ver": "1.0",
-		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(a.Faults.life()).Unix(),
+		"iat": since, "nbf": since, "exp": now.Add(a.Faults.life()).Unix(),
 		"oid": id.ObjectID, "sub": id.ObjectID, "uti": rand.Text(),
+		"serial": serial.Add(1), // not one of Entra's
 	}
 	if len(id.Groups) > 0 {
 		claims["groups"] = id.Groups
@@ -66,7 +86,6 @@ func (a *Azure) issue(id Identity, resource string, edit func(map[string]any)) s
 	if err != nil {
 		panic(err) // claims that are no JSON: the caller's mistake
 	}
-	a.tokens.Add(1)
 	return s
 }
 
@@ -80,45 +99,4 @@ func (s *signer) verify(token string) (jwt.MapClaims, error) {
 		err = errors.New("issued by another tenant")
 	}
 	return claims, err
-}
-
-// Faults are knobs that make the emulator misbehave. The zero value behaves.
-// They may be turned at any time.
-type Faults struct {
-	mu          sync.Mutex
-	tokenDelay  time.Duration
-	tokenLife   time.Duration
-	maxTokenAge time.Duration
-	failures    int
-	status      int
-	refuseTLS   bool
-}
-
-// TokenDelay makes every token request take at least d.
-func (f *Faults) TokenDelay(d time.Duration) { f.set(func() { f.tokenDelay = d }) }
-
-// TokenLife makes tokens live for d; 0 is an hour.
-func (f *Faults) TokenLife(d time.Duration) { f.set(func() { f.tokenLife = d }) }
-
-// MaxTokenAge makes the gateway refuse older tokens as expired; 0 is no limit.
-func (f *Faults) MaxTokenAge(d time.Duration) { f.set(func() { f.maxTokenAge = d }) }
-
-// FailTokens answers the next n token requests with an HTTP status.
-func (f *Faults) FailTokens(n, status int) { f.set(func() { f.failures, f.status = n, status }) }
-
-// RefuseTLS makes the gateway answer N to a request for TLS.
-func (f *Faults) RefuseTLS(on bool) { f.set(func() { f.refuseTLS = on }) }
-
-func (f *Faults) set(change func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	change()
-}
-
-func (f *Faults) life() (d time.Duration) {
-	f.set(func() { d = f.tokenLife })
-	if d == 0 {
-		d = time.Hour
-	}
-	return d
 }

@@ -1,0 +1,76 @@
+package emulator
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Faults are knobs that make the emulator misbehave. The zero value behaves.
+// They may be turned at any time.
+type Faults struct {
+	mu          sync.Mutex
+	tokenDelay  time.Duration
+	tokenLife   time.Duration
+	maxTokenAge time.Duration
+	failures    int // negative: no end
+	status      int
+	retryAfter  time.Duration
+	refuseTLS   bool
+	roundTrip   time.Duration
+	signInDelay time.Duration
+}
+
+// TokenDelay makes every token request take at least d.
+func (f *Faults) TokenDelay(d time.Duration) { f.set(func() { f.tokenDelay = d }) }
+
+// TokenLife makes tokens live for d; 0 is an hour.
+func (f *Faults) TokenLife(d time.Duration) { f.set(func() { f.tokenLife = d }) }
+
+// MaxTokenAge makes the gateway refuse older tokens as expired; 0 is no limit.
+func (f *Faults) MaxTokenAge(d time.Duration) { f.set(func() { f.maxTokenAge = d }) }
+
+// FailTokens answers the next n token requests with an HTTP status; a negative n
+// is all of them, until told otherwise.
+func (f *Faults) FailTokens(n, status int) { f.set(func() { f.failures, f.status = n, status }) }
+
+// RetryAfter makes the answers of FailTokens carry a Retry-After header, of whole
+// seconds, rounded up; 0 is none.
+func (f *Faults) RetryAfter(d time.Duration) { f.set(func() { f.retryAfter = d }) }
+
+// RefuseTLS makes the gateway answer N to a request for TLS.
+func (f *Faults) RefuseTLS(on bool) { f.set(func() { f.refuseTLS = on }) }
+
+// RoundTrip moves the gateway d away for connections from now on: a TCP connect
+// costs d, and each exchange costs d. The token endpoints stay where they are.
+func (f *Faults) RoundTrip(d time.Duration) { f.set(func() { f.roundTrip = d }) }
+
+// SignInDelay makes the gateway take d between the password of an Entra role and
+// its verdict.
+func (f *Faults) SignInDelay(d time.Duration) { f.set(func() { f.signInDelay = d }) }
+
+func (f *Faults) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *Faults) life() (d time.Duration) {
+	f.set(func() { d = f.tokenLife })
+	if d == 0 {
+		d = time.Hour
+	}
+	return d
+}
+
+func (f *Faults) distance() (d time.Duration) {
+	f.set(func() { d = f.roundTrip })
+	return d
+}
+
+// ponder waits for as long as a sign-in is to take.
+func (f *Faults) ponder(ctx context.Context) error {
+	var d time.Duration
+	f.set(func() { d = f.signInDelay })
+	return sleepUntil(ctx, time.Now().Add(d))
+}
