@@ -43,10 +43,11 @@ var (
 // count) and prepares what every connection shares: the credential and the TLS
 // policy. It touches no network. Errors are of type [*Error].
 //
-// In every mode but password the policy is: sslmode verify-full and verify-ca as
-// pgx does them; no sslmode, allow, prefer and require are raised to
-// verify-full, with the roots of sslrootcert or else the system's; disable, a
-// Unix socket and no host are errors. aad_insecure opens what is shut.
+// In every mode but password the policy is: sslmode verify-full, and verify-ca with
+// an sslrootcert, as pgx does them; no sslmode, allow, prefer, require and a bare
+// verify-ca are raised to verify-full, with the roots of sslrootcert or else the
+// system's; disable, a Unix socket and no host are errors. aad_insecure opens
+// what is shut.
 //
 // The empty DSN always opens; what is wrong or missing then is said at Connect,
 // and so is a missing host.

@@ -283,3 +283,32 @@ func TestClouds(t *testing.T) {
 		}
 	}
 }
+
+// A nil credential must not silently become another identity; a connector without
+// host still has a config to copy.
+func TestNilCredentialAndNoHost(t *testing.T) {
+	clean(t)
+	var e *Error
+	if _, err := NewConnector("host=h user=u", WithCredential(nil)); !errors.As(err, &e) || e.Step != StepCredential {
+		t.Errorf("got %v", err)
+	}
+	c, err := NewConnector("user=u", WithCredential(&fakeCredential{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config := c.Config(); config == nil || c.BeforeConnect(t.Context(), config) == nil {
+		t.Error("no config, or no error")
+	}
+}
+
+// Without a token no hint speaks of Entra.
+func TestPasswordModeGetsNoHints(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, func(s *fakeServer) { s.tls = nil })
+	for _, params := range []string{"aad_auth=password sslmode=verify-full", "aad_auth=password sslmode=disable require_auth=scram-sha-256"} {
+		var e *Error
+		if err := ping(t, s.dsn(params)); !errors.As(err, &e) || e.Hint != "" {
+			t.Errorf("%s: %v", params, err)
+		}
+	}
+}

@@ -231,3 +231,32 @@ func TestTokenIsTakenOutOfConnections(t *testing.T) {
 		t.Errorf("the config holds %q", p)
 	}
 }
+
+// verify-ca without a root would take any publicly trusted certificate, so the
+// name counts too.
+func TestVerifyCANeedsARoot(t *testing.T) {
+	clean(t)
+	ca := newFakeServer(t, nil).certFile
+	for params, full := range map[string]bool{"sslmode=verify-ca": true, "sslmode=verify-ca sslrootcert=" + ca: false, "sslmode=verify-ca aad_insecure=unverified": false} {
+		c, err := NewConnector("host=h user=u "+params, WithCredential(&fakeCredential{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Config().TLSConfig; got.InsecureSkipVerify == full || full && got.ServerName != "h" {
+			t.Errorf("%s: %+v", params, got)
+		}
+	}
+}
+
+// What the option's TLS leaves empty is the DSN's.
+func TestTLSOptionKeepsTheDSNs(t *testing.T) {
+	clean(t)
+	ca := newFakeServer(t, nil).certFile
+	c, err := NewConnector("host=h user=u sslnegotiation=direct sslrootcert="+ca, WithCredential(&fakeCredential{}), WithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS13}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Config().TLSConfig; got.RootCAs == nil || len(got.NextProtos) == 0 || got.ServerName != "h" || got.MinVersion != tls.VersionTLS13 {
+		t.Errorf("%+v", got)
+	}
+}
