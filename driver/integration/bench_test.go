@@ -162,6 +162,32 @@ func BenchmarkColdConnect(b *testing.B) {
 	}
 }
 
+// BenchmarkExpiry connects in turn with a token of an hour and with tokens that
+// live for six seconds, so that one is renewed every three.
+func BenchmarkExpiry(b *testing.B) {
+	_, long := newIdentity(b, "bench long")
+	_, short := newIdentity(b, "bench short")
+	pools := [2]*sql.DB{openDB(b, short), openDB(b, long)}
+	for _, db := range pools {
+		db.SetMaxIdleConns(-1)
+	}
+	timed(b, pools[1])
+	az.Faults.TokenLife(6 * time.Second)
+	defer az.Faults.TokenLife(0)
+	timed(b, pools[0])
+	var took [2][]time.Duration
+	for i := 0; b.Loop(); i++ {
+		for _, who := range [2]int{i % 2, 1 - i%2} {
+			took[who] = append(took[who], timed(b, pools[who]))
+		}
+	}
+	median(took[0]) // sorts
+	median(took[1])
+	p99 := func(d []time.Duration) float64 { return float64(d[len(d)*99/100]) }
+	b.ReportMetric(p99(took[0])/p99(took[1]), "p99-short/long")
+	b.ReportMetric(0, "ns/op")
+}
+
 // BenchmarkStorm opens 256 connections from cold with each.
 func BenchmarkStorm(b *testing.B) {
 	id, _ := newIdentity(b, "bench storm")
