@@ -35,61 +35,6 @@ type source struct {
 	only    string        // a refused token for which no other is to be had
 }
 
-// A flight is one request. token and err are written before done is closed.
-type flight struct {
-	done   chan struct{}
-	cancel context.CancelFunc
-	token  *token
-	err    error
-}
-
-// landed is a flight that needed no request.
-func landed(t *token, err error) *flight {
-	f := &flight{done: make(chan struct{}), token: t, err: err}
-	close(f.done)
-	return f
-}
-
-// Token waits for the request, no longer than ctx: the request goes on for others.
-func (f *flight) Token(ctx context.Context) (*token, error) {
-	select {
-	case <-f.done: // first: what is known is said even to a caller out of time
-		return f.token, f.err
-	default:
-	}
-	select {
-	case <-f.done:
-		return f.token, f.err
-	case <-ctx.Done():
-		return nil, &Error{Step: StepToken, Err: context.Cause(ctx), Hint: "the token was still on its way; allow more time (connect_timeout counts too), or see that the authority can be reached"}
-	}
-}
-
-// failure is the error of a request that has failed, and nil before.
-func (f *flight) failure() error {
-	select {
-	case <-f.done:
-		return f.err
-	default:
-		return nil
-	}
-}
-
-// bind returns a context that ends when the request fails.
-func (f *flight) bind(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
-		select {
-		case <-f.done:
-			if f.err != nil {
-				cancel(f.err)
-			}
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
-}
-
 // get is one atomic load for a fresh token. A live one that is due is returned
 // too, while its successor is on the way.
 func (s *source) get(log *slog.Logger) (*token, *flight) {
