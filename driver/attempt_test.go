@@ -454,3 +454,36 @@ func TestChainOfHosts(t *testing.T) {
 		t.Errorf("%d connections, the token sent %d times, %d requests", conns, strings.Count(heard, marker), cred.calls.Load())
 	}
 }
+
+// A server that hangs within the handshake holds a caller no longer than its context.
+func TestHangingHandshake(t *testing.T) {
+	clean(t)
+	synctest.Test(t, func(t *testing.T) {
+		c, err := NewConnector("host=127.0.0.1 user=u", WithCredential(&fakeCredential{}), WithPgx(func(c *pgx.ConnConfig) {
+			c.DialFunc = func(context.Context, string, string) (net.Conn, error) {
+				client, server := net.Pipe()
+				go func() {
+					server.Read(make([]byte, 8))
+					server.Write([]byte("S"))
+					b := make([]byte, 4096)
+					for {
+						if _, err := server.Read(b); err != nil {
+							server.Close()
+							return
+						}
+					}
+				}()
+				return client, nil
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if _, err := c.Connect(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
+}
