@@ -70,7 +70,8 @@ type Config struct {
 	// TokenMaxAge is how old a token may be when it is presented. Default 0,
 	// until it expires; 5 minutes when ServerType is single.
 	TokenMaxAge time.Duration
-	// TokenTimeout bounds one token request with all its retries. Default 30s.
+	// TokenTimeout bounds one token request with all its retries. Default 30s; 5m
+	// for interactive-browser and 15m for device-code, which wait for a person.
 	TokenTimeout time.Duration
 
 	// Insecure is empty, unverified (TLS without verification) or plaintext (no
@@ -107,7 +108,13 @@ func parse(s string, env *Env) (*Config, error) {
 			return nil, err
 		}
 	}
-	c := defaults(given["aad_server_type"])
+	c := &Config{Params: map[string]string{}, Auth: []Mode{Default}}
+	if auth, ok := given["aad_auth"]; ok {
+		if err := lookup("aad_auth").set(c, auth); err != nil {
+			return nil, err
+		}
+	}
+	c.defaults(given["aad_server_type"])
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if k := lookup(name); k == nil {
 			c.Params[name] = given[name]
@@ -128,18 +135,18 @@ func parse(s string, env *Env) (*Config, error) {
 	return c, nil
 }
 
-// defaults returns an empty configuration of a server of that type.
-func defaults(serverType string) *Config {
-	c := &Config{
-		Params:       map[string]string{},
-		Auth:         []Mode{Default},
-		Cloud:        "auto",
-		TokenTimeout: 30 * time.Second,
+// defaults sets what holds when nothing is said, for the modes in Auth and a
+// server of that type.
+func (c *Config) defaults(serverType string) {
+	c.Cloud, c.TokenTimeout = "auto", 30*time.Second
+	for _, m := range c.Auth {
+		if info := lookupMode(string(m)); info != nil {
+			c.TokenTimeout = max(c.TokenTimeout, info.Timeout)
+		}
 	}
 	if strings.EqualFold(serverType, "single") {
 		c.TokenMaxAge = 5 * time.Minute
 	}
-	return c
 }
 
 // A pair is one setting as it was written.

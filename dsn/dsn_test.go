@@ -60,6 +60,12 @@ var dsns = []struct{ in, out string }{
 	{"aad_server_type=flexible aad_token_max_age=5m", "aad_server_type=flexible aad_token_max_age=5m0s"},
 	{"aad_token_timeout=90s aad_token_max_age=1h", "aad_token_max_age=1h0m0s aad_token_timeout=1m30s"},
 	{"aad_token_timeout=30s aad_cloud=auto", ""},
+	{"aad_auth=environment aad_authority_host=https://login.example", "aad_auth=environment aad_authority_host=https://login.example"},
+	{"aad_auth=azure-developer-cli aad_tenant_id=t", "aad_auth=azure-developer-cli aad_tenant_id=t"},
+	{"aad_auth=azure-powershell aad_tenant_id=t", "aad_auth=azure-powershell aad_tenant_id=t"},
+	{"aad_auth=activedirectorydevicecode aad_token_timeout=15m", "aad_auth=device-code"},
+	{"aad_auth=device-code aad_token_timeout=30s", "aad_auth=device-code aad_token_timeout=30s"},
+	{"aad_auth=azure-cli,interactive-browser aad_token_timeout=5m", "aad_auth=azure-cli,interactive-browser"},
 	{"aad_auth=access-token aad_token_file=/run/token", "aad_auth=access-token aad_token_file=/run/token"},
 	{"aad_auth=access-token password=ey.x.y", "aad_auth=access-token password=ey.x.y"},
 	{"aad_insecure=plaintext host=/tmp", "aad_insecure=plaintext host=/tmp"},
@@ -117,6 +123,68 @@ func TestEveryKeyIsTested(t *testing.T) {
 		if !found {
 			t.Errorf("no row of dsns formats %s", k.Name)
 		}
+	}
+}
+
+// Every mode, by its name and each alias in any case, is read and written alike.
+func TestEveryMode(t *testing.T) {
+	for _, m := range Modes() {
+		for _, word := range append([]string{string(m.Name)}, m.Aliases...) {
+			for _, in := range []string{word, strings.ToUpper(word), strings.ToLower(word)} {
+				c, err := Parse("host=h aad_auth=" + in)
+				if err != nil || !reflect.DeepEqual(c.Auth, []Mode{m.Name}) {
+					t.Errorf("aad_auth=%s: %v, %v", in, c, err)
+					continue
+				}
+				if again, err := Parse(c.Format()); err != nil || !reflect.DeepEqual(again, c) || again.Format() != c.Format() {
+					t.Errorf("aad_auth=%s: Format is not stable: %v, %v", in, again, err)
+				}
+			}
+		}
+		for _, list := range [][]string{m.Keys, m.Needs} {
+			for _, key := range list {
+				if lookup(key) == nil {
+					t.Errorf("mode %s uses %s, which is no key", m.Name, key)
+				}
+			}
+		}
+		// A key that the mode uses is accepted beside it, another is not.
+		for _, k := range Keys() {
+			values := map[string]string{"aad_auth": "", "aad_redirect_url": "http://localhost", "aad_authority_host": "https://h", "aad_cloud": "public",
+				"aad_server_type": "single", "aad_token_max_age": "1m", "aad_token_timeout": "1m", "aad_insecure": "plaintext",
+				"aad_disable_instance_discovery": "true", "aad_send_certificate_chain": "true"}
+			v, ok := values[k.Name]
+			if !ok {
+				v = "x"
+			}
+			if v == "" {
+				continue
+			}
+			if _, err := Parse("aad_auth=" + string(m.Name) + " " + k.Name + "=" + v); (err == nil) != m.uses(k.Name) {
+				t.Errorf("%s beside aad_auth=%s: %v", k.Name, m.Name, err)
+			}
+		}
+	}
+}
+
+func TestClouds(t *testing.T) {
+	for host, want := range map[string]string{
+		"a.postgres.database.azure.com": "public", "A.Postgres.Database.Azure.Com.": "public",
+		"a.privatelink.postgres.database.azure.com": "public", "a.private.postgres.database.azure.com": "public",
+		"a.writer.postgres.database.azure.com": "public", "a.reader.postgres.database.azure.com": "public",
+		"c-x.abc.postgres.cosmos.azure.com": "public", "c-x.abc.privatelink.postgres.cosmos.azure.com": "public",
+		"a.postgres.database.usgovcloudapi.net": "usgov", "a.private.postgres.database.usgovcloudapi.net": "usgov",
+		"a.privatelink.postgres.database.chinacloudapi.cn": "china",
+		"a.postgres.database.cloudapi.eaglex.ic.gov":       "usnat",
+		"a.postgres.database.cloudapi.microsoft.scloud":    "ussec",
+		"db.example.com": "", "": "", "127.0.0.1": "", "evilpostgres.database.azure.com": "", "a.postgres.database.azure.com.example.com": "",
+	} {
+		if got := CloudOf(host); got != want {
+			t.Errorf("CloudOf(%q) = %q, want %q", host, got, want)
+		}
+	}
+	if s := Clouds()[4].Scope(); s != "https://ossrdbms-aad.database.cloudapi.microsoft.scloud//.default" {
+		t.Errorf("ussec's scope is %s", s)
 	}
 }
 

@@ -1,6 +1,7 @@
 package dsn
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -107,22 +108,37 @@ func (e *Env) service(name, file string) (map[string]string, error) {
 }
 
 // need takes what a mode cannot do without from the environment, and misses
-// what is not there either.
+// what is not there either. The password of a certificate comes along with its
+// path: beside another path it would be another file's.
 func (c *Config) need(getenv func(string) string) error {
 	for _, m := range c.Auth {
-		for _, name := range lookupMode(string(m)).Needs {
+		info := lookupMode(string(m))
+		for _, name := range info.Needs {
 			k := lookup(name)
 			if k.get(c) != "" {
 				continue
 			}
-			v := getenv(k.Env)
+			v, from := info.fromEnv(k, getenv)
 			if v == "" {
-				return fmt.Errorf("aad_auth=%s needs %s; set it in the DSN or %s in the environment", m, name, k.Env)
+				return fmt.Errorf("aad_auth=%s needs %s; set it in the DSN or %s in the environment", m, name, from)
 			}
 			if err := k.set(c, v); err != nil {
 				return err
 			}
+			if name == "aad_client_certificate" && c.ClientCertificatePassword == "" {
+				c.ClientCertificatePassword, _ = info.fromEnv(lookup("aad_client_certificate_password"), getenv)
+			}
 		}
 	}
 	return nil
+}
+
+// fromEnv returns the value of the variable that stands in for k, and the name
+// under which it is best set.
+func (m *ModeInfo) fromEnv(k *Key, getenv func(string) string) (v, name string) {
+	name = k.Env
+	if m.Env != "" {
+		name = m.Env + strings.TrimPrefix(k.Env, "AZURE_")
+	}
+	return cmp.Or(getenv(name), getenv(k.Env)), name
 }

@@ -53,7 +53,9 @@ func (c *Config) format(redact bool) string {
 	for name, v := range c.Params {
 		add(name, v, secretParam(name))
 	}
-	usual := defaults(c.ServerType)
+	usual := &Config{Auth: c.Auth}
+	usual.defaults(c.ServerType)
+	usual.Auth = []Mode{Default}
 	for _, k := range keys {
 		if v := k.get(c); v != k.get(usual) {
 			add(k.Name, v, k.Secret)

@@ -60,8 +60,8 @@ func FuzzLikePgx(f *testing.F) {
 		if err != nil {
 			return
 		}
-		c := defaults("")
-		c.Params = given
+		c := &Config{Params: given, Auth: []Mode{Default}}
+		c.defaults("")
 		want, err := pgx.ParseConfig(s)
 		got, err2 := pgx.ParseConfig(c.Format())
 		if (err == nil) != (err2 == nil) {

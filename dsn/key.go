@@ -12,7 +12,7 @@ type Key struct {
 	Name    string // as written in a DSN
 	Doc     string // what it means, in a few words
 	Default string // what holds when it is left out, in words; may be empty
-	Env     string // the variable that stands in for it where a mode needs it
+	Env     string // the variable that stands in for it in modes that have ModeInfo.Needs
 	Secret  bool   // its value is masked and never quoted
 
 	field func(*Config) value
@@ -34,13 +34,13 @@ var keys = []Key{
 		field: func(c *Config) value { return (*text)(&c.ClientSecret) }},
 	{Name: "aad_client_certificate", Doc: "path of a PEM or PKCS#12 file", Default: "AZURE_CLIENT_CERTIFICATE_PATH", Env: "AZURE_CLIENT_CERTIFICATE_PATH",
 		field: func(c *Config) value { return (*text)(&c.ClientCertificate) }},
-	{Name: "aad_client_certificate_password", Doc: "password of that file", Secret: true,
+	{Name: "aad_client_certificate_password", Doc: "password of that file", Default: "AZURE_CLIENT_CERTIFICATE_PASSWORD, if the path comes from its variable too", Env: "AZURE_CLIENT_CERTIFICATE_PASSWORD", Secret: true,
 		field: func(c *Config) value { return (*text)(&c.ClientCertificatePassword) }},
 	{Name: "aad_send_certificate_chain", Doc: "send the certificate's chain too", Default: "false",
 		field: func(c *Config) value { return (*boolean)(&c.SendCertificateChain) }},
 	{Name: "aad_federated_token_file", Doc: "path of the workload identity's token", Default: "AZURE_FEDERATED_TOKEN_FILE",
 		field: func(c *Config) value { return (*text)(&c.FederatedTokenFile) }},
-	{Name: "aad_service_connection_id", Doc: "Azure Pipelines service connection", Env: "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+	{Name: "aad_service_connection_id", Doc: "Azure Pipelines service connection", Default: "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID", Env: "AZURE_SERVICE_CONNECTION_ID",
 		field: func(c *Config) value { return (*text)(&c.ServiceConnectionID) }},
 	{Name: "aad_subscription", Doc: "Azure CLI subscription, by name or id", Default: "the CLI's current one",
 		field: func(c *Config) value { return (*text)(&c.Subscription) }},
@@ -54,7 +54,7 @@ var keys = []Key{
 		field: func(c *Config) value { return (*boolean)(&c.DisableInstanceDiscovery) }},
 	{Name: "aad_cloud", Doc: "the cloud: authority and scope follow from it", Default: "auto: by the host's suffix, else public",
 		field: func(c *Config) value {
-			return &choice{&c.Cloud, []string{"auto", "public", "usgov", "china", "usnat", "ussec"}}
+			return &choice{&c.Cloud, cloudNames()}
 		}},
 	{Name: "aad_authority_host", Doc: "the authority, an https URL", Default: "AZURE_AUTHORITY_HOST, else the cloud's",
 		field: func(c *Config) value { return &location{&c.AuthorityHost, []string{"https"}} }},
@@ -68,7 +68,7 @@ var keys = []Key{
 		field: func(c *Config) value { return (*text)(&c.TokenFile) }},
 	{Name: "aad_token_max_age", Doc: "an older token is not presented, as in 5m", Default: "0, until it expires; 5m for single",
 		field: func(c *Config) value { return (*duration)(&c.TokenMaxAge) }},
-	{Name: "aad_token_timeout", Doc: "bound on one token request, retries included", Default: "30s",
+	{Name: "aad_token_timeout", Doc: "bound on one token request, retries included", Default: "30s; 5m for interactive-browser, 15m for device-code",
 		field: func(c *Config) value { return &positive{(*duration)(&c.TokenTimeout)} }},
 	{Name: "aad_insecure", Doc: "unverified: TLS without verification; plaintext: no TLS", Default: "neither",
 		field: func(c *Config) value {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Mode says how to sign in. It is the value of aad_auth.
@@ -35,6 +36,11 @@ type ModeInfo struct {
 	Doc     string   // who signs in
 	Keys    []string // the keys it uses beside those of every token mode
 	Needs   []string // the keys among them that it cannot do without
+	Env     string   // how the variables begin that stand in for keys, beside AZURE_
+
+	// Timeout is the default of aad_token_timeout, for modes that wait for a
+	// person; 0 is everybody's.
+	Timeout time.Duration
 }
 
 // usual are the keys of every mode that presents a token.
@@ -76,13 +82,13 @@ var modes = []ModeInfo{
 	{Name: AzurePipelines, Aliases: []string{"ActiveDirectoryAzurePipelines"},
 		Doc:   "an Azure Pipelines service connection; the token comes from SYSTEM_ACCESSTOKEN",
 		Keys:  with(authority, "aad_tenant_id", "aad_client_id", "aad_service_connection_id"),
-		Needs: []string{"aad_tenant_id", "aad_client_id", "aad_service_connection_id"}},
+		Needs: []string{"aad_tenant_id", "aad_client_id", "aad_service_connection_id"}, Env: "AZURESUBSCRIPTION_"},
 	{Name: InteractiveBrowser, Aliases: []string{"ActiveDirectoryInteractive"},
 		Doc:  "a person, in the browser",
-		Keys: with(authority, "aad_tenant_id", "aad_client_id", "aad_login_hint", "aad_redirect_url")},
+		Keys: with(authority, "aad_tenant_id", "aad_client_id", "aad_login_hint", "aad_redirect_url"), Timeout: 5 * time.Minute},
 	{Name: DeviceCode, Aliases: []string{"ActiveDirectoryDeviceCode"},
 		Doc:  "a person, with a code to type on another device",
-		Keys: with(authority, "aad_tenant_id", "aad_client_id")},
+		Keys: with(authority, "aad_tenant_id", "aad_client_id"), Timeout: 15 * time.Minute},
 	{Name: AccessToken, Aliases: []string{"ActiveDirectoryServicePrincipalAccessToken"},
 		Doc:  "the manual way: a token from aad_token_file, or in place of the password",
 		Keys: []string{"aad_token_file"}},
