@@ -52,6 +52,9 @@ func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
 		if err != nil {
 			return conn, err
 		}
+		if err := c.guard.meant(t, cfg.Host); err != nil {
+			return conn, err
+		}
 		if a.user, err = c.user.of(t, cfg.Host); err != nil {
 			return conn, err
 		}

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -10,15 +11,16 @@ import (
 // claims are what this package reads of a token, unverified: the server
 // verifies. A token that is no JWT has none.
 type claims struct {
-	IssuedAt          float64 `json:"iat"`
-	Expires           float64 `json:"exp"`
-	ObjectID          string  `json:"oid"`
-	AppID             string  `json:"appid"` // v1
-	AuthorizedParty   string  `json:"azp"`   // v2
-	UPN               string  `json:"upn"`
-	PreferredUsername string  `json:"preferred_username"`
-	UniqueName        string  `json:"unique_name"`
-	ManagedIdentity   string  `json:"xms_mirid"` // ARM resource id
+	Audience          audience `json:"aud"`
+	IssuedAt          float64  `json:"iat"`
+	Expires           float64  `json:"exp"`
+	ObjectID          string   `json:"oid"`
+	AppID             string   `json:"appid"` // v1
+	AuthorizedParty   string   `json:"azp"`   // v2
+	UPN               string   `json:"upn"`
+	PreferredUsername string   `json:"preferred_username"`
+	UniqueName        string   `json:"unique_name"`
+	ManagedIdentity   string   `json:"xms_mirid"` // ARM resource id
 }
 
 func decode(jwt string) claims {
@@ -30,6 +32,27 @@ func decode(jwt string) claims {
 	}
 	return c
 }
+
+// An audience is one name or several. Of anything else nothing is read, so that
+// the other claims still are.
+type audience []string
+
+func (a *audience) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*a = audience{one}
+	} else if json.Unmarshal(b, (*[]string)(a)) != nil {
+		*a = nil
+	}
+	return nil
+}
+
+// guest tells that the person's home is another tenant than the token's.
+func (c claims) guest() bool {
+	return c.IdentityProvider != "" && c.Issuer != "" && c.IdentityProvider != c.Issuer
+}
+
+func (c claims) application() string { return cmp.Or(c.AppID, c.AuthorizedParty) }
 
 func (c claims) issued() time.Time  { return seconds(c.IssuedAt) }
 func (c claims) expires() time.Time { return seconds(c.Expires) }

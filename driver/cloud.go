@@ -3,51 +3,13 @@ package driver
 import (
 	"cmp"
 	"fmt"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
-
-// A cloud is a row of the table of clouds. The authorities, resources and the
-// suffixes of public, usgov and china are documented by Microsoft (Azure CLI
-// cloud.py); ussec's authority is reported, ussec's resource and the suffixes of
-// usnat and ussec are inferred: aad_authority_host and aad_scope override them.
-type cloud struct {
-	name      string
-	authority string
-	resource  string // the scope is this and "/.default"
-	suffix    string // of its servers' names
-	known     bool   // MSAL knows the authority without asking the public cloud
-}
-
-var clouds = []cloud{
-	{"public", "https://login.microsoftonline.com/", "https://ossrdbms-aad.database.windows.net", ".postgres.database.azure.com", true},
-	{"usgov", "https://login.microsoftonline.us/", "https://ossrdbms-aad.database.usgovcloudapi.net", ".postgres.database.usgovcloudapi.net", true},
-	{"china", "https://login.chinacloudapi.cn/", "https://ossrdbms-aad.database.chinacloudapi.cn", ".postgres.database.chinacloudapi.cn", true},
-	{"usnat", "https://login.microsoftonline.eaglex.ic.gov/", "https://ossrdbms-aad.database.cloudapi.eaglex.ic.gov", ".postgres.database.cloudapi.eaglex.ic.gov", false},
-	// The slash is part of the resource: its scope has two.
-	{"ussec", "https://login.microsoftonline.microsoft.scloud/", "https://ossrdbms-aad.database.cloudapi.microsoft.scloud/", ".postgres.database.cloudapi.microsoft.scloud", false},
-}
-
-const (
-	cosmosSuffix = ".postgres.cosmos.azure.com"
-	cosmosScope  = "https://token.postgres.cosmos.azure.com/.default"
-)
-
-// cloudOf finds the cloud of a host by its suffix, and "" for a name of no cloud.
-func cloudOf(host string) string {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	for _, c := range clouds {
-		if strings.HasSuffix(host, c.suffix) {
-			return c.name
-		}
-	}
-	if strings.HasSuffix(host, cosmosSuffix) {
-		return "public"
-	}
-	return ""
-}
 
 // A target is what a token is asked for, and from whom.
 type target struct {
@@ -59,39 +21,88 @@ type target struct {
 }
 
 // resolve finds cloud, authority and scope by the DSN, else by the first host's
-// suffix, else the public cloud's.
+// suffix, else the public cloud's. Two answers that contradict each other are an
+// error: a token or a secret could go where it does not belong.
 func resolve(cfg *dsn.Config) (target, error) {
 	host := cfg.Host()
 	name := cfg.Cloud
-	if of := cloudOf(host); name == "auto" {
+	if of := dsn.CloudOf(host); name == "auto" {
 		name = cmp.Or(of, "public")
 	} else if of != "" && of != name {
 		return target{}, fmt.Errorf("aad_cloud=%s contradicts the host, which is of cloud %s; drop aad_cloud or correct the host", name, of)
 	}
-	var c cloud
-	for _, c = range clouds {
-		if c.name == name {
+	var c dsn.Cloud
+	for _, c = range dsn.Clouds() {
+		if c.Name == name {
 			break
 		}
 	}
 	t := target{
 		cloud:      name,
-		authority:  cmp.Or(cfg.AuthorityHost, os.Getenv("AZURE_AUTHORITY_HOST"), c.authority),
-		scope:      cfg.Scope,
+		authority:  cmp.Or(cfg.AuthorityHost, os.Getenv("AZURE_AUTHORITY_HOST"), c.Authority),
+		scope:      cmp.Or(cfg.Scope, c.Scope()),
 		serverType: cfg.ServerType,
-		discovery:  c.known && !cfg.DisableInstanceDiscovery,
+		discovery:  c.Discovery && !cfg.DisableInstanceDiscovery,
 	}
+	cosmos := strings.HasSuffix(strings.TrimSuffix(strings.ToLower(host), "."), dsn.CosmosSuffix)
 	if t.serverType == "" {
 		t.serverType = "flexible"
-		if strings.HasSuffix(strings.ToLower(host), cosmosSuffix) {
+		if cosmos {
 			t.serverType = "cosmos"
 		}
 	}
-	if t.scope == "" {
-		t.scope = c.resource + "/.default"
-		if t.serverType == "cosmos" {
-			t.scope = cosmosScope
+	if t.serverType == "cosmos" && cfg.Scope == "" {
+		if t.scope = dsn.CosmosScope; name != "public" {
+			return target{}, fmt.Errorf("the scope of Azure Cosmos DB in cloud %s is not known; set aad_scope", name)
 		}
 	}
+	if of := resourceCloud(t.scope); of != "" && of != name {
+		return target{}, fmt.Errorf("aad_scope is of cloud %s, the server of %s; drop aad_scope or correct the host", of, name)
+	}
 	return t, nil
+}
+
+// foreign refuses the authority of another cloud, for modes that would ask it and
+// show it their secrets, unless the DSN itself names it.
+func (t target) foreign(cfg *dsn.Config) error {
+	of := authorityCloud(t.authority)
+	if cfg.AuthorityHost != "" || of == "" || of == t.cloud {
+		return nil
+	}
+	for _, m := range dsn.Modes() {
+		if slices.Contains(cfg.Auth, m.Name) && slices.Contains(m.Keys, "aad_authority_host") {
+			return &Error{Step: StepDSN, Err: fmt.Errorf("AZURE_AUTHORITY_HOST is of cloud %s, the server of %s", of, t.cloud),
+				Hint: "unset it, or name it as aad_authority_host to mean it"}
+		}
+	}
+	return nil
+}
+
+// authorityCloud finds the cloud of an authority's URL, or "".
+func authorityCloud(authority string) string {
+	return cloudWhere(func(c dsn.Cloud) bool { return sameHost(c.Authority, authority) })
+}
+
+// resourceCloud finds the cloud of a resource or scope, with or without slashes,
+// or "".
+func resourceCloud(resource string) string {
+	if sameHost(dsn.CosmosScope, resource) {
+		return "public"
+	}
+	return cloudWhere(func(c dsn.Cloud) bool { return sameHost(c.Resource, resource) })
+}
+
+func cloudWhere(is func(dsn.Cloud) bool) string {
+	for _, c := range dsn.Clouds() {
+		if is(c) {
+			return c.Name
+		}
+	}
+	return ""
+}
+
+func sameHost(a, b string) bool {
+	u, err := url.Parse(a)
+	v, err2 := url.Parse(b)
+	return err == nil && err2 == nil && u.Host != "" && strings.EqualFold(u.Hostname(), v.Hostname())
 }

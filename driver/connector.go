@@ -23,9 +23,10 @@ type Connector struct {
 	config *pgx.ConnConfig // holds no secret but in mode password
 	guard  guard
 	user   user
-	tokens tokens // nil in mode password: pgx as it is
+	tokens tokens // nil in mode password (pgx as it is) and with WithOpen
 	log    *slog.Logger
-	open   func(context.Context, *pgx.ConnConfig) (driver.Conn, error)
+	open   opener
+	driver *Driver
 	err    error // said at Connect, for the empty DSN opens whatever the environment
 
 	count  connectorCount
@@ -52,18 +53,24 @@ var (
 // The empty DSN always opens; what is wrong or missing then is said at Connect,
 // and so is a missing host.
 func NewConnector(s string, opts ...Option) (*Connector, error) {
-	c, err := newConnector(s, opts)
+	return (&Driver{opts}).connector(s)
+}
+
+func (d *Driver) connector(s string) (*Connector, error) {
+	c, err := newConnector(s, d.opts)
 	switch {
 	case err == nil:
-		return c, nil
 	case s == "" || errors.Is(err, errNoHost):
 		deferred := &Connector{err: err}
 		if c != nil {
 			deferred.text, deferred.config = c.text, c.config // masked, as s is not
 		}
-		return deferred, nil
+		c = deferred
+	default:
+		return nil, err
 	}
-	return nil, err
+	c.driver = d
+	return c, nil
 }
 
 func newConnector(s string, opts []Option) (*Connector, error) {
@@ -87,7 +94,9 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 		return nil, &Error{Step: StepDSN, Err: err}
 	}
 	if !token {
-		o.apply(c.config)
+		if o.apply(c.config); o.open != nil {
+			c.open = o.open
+		}
 		return c, nil
 	}
 	password := c.config.Password
@@ -102,7 +111,9 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	}
 	c.guard.cloud = t.cloud
 	c.user = user{name: cfg.Params["user"], serverType: t.serverType}
-	if c.tokens, err = tokensFor(cfg, t, o.credential, password); err != nil {
+	if o.open != nil {
+		c.open = o.open
+	} else if c.tokens, err = tokensFor(cfg, t, o, password); err != nil {
 		return nil, err
 	}
 	c.config.User = c.user.name
@@ -206,9 +217,9 @@ func (c *Connector) Config() *pgx.ConnConfig {
 	return c.config.Copy()
 }
 
-// Driver returns the driver of this package. Wrappers open further connectors
-// from it, so pgx's would lose the token.
-func (c *Connector) Driver() driver.Driver { return &Driver{} }
+// Driver returns a [*Driver] with the connector's options. Wrappers open further
+// connectors from it.
+func (c *Connector) Driver() driver.Driver { return c.driver }
 
 // Close implements io.Closer for sql.DB. It ends a token request under way that
 // no other connector waits for. Connections stay as they are.

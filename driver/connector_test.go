@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
@@ -20,9 +21,9 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// sql.Open by name, with go-sqlmock in pgx's place: what reaches it is a
-// connection per physical connection, and what reaches pgx is ready to sign in.
-func TestInnerDriver(t *testing.T) {
+// A driver by name, with go-sqlmock in pgx's place: what reaches it is ready to
+// sign in, but nobody is asked for a token.
+func TestWithOpen(t *testing.T) {
 	clean(t)
 	mocked, mock, err := sqlmock.NewWithDSN("inner")
 	if err != nil {
@@ -31,32 +32,67 @@ func TestInnerDriver(t *testing.T) {
 	defer mocked.Close()
 	mock.ExpectQuery("select 1").WillReturnRows(sqlmock.NewRows([]string{"n"}).AddRow(1))
 	cred := &fakeCredential{}
-	c, err := NewConnector("host=h user=u", WithCredential(cred))
+	name := "with open " + rand.Text()
+	Register(name, WithCredential(cred), WithOpen(func(_ context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
+		if config.Host != "h" || config.User != "u" || config.Password != "" || config.TLSConfig == nil || config.TLSConfig.InsecureSkipVerify {
+			t.Errorf("would connect to %q as %q with password %q, TLS %v", config.Host, config.User, config.Password, config.TLSConfig)
+		}
+		return mocked.Driver().Open("inner")
+	}))
+	db, err := sql.Open(name, "host=h user=u")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.open = func(_ context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
-		if config.User != "u" || config.Password != "" || config.RequireAuth != "password,oauth" || config.AfterNetConnect == nil {
-			t.Errorf("pgx is to connect as %q with password %q, require_auth %q", config.User, config.Password, config.RequireAuth)
-		}
-		return mocked.Driver().Open("inner")
-	}
-	db := sql.OpenDB(c)
 	defer db.Close()
 	var n int
 	if err := db.QueryRow("select 1").Scan(&n); err != nil || n != 1 {
 		t.Errorf("n = %d, %v", n, err)
 	}
-	if _, err := ask(c.tokens, t.Context()); err != nil || cred.calls.Load() != 1 {
-		t.Errorf("%v, %d token requests", err, cred.calls.Load())
-	}
 	if err := mock.ExpectationsWereMet(); err != nil {
 		t.Error(err)
 	}
+	if cred.calls.Load() != 0 {
+		t.Error("a token was asked for")
+	}
+	if _, err := sql.Open(name, "host=h user=u sslmode=disable"); err == nil {
+		t.Error("the policy is not checked")
+	}
 }
 
-func TestRegisteredOnce(t *testing.T) {
-	register(Name) // would panic if unguarded
+// Options given to Register hold for whoever opens by that name, also for wrappers
+// that come by the driver through the empty DSN.
+func TestRegister(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, nil)
+	cred := &fakeCredential{}
+	name := "with credential " + rand.Text()
+	Register(name, WithCredential(cred))
+	empty, err := sql.Open(name, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer empty.Close()
+	c, err := empty.Driver().(driver.DriverContext).OpenConnector(s.dsn("sslrootcert=" + s.certFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := c.Driver().Open(s.dsn("sslrootcert=" + s.certFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if cred.calls.Load() != 1 {
+		t.Errorf("the credential was asked %d times", cred.calls.Load())
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a name can be taken twice")
+		}
+	}()
+	Register(Name)
+}
+
+func TestRegistered(t *testing.T) {
 	db, err := sql.Open("aadpostgres", "host=h user=u aad_auth=access-token password=x")
 	if err != nil {
 		t.Fatal(err)
@@ -99,8 +135,17 @@ func TestOpenErrors(t *testing.T) {
 		{"host=h password=" + marker, "drop the password, or write aad_auth=password"},
 		{"host=h sslrootcert=/none " + secret + " aad_tenant_id=t", "unable to read CA file"},
 		{"host=h port=x " + secret + " aad_tenant_id=t", "invalid port"},
-		{"host=h aad_auth=device-code", "aad_auth=device-code is not there yet; use default, managed-identity, client-secret, azure-cli, access-token, password, or hand the credential over with WithCredential"},
-		{"host=h aad_auth=azure-cli,managed-identity", "a list of modes in aad_auth is not there yet; name one mode"},
+		{"host=h aad_auth=workload-identity", "aadpostgres: credential: no client ID specified"},
+		{"host=h aad_auth=workload-identity", "give the pod a workload identity, or set aad_client_id"},
+		{"host=h aad_auth=environment", "; set AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH"},
+		{"host=h aad_auth=azure-pipelines aad_tenant_id=t aad_client_id=c aad_service_connection_id=s", "SYSTEM_ACCESSTOKEN is not set; hand it to the step"},
+		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=/none", "/none: no such file or directory; check aad_client_certificate"},
+		{"host=h aad_auth=client-certificate,azure-cli aad_tenant_id=t aad_client_id=c aad_client_certificate=/none", "check aad_client_certificate"},
+		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=driver.go aad_client_certificate_password=" + marker, "give a PEM file with certificate and unencrypted key, or PKCS#12"},
+		{"host=a.postgres.database.usgovcloudapi.net aad_scope=https://ossrdbms-aad.database.windows.net/.default", "aad_scope is of cloud public, the server of usgov; drop aad_scope"},
+		{"host=h aad_cloud=china aad_scope=https://token.postgres.cosmos.azure.com/.default", "aad_scope is of cloud public, the server of china"},
+		{"host=c.postgres.cosmos.azure.com aad_cloud=usgov", "aad_cloud=usgov contradicts the host"},
+		{"host=h aad_cloud=usgov aad_server_type=cosmos", "the scope of Azure Cosmos DB in cloud usgov is not known; set aad_scope"},
 		{"host=a.postgres.database.azure.com aad_cloud=usgov", "aad_cloud=usgov contradicts the host"},
 		{"host=h user=u sslmode=disable", "drop sslmode=disable"},
 	} {
@@ -238,6 +283,9 @@ func TestUserName(t *testing.T) {
 		{want: "me@contoso.com", claims: map[string]any{"upn": "me@contoso.com", "unique_name": "x"}},
 		{want: "me@contoso.com", claims: map[string]any{"preferred_username": "me@contoso.com"}},
 		{want: "me@contoso.com", claims: map[string]any{"unique_name": "me@contoso.com"}},
+		{want: "me@contoso.com", claims: map[string]any{"upn": "me@contoso.com", "iss": "https://sts.windows.net/t/", "idp": "https://sts.windows.net/t/"}},
+		{fails: `a guest's: roles of guests are named as in me_home.com#EXT#@`, claims: map[string]any{"upn": "me@home.com", "oid": "o", "iss": "https://sts.windows.net/t/", "idp": "live.com"}},
+		{want: "my-app", claims: map[string]any{"xms_mirid": mi, "iss": "https://sts.windows.net/t/", "idp": "x"}},
 		{fails: `appid "a", oid "o"`, claims: map[string]any{"appid": "a", "oid": "o"}},
 		{fails: `appid "a", oid ""`, claims: map[string]any{"azp": "a"}},
 		{name: "Müller's Team", serverType: "single", host: "srv.postgres.database.azure.com", want: "Müller's Team@srv"},

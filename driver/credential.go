@@ -1,152 +1,154 @@
 package driver
 
 import (
-	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	azcloud "github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// credentials makes the credential of each mode. A mode of dsn.Modes without a
-// row is not there yet; access-token and password have no credential.
-var credentials = map[dsn.Mode]func(*dsn.Config, target, azcore.ClientOptions) (azcore.TokenCredential, error){
-	dsn.Default: func(c *dsn.Config, t target, o azcore.ClientOptions) (azcore.TokenCredential, error) {
-		return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
-			ClientOptions: o, TenantID: c.TenantID, DisableInstanceDiscovery: !t.discovery,
-			AdditionallyAllowedTenants: c.AdditionallyAllowedTenants,
-		})
-	},
-	dsn.ManagedIdentity: func(c *dsn.Config, t target, o azcore.ClientOptions) (azcore.TokenCredential, error) {
-		mi := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: o}
-		switch {
-		case c.ClientID != "":
-			mi.ID = azidentity.ClientID(c.ClientID)
-		case c.ObjectID != "":
-			mi.ID = azidentity.ObjectID(c.ObjectID)
-		case c.ResourceID != "":
-			mi.ID = azidentity.ResourceID(c.ResourceID)
-		}
-		return azidentity.NewManagedIdentityCredential(mi)
-	},
-	dsn.ClientSecret: func(c *dsn.Config, t target, o azcore.ClientOptions) (azcore.TokenCredential, error) {
-		return azidentity.NewClientSecretCredential(c.TenantID, c.ClientID, c.ClientSecret, &azidentity.ClientSecretCredentialOptions{
-			ClientOptions: o, DisableInstanceDiscovery: !t.discovery,
-			AdditionallyAllowedTenants: c.AdditionallyAllowedTenants,
-		})
-	},
-	dsn.AzureCLI: func(c *dsn.Config, t target, o azcore.ClientOptions) (azcore.TokenCredential, error) {
-		return azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{
-			TenantID: c.TenantID, Subscription: c.Subscription,
-			AdditionallyAllowedTenants: c.AdditionallyAllowedTenants,
-		})
-	},
+// A maker makes the credential of a mode.
+type maker struct {
+	make func(*dsn.Config, parts) (azcore.TokenCredential, error)
+	// ambient tells that the mode lives on what its surroundings say. In a list,
+	// where they say nothing the next mode is tried.
+	ambient bool
 }
 
-// transport replaces azidentity's HTTP client in tests.
-var transport policy.Transporter
+// parts are what constructors need beside the DSN.
+type parts struct {
+	azcore.ClientOptions
+	undiscovered bool // trust the authority without asking the public cloud
+	listed       bool // one of several modes
+	prompt       func(context.Context, azidentity.DeviceCodeMessage) error
+}
 
-func newCredential(c *dsn.Config, t target) (azcore.TokenCredential, error) {
+// makers goes with the table of dsn.Modes, which says the rest of each mode.
+// access-token and password have no credential.
+var makers = map[dsn.Mode]maker{
+	dsn.Default: {ambient: true, make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
+			ClientOptions: p.ClientOptions, DisableInstanceDiscovery: p.undiscovered,
+			TenantID: c.TenantID, AdditionallyAllowedTenants: c.AdditionallyAllowedTenants})
+	}},
+	dsn.Environment: {ambient: true, make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		return azidentity.NewEnvironmentCredential(&azidentity.EnvironmentCredentialOptions{
+			ClientOptions: p.ClientOptions, DisableInstanceDiscovery: p.undiscovered})
+	}},
+	dsn.WorkloadIdentity: {ambient: true, make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		return azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
+			ClientOptions: p.ClientOptions, DisableInstanceDiscovery: p.undiscovered,
+			TenantID: c.TenantID, AdditionallyAllowedTenants: c.AdditionallyAllowedTenants,
+			ClientID: c.ClientID, TokenFilePath: c.FederatedTokenFile})
+	}},
+	dsn.ManagedIdentity: {make: newManagedIdentity},
+	dsn.ClientSecret: {make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		return azidentity.NewClientSecretCredential(c.TenantID, c.ClientID, c.ClientSecret, &azidentity.ClientSecretCredentialOptions{
+			ClientOptions: p.ClientOptions, DisableInstanceDiscovery: p.undiscovered,
+			AdditionallyAllowedTenants: c.AdditionallyAllowedTenants})
+	}},
+	dsn.ClientCertificate: {make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		data, err := readFile(c.ClientCertificate)
+		if err != nil {
+			return nil, hinted(err, "check aad_client_certificate")
+		}
+		certs, key, err := azidentity.ParseCertificates(data, []byte(c.ClientCertificatePassword))
+		if err != nil {
+			return nil, hinted(fmt.Errorf("%s: %w", c.ClientCertificate, err),
+				"give a PEM file with certificate and unencrypted key, or PKCS#12 in its older encryption (openssl pkcs12 -export -legacy) with its password")
+		}
+		return azidentity.NewClientCertificateCredential(c.TenantID, c.ClientID, certs, key, &azidentity.ClientCertificateCredentialOptions{
+			ClientOptions: p.ClientOptions, DisableInstanceDiscovery: p.undiscovered,
+			AdditionallyAllowedTenants: c.AdditionallyAllowedTenants, SendCertificateChain: c.SendCertificateChain})
+	}},
+	dsn.AzureCLI: {make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		return azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{
+			TenantID: c.TenantID, AdditionallyAllowedTenants: c.AdditionallyAllowedTenants, Subscription: c.Subscription})
+	}},
+	dsn.AzureDeveloperCLI: {make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		return azidentity.NewAzureDeveloperCLICredential(&azidentity.AzureDeveloperCLICredentialOptions{
+			TenantID: c.TenantID, AdditionallyAllowedTenants: c.AdditionallyAllowedTenants})
+	}},
+	dsn.AzurePowerShell: {make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		return azidentity.NewAzurePowerShellCredential(&azidentity.AzurePowerShellCredentialOptions{
+			TenantID: c.TenantID, AdditionallyAllowedTenants: c.AdditionallyAllowedTenants})
+	}},
+	dsn.AzurePipelines: {ambient: true, make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		token := os.Getenv("SYSTEM_ACCESSTOKEN")
+		if token == "" {
+			return nil, hinted(errors.New("SYSTEM_ACCESSTOKEN is not set"), "hand it to the step: env: {SYSTEM_ACCESSTOKEN: $(System.AccessToken)}")
+		}
+		return azidentity.NewAzurePipelinesCredential(c.TenantID, c.ClientID, c.ServiceConnectionID, token, &azidentity.AzurePipelinesCredentialOptions{
+			ClientOptions: p.ClientOptions, DisableInstanceDiscovery: p.undiscovered,
+			AdditionallyAllowedTenants: c.AdditionallyAllowedTenants})
+	}},
+	dsn.InteractiveBrowser: {make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		return azidentity.NewInteractiveBrowserCredential(&azidentity.InteractiveBrowserCredentialOptions{
+			ClientOptions: p.ClientOptions, DisableInstanceDiscovery: p.undiscovered,
+			TenantID: c.TenantID, AdditionallyAllowedTenants: c.AdditionallyAllowedTenants,
+			ClientID: c.ClientID, LoginHint: c.LoginHint, RedirectURL: c.RedirectURL})
+	}},
+	dsn.DeviceCode: {make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		return azidentity.NewDeviceCodeCredential(&azidentity.DeviceCodeCredentialOptions{
+			ClientOptions: p.ClientOptions, DisableInstanceDiscovery: p.undiscovered,
+			TenantID: c.TenantID, AdditionallyAllowedTenants: c.AdditionallyAllowedTenants,
+			ClientID: c.ClientID, UserPrompt: p.prompt})
+	}},
+}
+
+// newCredential makes the credential that the DSN names, a chain for a list.
+func newCredential(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
 	if len(c.Auth) > 1 {
-		return nil, &Error{Step: StepDSN, Err: errors.New("a list of modes in aad_auth is not there yet"), Hint: "name one mode"}
+		return newChain(c, p)
 	}
-	mode := c.Auth[0]
-	make := credentials[mode]
-	if make == nil {
-		return nil, &Error{Step: StepDSN, Err: fmt.Errorf("aad_auth=%s is not there yet", mode),
-			Hint: "use " + strings.Join(ready(), ", ") + ", or hand the credential over with WithCredential"}
-	}
-	cred, err := make(c, t, azcore.ClientOptions{
-		Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: t.authority},
-		Transport: transport, PerRetryPolicies: []policy.Policy{heed{}},
-	})
+	cred, err := makers[c.Auth[0]].make(c, p)
 	if err != nil {
-		return nil, &Error{Step: StepCredential, Err: err}
+		return nil, explainCredential(err)
 	}
 	return cred, nil
 }
 
-// ready lists the modes that there are, in the table's order.
-func ready() []string {
-	var names []string
-	for _, m := range dsn.Modes() {
-		if credentials[m.Name] != nil || m.Name == dsn.AccessToken || m.Name == dsn.Password {
-			names = append(names, string(m.Name))
+// newChain tries the modes in the order given. One that cannot be had here is
+// passed over; one that is refused ends the chain, as azidentity has it.
+func newChain(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+	p.listed = true
+	var chain []azcore.TokenCredential
+	for _, mode := range c.Auth {
+		m := makers[mode]
+		cred, err := m.make(c, p)
+		switch {
+		case err != nil && !m.ambient:
+			return nil, explainCredential(err)
+		case err != nil:
+			cred = absent(string(mode) + ": " + firstLine(err.Error()))
 		}
+		chain = append(chain, cred)
 	}
-	return names
+	return azidentity.NewChainedTokenCredential(chain, nil)
 }
 
-// fixed presents a token that somebody else fetched: the one of a file, read for
-// every connection because others replace it, or the one in the password's place.
-type fixed struct {
-	file   string
-	value  string
-	maxAge time.Duration
+// hinted is an error that says what to do, whoever wraps it.
+func hinted(err error, hint string) *Error {
+	return &Error{Step: StepCredential, Err: err, Hint: hint}
 }
 
-func (f *fixed) get(*slog.Logger) (*token, *flight) {
-	t, err := f.read()
-	if err != nil {
-		return nil, landed(nil, err)
+func explainCredential(err error) *Error {
+	var ours *Error
+	if errors.As(err, &ours) {
+		return ours
 	}
-	return t, nil
+	return hinted(err, hint(StepCredential, err.Error(), ""))
 }
 
-func (f *fixed) newer(_ *token, log *slog.Logger) (*token, *flight) { return f.get(log) }
-
-func (f *fixed) read() (*token, error) {
-	value := f.value
-	if f.file != "" {
-		var err error
-		if value, err = readToken(f.file); err != nil {
-			return nil, &Error{Step: StepToken, Err: err, Hint: "check aad_token_file"}
-		}
-	}
-	if value == "" {
-		return nil, &Error{Step: StepToken, Err: errors.New("no access token is given"), Hint: "set aad_token_file, or put the token in the password's place (PGPASSWORD)"}
-	}
-	now := time.Now().Round(0)
-	end := decode(value).expires()
-	if end.IsZero() {
-		end = now.Add(time.Hour) // opaque: the server knows
-	}
-	t := newToken(azcore.AccessToken{Token: value, ExpiresOn: end}, now, f.maxAge)
-	switch {
-	case !now.Before(end):
-		return nil, &Error{Step: StepToken, Err: fmt.Errorf("the access token expired at %s", end.UTC().Format(time.RFC3339)), Hint: "fetch a new one"}
-	case !t.live(now):
-		return nil, &Error{Step: StepToken, Err: fmt.Errorf("the access token is %s old", now.Sub(t.issued).Round(time.Second)), Hint: "fetch a new one, or raise aad_token_max_age"}
-	}
-	return t, nil
-}
-
-// readToken reads a token of sane size from a regular file, not from a pipe
-// that would block.
-func readToken(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	const most = 1 << 20
-	if !info.Mode().IsRegular() || info.Size() > most {
-		return "", fmt.Errorf("%s is not a regular file of at most 1 MiB", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most))
-	return string(bytes.TrimSpace(b)), err
+// prompt tells a person where to type the code, on standard error: standard
+// output may be a program's data.
+func prompt(_ context.Context, m azidentity.DeviceCodeMessage) error {
+	_, err := fmt.Fprintln(os.Stderr, cmp.Or(m.Message, m.VerificationURL+" "+m.UserCode))
+	return err
 }

@@ -1,7 +1,9 @@
 package driver
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -14,13 +16,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
 // Each mode asks, through azidentity's own code, for the scope of the server, and
 // its token reaches the server as the password.
 func TestModes(t *testing.T) {
-	token := jwt(map[string]any{"oid": "o"})
+	token := jwt(map[string]any{"oid": "mi-o", "appid": "MI-C"})
 	var asked atomic.Pointer[url.Values]
 	web := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.ParseForm()
@@ -35,8 +39,6 @@ func TestModes(t *testing.T) {
 		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":240,"expires_on":"%d"}`, token, time.Now().Add(4*time.Minute).Unix())
 	}))
 	defer web.Close()
-	transport = web.Client()
-	defer func() { transport = nil }()
 
 	bin := t.TempDir()
 	az := filepath.Join(bin, "az")
@@ -72,7 +74,7 @@ func TestModes(t *testing.T) {
 				t.Setenv(k, v)
 			}
 			s := newFakeServer(t, nil)
-			if err := ping(t, s.dsn("sslrootcert="+s.certFile+" aad_auth="+tt.mode+" "+tt.params)); err != nil {
+			if err := ping(t, s.dsn("sslrootcert="+s.certFile+" aad_auth="+tt.mode+" "+tt.params), WithTransport(web.Client())); err != nil {
 				t.Fatal(err)
 			}
 			if heard, _ := s.got(); !strings.Contains(heard, token+"\x00") {
@@ -137,9 +139,32 @@ func TestSharing(t *testing.T) {
 	if x := with(a); x == with(b) || x != with(a) {
 		t.Error("sources do not follow the credential")
 	}
+	opened := func(opts ...Option) tokens {
+		c, err := NewConnector("host=h user=u aad_auth=device-code", opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.tokens
+	}
+	web, other := WithTransport(&http.Client{}), WithTransport(&http.Client{})
+	if x := opened(web); x != opened(web) || x == opened(other) || x == opened() {
+		t.Error("sources do not follow the transport")
+	}
+	show := func(context.Context, azidentity.DeviceCodeMessage) error { return nil }
+	one, two := WithDeviceCodePrompt(show), WithDeviceCodePrompt(show)
+	if x := opened(one); x != opened(one) || x == opened(two) || x == opened() || opened() != opened(WithDeviceCodePrompt(nil)) {
+		t.Error("sources do not follow the prompt")
+	}
+	if unlike := WithTransport(incomparable{}); opened(unlike) == opened(unlike) {
+		t.Error("transports that cannot be compared share a source")
+	}
 	runtime.KeepAlive(first)
 	runtime.KeepAlive(before)
 }
+
+type incomparable struct{ _ []int }
+
+func (incomparable) Do(*http.Request) (*http.Response, error) { return nil, errors.New("none") }
 
 // A source that no connector holds is collected, and its entry with it.
 func TestSourcesAreLetGo(t *testing.T) {
@@ -168,16 +193,18 @@ func TestSourcesAreLetGo(t *testing.T) {
 	t.Errorf("%d entries are left of %d", entries()-before, 10)
 }
 
-// A row of dsn's table has a constructor or is one of the modes without; a
-// constructor has its row.
-func TestCredentialsHaveModes(t *testing.T) {
-	known := map[dsn.Mode]bool{}
+// Every row of dsn's table has its maker, but for the modes that have no
+// credential, and every maker its row.
+func TestEveryModeHasItsMaker(t *testing.T) {
+	n := 0
 	for _, m := range dsn.Modes() {
-		known[m.Name] = true
-	}
-	for m := range credentials {
-		if !known[m] {
-			t.Errorf("mode %s is not in the table of modes", m)
+		if none := m.Name == dsn.AccessToken || m.Name == dsn.Password; (makers[m.Name].make == nil) != none {
+			t.Errorf("mode %s: maker %v", m.Name, makers[m.Name])
+		} else if !none {
+			n++
 		}
+	}
+	if n != len(makers) {
+		t.Errorf("%d makers for %d modes", len(makers), n)
 	}
 }

@@ -39,27 +39,30 @@ import (
 // Name is what the driver is registered as.
 const Name = "aadpostgres"
 
-func init() { register(Name) }
-
-// register does nothing for a name that is taken: two major versions of this
-// module may meet in one program, and a second sql.Register would panic.
-func register(name string) {
-	if !slices.Contains(sql.Drivers(), name) {
-		sql.Register(name, &Driver{})
+func init() {
+	// Two major versions of this module may meet in one program, and a second
+	// sql.Register would panic.
+	if !slices.Contains(sql.Drivers(), Name) {
+		Register(Name)
 	}
 }
 
+// Register makes a driver with options available to sql.Open by name, for tools
+// that know nothing but names: "aadpostgres" itself has none. Like sql.Register
+// it panics if the name is taken; call it once, in init or main.
+func Register(name string, opts ...Option) { sql.Register(name, &Driver{opts}) }
+
 // Driver implements driver.Driver and driver.DriverContext: a DSN is parsed
-// once for each sql.Open, not for each connection. It is safe for concurrent
-// use.
-type Driver struct{}
+// once for each sql.Open, not for each connection. The zero Driver has no options.
+// It is safe for concurrent use.
+type Driver struct{ opts []Option }
 
 var _ driver.DriverContext = (*Driver)(nil)
 
 // Open connects once. database/sql calls OpenConnector instead; wrappers that
 // know no connectors call this. It gives up after a minute, as pgx does.
 func (d *Driver) Open(dsn string) (driver.Conn, error) {
-	c, err := NewConnector(dsn)
+	c, err := d.connector(dsn)
 	if err != nil {
 		return nil, err
 	}
@@ -69,9 +72,9 @@ func (d *Driver) Open(dsn string) (driver.Conn, error) {
 	return c.Connect(ctx)
 }
 
-// OpenConnector is [NewConnector] without options.
+// OpenConnector is [NewConnector] with the driver's options.
 func (d *Driver) OpenConnector(dsn string) (driver.Connector, error) {
-	c, err := NewConnector(dsn)
+	c, err := d.connector(dsn)
 	if err != nil {
 		return nil, err // not a typed nil
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"unicode"
 
@@ -58,21 +59,55 @@ func cause(err error) string {
 	if errors.As(err, &pg) {
 		return pg.Message + " (SQLSTATE " + pg.Code + ")"
 	}
-	var af *azidentity.AuthenticationFailedError
-	if errors.As(err, &af) && af.RawResponse != nil {
-		var body struct {
-			Description string `json:"error_description"`
+	var failed *azidentity.AuthenticationFailedError
+	answer := ""
+	if errors.As(err, &failed) && failed.RawResponse != nil {
+		answer = description(failed.RawResponse)
+	}
+	if said := attempts(err.Error()); said != nil {
+		if answer != "" {
+			name, _, _ := strings.Cut(said[len(said)-1], " ")
+			said[len(said)-1] = name + ": " + answer
 		}
-		if b, err := runtime.Payload(af.RawResponse); err == nil && json.Unmarshal(b, &body) == nil && body.Description != "" {
-			return firstLine(body.Description)
-		}
-		return firstLine(af.Error()) + fmt.Sprintf(" (HTTP %d)", af.RawResponse.StatusCode)
+		return strings.Join(said, " / ")
+	}
+	if answer != "" {
+		return answer
 	}
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
 		return connect.Unwrap().Error()
 	}
 	return firstLine(err.Error())
+}
+
+// description is what Entra said in its answer, else the answer's status.
+func description(resp *http.Response) string {
+	var body struct {
+		Description string `json:"error_description"`
+	}
+	if b, err := runtime.Payload(resp); err == nil && json.Unmarshal(b, &body) == nil && body.Description != "" {
+		return firstLine(body.Description)
+	}
+	return fmt.Sprintf("the answer was HTTP %d", resp.StatusCode)
+}
+
+// attempts lists what each credential of a chain said, in a few words each. It
+// is nil for what is not a chain's error.
+func attempts(s string) (said []string) {
+	_, list, ok := strings.Cut(s, "\nAttempted credentials:\n")
+	if !ok {
+		return nil
+	}
+	for line := range strings.Lines(list) {
+		line, ok := strings.CutPrefix(line, "\t")
+		if !ok || line[0] == '\t' {
+			continue // more of the credential before
+		}
+		line, _, _ = strings.Cut(line, ". To troubleshoot")
+		said = append(said, firstLine(line))
+	}
+	return said
 }
 
 func firstLine(s string) string {

@@ -23,6 +23,10 @@ var hints = []row{
 	{StepSignIn, "neither an aad_auth_tokentype_app", "check who signs in: role %q is a user's, the token an application's"},
 	{StepSignIn, "service principals cannot generate", "check who signs in: role %q is an application's, the token a user's"},
 	{StepSignIn, "invalid username specified", "set aad_server_type=single, or end the user in @servername"},
+	{StepCredential, "check pod configuration", "give the pod a workload identity, or set aad_client_id, aad_tenant_id and aad_federated_token_file"},
+	{StepCredential, "environment variable azure_", "set AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH"},
+	{StepCredential, "incomplete environment variable", "set AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH"},
+	{StepCredential, "system_oidcrequesturi", "run in Azure Pipelines, or name another aad_auth"},
 	{StepToken, "aadsts7000215", "check the client secret: its value, not its id"},
 	{StepToken, "aadsts7000222", "make a new client secret: this one has expired"},
 	{StepToken, "aadsts700016", "check aad_client_id and aad_tenant_id: the application is not in that tenant"},
@@ -30,8 +34,11 @@ var hints = []row{
 	{StepToken, "aadsts500011", "check aad_scope and aad_cloud: the tenant does not know that resource"},
 	{StepToken, "defaultazurecredential", "name the mode to see its own error, as in aad_auth=managed-identity, or azure-cli on a laptop"},
 	{StepToken, "az login", "run az login"},
+	{StepToken, "azd auth login", "run azd auth login"},
+	{StepToken, "connect-azaccount", "run Connect-AzAccount in PowerShell"},
+	{StepToken, "no instance metadata service", "name a mode that works here, such as azure-cli"},
 	{StepToken, "isn't assigned to this resource", "assign the identity to this host, or correct its id"},
-	{StepToken, "executable not found", "install the Azure CLI, or use another aad_auth"},
+	{StepToken, "executable not found", "install the tool that aad_auth names, or use another mode"},
 }
 
 // hint finds what to do about text at that step, or "".

@@ -11,6 +11,7 @@ import (
 	"weak"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
@@ -19,7 +20,15 @@ import (
 // differ in anything that could lead to another token must differ here.
 type identity struct {
 	sum        [sha256.Size]byte
-	credential azcore.TokenCredential // of WithCredential: comparable, or not shared
+	credential azcore.TokenCredential // of WithCredential
+	transport  policy.Transporter     // of WithTransport
+	prompt     *prompter              // of WithDeviceCodePrompt
+}
+
+// shareable tells whether the key can be compared: who is handed over may be of
+// any type.
+func (id identity) shareable() bool {
+	return reflect.ValueOf(&id.credential).Elem().Comparable() && reflect.ValueOf(&id.transport).Elem().Comparable()
 }
 
 // sources holds the sources in use, weakly: one that no connector holds is
@@ -30,26 +39,13 @@ var sources struct {
 }
 
 // tokensFor finds or makes what gives cfg its tokens.
-func tokensFor(cfg *dsn.Config, t target, cred azcore.TokenCredential, password string) (tokens, error) {
-	if cred == nil && cfg.Auth[0] == dsn.AccessToken {
+func tokensFor(cfg *dsn.Config, t target, o *options, password string) (tokens, error) {
+	if o.credential == nil && cfg.Auth[0] == dsn.AccessToken {
 		return &fixed{file: cfg.TokenFile, value: password, maxAge: cfg.TokenMaxAge}, nil
 	}
-	id := identityOf(cfg, t, cred)
-	make := func() (*source, error) {
-		if cred == nil {
-			var err error
-			if cred, err = newCredential(cfg, t); err != nil {
-				return nil, err
-			}
-		}
-		return &source{ask: asker(cred, t.scope), maxAge: cfg.TokenMaxAge, timeout: cfg.TokenTimeout, users: 1}, nil
-	}
-	if id.credential != nil && !reflect.ValueOf(id.credential).Comparable() {
-		s, err := make()
-		if err != nil {
-			return nil, err
-		}
-		return s, nil
+	id := identityOf(cfg, t, o)
+	if !id.shareable() {
+		return newSource(cfg, t, o)
 	}
 	sources.Lock()
 	defer sources.Unlock()
@@ -59,7 +55,7 @@ func tokensFor(cfg *dsn.Config, t target, cred azcore.TokenCredential, password 
 		s.mu.Unlock()
 		return s, nil
 	}
-	s, err := make()
+	s, err := newSource(cfg, t, o)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +65,20 @@ func tokensFor(cfg *dsn.Config, t target, cred azcore.TokenCredential, password 
 	sources.m[id] = weak.Make(s)
 	runtime.AddCleanup(s, forget, id)
 	return s, nil
+}
+
+func newSource(cfg *dsn.Config, t target, o *options) (*source, error) {
+	cred := o.credential
+	if cred == nil {
+		if err := t.foreign(cfg); err != nil {
+			return nil, err
+		}
+		var err error
+		if cred, err = newCredential(cfg, o.parts(t)); err != nil {
+			return nil, err
+		}
+	}
+	return &source{ask: asker(cred, t.scope), maxAge: cfg.TokenMaxAge, timeout: cfg.TokenTimeout, users: 1}, nil
 }
 
 // forget drops the entry of a collected source, unless a new one took its place.
@@ -83,7 +93,7 @@ func forget(id identity) {
 // identityOf digests the whole DSN less what is not identity (where to connect,
 // how TLS is judged), with the scope and authority in force and the variables
 // that azidentity reads by itself.
-func identityOf(cfg *dsn.Config, t target, cred azcore.TokenCredential) identity {
+func identityOf(cfg *dsn.Config, t target, o *options) identity {
 	c := cfg.Clone()
 	c.Params, c.Cloud, c.ServerType, c.Insecure = nil, "auto", "", ""
 	c.Scope, c.AuthorityHost, c.DisableInstanceDiscovery = t.scope, t.authority, !t.discovery
@@ -92,7 +102,7 @@ func identityOf(cfg *dsn.Config, t target, cred azcore.TokenCredential) identity
 		return !slices.ContainsFunc(ambient, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
 	})
 	slices.Sort(env)
-	return identity{sha256.Sum256([]byte(strings.Join(append(env, c.Format()), "\x00"))), cred}
+	return identity{sha256.Sum256([]byte(strings.Join(append(env, c.Format()), "\x00"))), o.credential, o.transport, o.prompt}
 }
 
 // ambient are the prefixes of the variables that decide who azidentity signs in.

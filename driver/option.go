@@ -2,10 +2,15 @@ package driver
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
+	"database/sql/driver"
 	"log/slog"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -18,7 +23,17 @@ type options struct {
 	tls        *tls.Config
 	pgx        []func(*pgx.ConnConfig)
 	logger     *slog.Logger
+	transport  policy.Transporter
+	prompt     *prompter
+	open       opener
 }
+
+// A prompter shows a device code. It is held by pointer, for functions cannot be
+// compared, and who shares a token source shares its prompt.
+type prompter func(context.Context, azidentity.DeviceCodeMessage) error
+
+// An opener connects to the server.
+type opener func(context.Context, *pgx.ConnConfig) (driver.Conn, error)
 
 func collect(opts []Option) *options {
 	o := &options{logger: slog.New(slog.DiscardHandler)}
@@ -64,6 +79,18 @@ func forHost(t, dsn *tls.Config, host string) *tls.Config {
 	return t
 }
 
+// parts are what the DSN's own credential is made with.
+func (o *options) parts(t target) parts {
+	p := parts{undiscovered: !t.discovery, prompt: prompt, ClientOptions: azcore.ClientOptions{
+		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: t.authority},
+		Transport: o.transport, PerRetryPolicies: []policy.Policy{heed{}},
+	}}
+	if o.prompt != nil {
+		p.prompt = *o.prompt
+	}
+	return p
+}
+
 // WithCredential signs in with cred in place of the DSN's aad_auth. Connectors
 // with the same cred and scope share its token; cred must be safe for
 // concurrent use, as azidentity's are.
@@ -94,4 +121,32 @@ func WithLogger(l *slog.Logger) Option {
 // and lookup functions, notification handlers. Password and User are set later.
 func WithPgx(f func(*pgx.ConnConfig)) Option {
 	return func(o *options) { o.pgx = append(o.pgx, f) }
+}
+
+// WithTransport sends token requests through t, an *http.Client say: for an
+// authority with a certificate of its own, a proxy, or tests. Connectors with the
+// same t share tokens. A nil t is azidentity's own. The modes that run a
+// developer's tool make no requests themselves, and WithCredential brings its own.
+func WithTransport(t policy.Transporter) Option {
+	return func(o *options) { o.transport = t }
+}
+
+// WithDeviceCodePrompt shows a person where to sign in, in mode device-code. By
+// default the message goes to standard error. An error from f ends the token
+// request. Connectors share tokens if they share this Option, not if they
+// make one each.
+func WithDeviceCodePrompt(f func(context.Context, azidentity.DeviceCodeMessage) error) Option {
+	if f == nil {
+		return nil
+	}
+	p := prompter(f)
+	return func(o *options) { o.prompt = &p }
+}
+
+// WithOpen makes connections by f, in pgx's place, and signs nobody in: for unit
+// tests of code that opens by name (see [Register]), with go-sqlmock say. DSN and TLS
+// policy are checked as always, but no token is asked for and nothing is dialled.
+// f gets what pgx would have connected with, as a copy of its own.
+func WithOpen(f func(context.Context, *pgx.ConnConfig) (driver.Conn, error)) Option {
+	return func(o *options) { o.open = f }
 }

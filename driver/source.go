@@ -155,10 +155,8 @@ func (s *source) request(ctx context.Context, old *token, refused string) (*toke
 	t := newToken(at, now, s.maxAge)
 	cached := old != nil && t.value == old.value
 	if t.value == refused || s.maxAge > 0 && (cached || !t.live(now)) && now.Before(at.ExpiresOn) {
-		// A claim that the token be no older than now asks past the cache (the form
-		// is that of continuous access evaluation).
 		var younger azcore.AccessToken
-		younger, err = s.ask(ctx, fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, now.Unix()))
+		younger, err = s.ask(ctx, notBefore(now))
 		if now = time.Now().Round(0); err == nil {
 			at, t = younger, newToken(younger, now, s.maxAge)
 		}
@@ -179,6 +177,12 @@ func (s *source) request(ctx context.Context, old *token, refused string) (*toke
 	}
 	return nil, &Error{Step: StepToken, Err: fmt.Errorf("the token is %s old, and no younger one is to be had", now.Sub(t.issued).Round(time.Second)),
 		Hint: "raise aad_token_max_age"}
+}
+
+// notBefore is a claim that the token be no older than now. It asks past
+// azidentity's cache; the form is that of continuous access evaluation.
+func notBefore(now time.Time) string {
+	return fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, now.Unix())
 }
 
 // release ends the request under way when the last connector that could want it

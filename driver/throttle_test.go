@@ -27,9 +27,7 @@ func TestThrottledAuthority(t *testing.T) {
 		w.Write([]byte(`{"error":"temporarily_unavailable","error_description":"AADSTS90055: The tenant is throttled.\r\nTrace"}`))
 	}))
 	defer web.Close()
-	transport = web.Client()
-	defer func() { transport = nil }()
-	c, err := NewConnector("host=h user=u aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=s aad_disable_instance_discovery=true aad_authority_host=" + web.URL)
+	c, err := NewConnector("host=h user=u aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=s aad_disable_instance_discovery=true aad_authority_host="+web.URL, WithTransport(web.Client()))
 	if err != nil {
 		t.Fatal(err)
 	}

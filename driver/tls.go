@@ -65,7 +65,7 @@ func (g guard) check(config *pgx.ConnConfig) error {
 
 func (g guard) checkHost(host string, t *tls.Config) error {
 	network, _ := pgconn.NetworkAddress(host, 5432)
-	of := cloudOf(host)
+	of := dsn.CloudOf(host)
 	switch {
 	case of != "" && g.cloud != "" && of != g.cloud:
 		return &Error{Step: StepDSN, Err: fmt.Errorf("host %q is of cloud %s, but the token is for %s", host, of, g.cloud),
@@ -81,6 +81,18 @@ func (g guard) checkHost(host string, t *tls.Config) error {
 	case g.insecure == "" && t.InsecureSkipVerify && t.VerifyPeerCertificate == nil && t.VerifyConnection == nil:
 		return &Error{Step: StepTLS, Err: fmt.Errorf("the certificate of host %q would not be verified", host),
 			Hint: "leave InsecureSkipVerify off, or write aad_insecure=unverified"}
+	}
+	return nil
+}
+
+// meant refuses a token that says it is for the servers of another cloud, however
+// it was come by.
+func (g guard) meant(t *token, host string) error {
+	for _, aud := range t.claims.Audience {
+		if is, of := resourceCloud(aud), dsn.CloudOf(host); is != "" && of != "" && is != of {
+			return &Error{Step: StepToken, Err: fmt.Errorf("the token is for servers of cloud %s (audience %q), host %q is of %s", is, aud, host, of),
+				Hint: "get a token for the host's cloud"}
+		}
 	}
 	return nil
 }

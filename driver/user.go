@@ -23,8 +23,11 @@ func (u user) of(t *token, host string) (string, error) {
 	name := cmp.Or(u.name, t.claims.user())
 	if name == "" {
 		id := "the token names neither appid nor oid"
-		if app := cmp.Or(t.claims.AppID, t.claims.AuthorizedParty); app != "" || t.claims.ObjectID != "" {
+		if app := t.claims.application(); app != "" || t.claims.ObjectID != "" {
 			id = fmt.Sprintf("the token is of appid %q, oid %q", app, t.claims.ObjectID)
+		}
+		if t.claims.guest() {
+			id += ", a guest's: roles of guests are named as in me_home.com#EXT#@tenant.onmicrosoft.com"
 		}
 		return "", &Error{Step: StepDSN, Err: errors.New("no user is given, and the token does not tell its name"),
 			Hint: "set user to the name of the PostgreSQL role that was made for this identity; " + id}
@@ -42,8 +45,11 @@ func (u user) of(t *token, host string) (string, error) {
 }
 
 func (c claims) user() string {
-	if c.ManagedIdentity != "" {
+	switch {
+	case c.ManagedIdentity != "":
 		return path.Base(c.ManagedIdentity)
+	case c.guest():
+		return "" // the name at home, not the role's
 	}
 	return cmp.Or(c.UPN, c.PreferredUsername, c.UniqueName)
 }
