@@ -14,6 +14,8 @@ type claims struct {
 	Audience          audience `json:"aud"`
 	IssuedAt          float64  `json:"iat"`
 	Expires           float64  `json:"exp"`
+	Issuer            string   `json:"iss"`
+	IdentityProvider  string   `json:"idp"`
 	ObjectID          string   `json:"oid"`
 	AppID             string   `json:"appid"` // v1
 	AuthorizedParty   string   `json:"azp"`   // v2
