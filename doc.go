@@ -10,8 +10,177 @@
 // One token serves all connections of an identity; it travels over verified TLS
 // only; and a query costs what it costs with pgx, for the connections are pgx's.
 //
-// The keys of a DSN are those of package dsn; what only Go can say, such as a
-// credential of one's own, is an option of driver.NewConnector.
+// What only Go can say, such as a credential of one's own, is an option of
+// driver.NewConnector or, for tools that open by name, of driver.Register.
+//
+// A DSN is what pgx accepts, as a URL or as keyword/value pairs, plus the keys
+// below. They may also stand in a section of pg_service.conf:
+//
+//	db, err := sql.Open("aadpostgres", "aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli")
+//	db, err := sql.Open("aadpostgres", "service=app")
+//
+// # Keys
+//
+//	aad_auth
+//	    a mode, or a comma list of modes tried in order
+//	    when left out: default
+//	aad_tenant_id
+//	    tenant, a GUID or a domain
+//	    when left out: azidentity's own
+//	aad_client_id
+//	    application, or user-assigned managed identity
+//	    when left out: AZURE_CLIENT_ID where azidentity reads it
+//	aad_object_id
+//	    user-assigned managed identity, by object id
+//	aad_resource_id
+//	    user-assigned managed identity, by ARM resource id
+//	aad_client_secret
+//	    secret of the application; prefer the environment
+//	    when left out: AZURE_CLIENT_SECRET
+//	aad_client_certificate
+//	    path of a PEM or PKCS#12 file
+//	    when left out: AZURE_CLIENT_CERTIFICATE_PATH
+//	aad_client_certificate_password
+//	    password of that file
+//	    when left out: AZURE_CLIENT_CERTIFICATE_PASSWORD, if the path comes from its variable too
+//	aad_send_certificate_chain
+//	    send the certificate's chain too
+//	    when left out: false
+//	aad_federated_token_file
+//	    path of the workload identity's token
+//	    when left out: AZURE_FEDERATED_TOKEN_FILE
+//	aad_service_connection_id
+//	    Azure Pipelines service connection
+//	    when left out: AZURESUBSCRIPTION_SERVICE_CONNECTION_ID
+//	aad_subscription
+//	    Azure CLI subscription, by name or id
+//	    when left out: the CLI's current one
+//	aad_login_hint
+//	    account to offer in the browser
+//	aad_redirect_url
+//	    where the browser returns to, an http or https URL
+//	aad_additionally_allowed_tenants
+//	    comma list of tenants, or *
+//	aad_disable_instance_discovery
+//	    trust the authority without asking Microsoft's public cloud
+//	    when left out: false; true for usnat and ussec
+//	aad_cloud
+//	    the cloud: authority and scope follow from it
+//	    when left out: auto: by the host's suffix, else public
+//	aad_authority_host
+//	    the authority, an https URL
+//	    when left out: AZURE_AUTHORITY_HOST, else the cloud's
+//	aad_scope
+//	    the scope, verbatim
+//	    when left out: the cloud's, or Cosmos DB's for its hosts
+//	aad_server_type
+//	    the kind of server
+//	    when left out: cosmos by the host's suffix, else flexible
+//	aad_token_file
+//	    access-token: file that holds the token, read for every connection
+//	aad_token_max_age
+//	    an older token is not presented, as in 5m
+//	    when left out: 0, until it expires; 5m for single
+//	aad_token_timeout
+//	    bound on one token request, retries included
+//	    when left out: 30s; 5m for interactive-browser, 15m for device-code
+//	aad_insecure
+//	    unverified: TLS without verification; plaintext: no TLS
+//	    when left out: neither
+//
+// # Modes
+//
+//	default
+//	    azidentity's DefaultAzureCredential: environment, workload identity, managed identity, then the developer's tools
+//	    its keys: aad_tenant_id aad_additionally_allowed_tenants +
+//	    or, in any case: ActiveDirectoryDefault
+//	environment
+//	    the AZURE_ variables
+//	    its keys: +
+//	    or, in any case: ActiveDirectoryEnvironment
+//	workload-identity
+//	    a federated token, as Kubernetes mounts it
+//	    its keys: aad_tenant_id aad_client_id aad_federated_token_file aad_additionally_allowed_tenants +
+//	    or, in any case: ActiveDirectoryWorkloadIdentity
+//	managed-identity
+//	    the host's managed identity: system-assigned, or user-assigned with an id
+//	    its keys: aad_client_id aad_object_id aad_resource_id
+//	    or, in any case: ActiveDirectoryManagedIdentity, ActiveDirectoryMSI
+//	client-secret
+//	    an application with its secret
+//	    its keys: aad_tenant_id aad_client_id aad_client_secret aad_additionally_allowed_tenants +
+//	    or, in any case: ActiveDirectoryServicePrincipal, ActiveDirectoryApplication
+//	client-certificate
+//	    an application with its certificate
+//	    its keys: aad_tenant_id aad_client_id aad_client_certificate aad_client_certificate_password aad_send_certificate_chain aad_additionally_allowed_tenants +
+//	azure-cli
+//	    whoever ran az login
+//	    its keys: aad_tenant_id aad_subscription aad_additionally_allowed_tenants
+//	    or, in any case: ActiveDirectoryAzCli
+//	azure-developer-cli
+//	    whoever ran azd auth login
+//	    its keys: aad_tenant_id aad_additionally_allowed_tenants
+//	    or, in any case: ActiveDirectoryAzureDeveloperCli
+//	azure-powershell
+//	    whoever ran Connect-AzAccount
+//	    its keys: aad_tenant_id aad_additionally_allowed_tenants
+//	azure-pipelines
+//	    an Azure Pipelines service connection; the token comes from SYSTEM_ACCESSTOKEN
+//	    its keys: aad_tenant_id aad_client_id aad_service_connection_id aad_additionally_allowed_tenants +
+//	    or, in any case: ActiveDirectoryAzurePipelines
+//	interactive-browser
+//	    a person, in the browser
+//	    its keys: aad_tenant_id aad_client_id aad_login_hint aad_redirect_url aad_additionally_allowed_tenants +
+//	    or, in any case: ActiveDirectoryInteractive
+//	device-code
+//	    a person, with a code to type on another device
+//	    its keys: aad_tenant_id aad_client_id aad_additionally_allowed_tenants +
+//	    or, in any case: ActiveDirectoryDeviceCode
+//	access-token
+//	    the manual way: a token from aad_token_file, or in place of the password
+//	    its keys: aad_token_file
+//	    or, in any case: ActiveDirectoryServicePrincipalAccessToken
+//	password
+//	    no Entra: pgx as it is, for a PostgreSQL of one's own
+//
+// + stands for aad_authority_host and aad_disable_instance_discovery. Every mode
+// that presents a token also reads aad_cloud, aad_scope, aad_server_type,
+// aad_token_max_age, aad_token_timeout and aad_insecure. A list of modes is tried in
+// order: one that cannot be had here is passed over, one that is refused ends it.
+//
+// # Clouds
+//
+//	public
+//	    host ends in: .postgres.database.azure.com
+//	    authority: https://login.microsoftonline.com/
+//	    scope: https://ossrdbms-aad.database.windows.net/.default
+//	    known from: documented: Azure CLI's cloud.py, go-autorest's environments.go
+//	usgov
+//	    host ends in: .postgres.database.usgovcloudapi.net
+//	    authority: https://login.microsoftonline.us/
+//	    scope: https://ossrdbms-aad.database.usgovcloudapi.net/.default
+//	    known from: documented: Azure CLI's cloud.py, go-autorest's environments.go
+//	china
+//	    host ends in: .postgres.database.chinacloudapi.cn
+//	    authority: https://login.chinacloudapi.cn/
+//	    scope: https://ossrdbms-aad.database.chinacloudapi.cn/.default
+//	    known from: documented: Azure CLI's cloud.py, go-autorest's environments.go
+//	usnat
+//	    host ends in: .postgres.database.cloudapi.eaglex.ic.gov
+//	    authority: https://login.microsoftonline.eaglex.ic.gov/
+//	    scope: https://ossrdbms-aad.database.cloudapi.eaglex.ic.gov/.default
+//	    known from: authority and resource documented: Azure Data Studio's settings; suffix inferred from Azure CLI
+//	ussec
+//	    host ends in: .postgres.database.cloudapi.microsoft.scloud
+//	    authority: https://login.microsoftonline.microsoft.scloud/
+//	    scope: https://ossrdbms-aad.database.cloudapi.microsoft.scloud//.default
+//	    known from: authority reported by users; resource and suffix inferred from usnat's
+//
+// # Users
+//
+// user (of the DSN, PGUSER or a service) is the PostgreSQL role. Without it the
+// name comes from the token: the managed identity's, else the person's UPN. An
+// application and a guest have none there: name the role.
 package aadpostgres
 
 import _ "github.com/aadpostgres/aadpostgres/driver" // registers the driver

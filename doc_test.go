@@ -1,8 +1,11 @@
 package aadpostgres
 
 import (
+	"flag"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -10,46 +13,133 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// README's table of keys is the code's.
-func TestReadmeKeys(t *testing.T) {
-	b, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rows []string
-	for line := range strings.Lines(string(b)) {
-		if strings.HasPrefix(line, "| `aad_") {
-			rows = append(rows, strings.TrimSpace(line))
-		}
-	}
-	for i, k := range dsn.Keys() {
-		want := strings.ReplaceAll(fmt.Sprintf("| `%s` | %s | %s |", k.Name, k.Doc, k.Default), "|  |", "| |")
-		if i >= len(rows) || rows[i] != want {
-			t.Errorf("README's row %d is not\n%s", i+1, want)
-		}
-	}
-	if len(rows) != len(dsn.Keys()) {
-		t.Errorf("README has %d keys, the code %d", len(rows), len(dsn.Keys()))
-	}
-}
+var update = flag.Bool("update", false, "write the tables of README.md and doc.go anew")
 
-// Every DSN that is printed parses, and so does every key in prose.
-func TestPrintedDSNs(t *testing.T) {
-	quoted := regexp.MustCompile(`"((?:host=|aadpostgres://|postgres://)[^"]*)"`)
-	n := 0
-	for _, file := range []string{"README.md", "doc.go", "driver/driver.go"} {
+// The tables of keys, modes and clouds that people read are those that the code
+// reads. In README.md they are Markdown, in doc.go preformatted text.
+func TestTables(t *testing.T) {
+	tables := map[string][][]string{
+		"keys":   {{"key", "meaning", "when left out"}},
+		"modes":  {{"`aad_auth`", "who signs in", "its keys", "or, in any case"}},
+		"clouds": {{"`aad_cloud`", "host ends in", "authority", "scope", "known from"}},
+	}
+	for _, k := range dsn.Keys() {
+		tables["keys"] = append(tables["keys"], []string{code(k.Name), k.Doc, k.Default})
+	}
+	for _, m := range dsn.Modes() {
+		var keys []string
+		mark := ""
+		for _, k := range m.Keys {
+			if k == "aad_authority_host" || k == "aad_disable_instance_discovery" {
+				mark = "+"
+				continue
+			}
+			keys = append(keys, code(k))
+		}
+		if mark != "" {
+			keys = append(keys, mark)
+		}
+		tables["modes"] = append(tables["modes"], []string{code(string(m.Name)), m.Doc, strings.Join(keys, " "), strings.Join(m.Aliases, ", ")})
+	}
+	for _, c := range dsn.Clouds() {
+		tables["clouds"] = append(tables["clouds"], []string{code(c.Name), code(c.Suffix), code(c.Authority), code(c.Scope()), c.Standing})
+	}
+	for file, render := range map[string]func([][]string) string{"README.md": markdown, "doc.go": preformatted} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range quoted.FindAllStringSubmatch(string(b), -1) {
-			n++
-			if _, err := dsn.Parse(m[1]); err != nil {
-				t.Errorf("%s prints %q: %v", file, m[1], err)
+		text := string(b)
+		for name, rows := range tables {
+			begin, end := "<!-- "+name+": from the table in package dsn -->\n", "<!-- end -->\n"
+			if file == "doc.go" {
+				begin, end = "// # "+strings.ToUpper(name[:1])+name[1:]+"\n//\n", "//\n// "
 			}
+			head, rest, ok := strings.Cut(text, begin)
+			_, tail, ok2 := strings.Cut(rest, end)
+			if !ok || !ok2 {
+				t.Fatalf("%s has no place for the table of %s", file, name)
+			}
+			text = head + begin + render(rows) + end + tail
+		}
+		if text == string(b) {
+			continue
+		}
+		if !*update {
+			t.Errorf("%s does not show the tables of package dsn; write them with go test -run TestTables . -update", file)
+		} else if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Error(err)
 		}
 	}
-	if n < 4 {
-		t.Errorf("found %d DSNs only: the pattern is off", n)
+}
+
+func code(s string) string { return "`" + s + "`" }
+
+func markdown(rows [][]string) string {
+	var b strings.Builder
+	for i, row := range rows {
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+		if i == 0 {
+			b.WriteString(strings.Repeat("|---", len(row)) + "|\n")
+		}
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(b.String(), "|  |", "| |"), "|  |", "| |")
+}
+
+// preformatted writes each row as its name and, below it, the rest.
+func preformatted(rows [][]string) string {
+	var b strings.Builder
+	for _, row := range rows[1:] {
+		fmt.Fprintf(&b, "//\t%s\n", strings.Trim(row[0], "`"))
+		for i, cell := range row[1:] {
+			if cell == "" {
+				continue
+			}
+			label := strings.Trim(rows[0][i+1], "`") + ": "
+			if i == 0 && len(row) < 5 {
+				label = ""
+			}
+			fmt.Fprintf(&b, "//\t    %s%s\n", label, strings.ReplaceAll(cell, "`", ""))
+		}
+	}
+	return b.String()
+}
+
+// Every DSN that is printed anywhere parses.
+func TestPrintedDSNs(t *testing.T) {
+	quoted := regexp.MustCompile("[\"`]((?:host=|service=|aadpostgres://|postgres://|aad_)[^\"`\n]*)[\"`]")
+	// Half a DSN, a pattern, or one that is meant to fail: not printed for use.
+	for file, least := range map[string]int{"README.md": 8, "doc.go": 3, "driver/*.go": 2, "dsn/*.go": 0, "driver/emulator/*.go": 1, "CHANGELOG.md": 0} {
+		files, err := fs.Glob(os.DirFS("."), file)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v", file, err)
+		}
+		n := 0
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			b, err := os.ReadFile(filepath.FromSlash(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range strings.Split(string(b), "\n") {
+				if strings.HasSuffix(name, ".go") && !strings.HasPrefix(strings.TrimSpace(line), "//") {
+					continue // code, not print
+				}
+				for _, m := range quoted.FindAllStringSubmatch(line, -1) {
+					if !strings.Contains(m[1], "=") && !strings.Contains(m[1], "://") {
+						continue // the name of a key
+					}
+					n++
+					if _, err := dsn.Parse(m[1]); err != nil {
+						t.Errorf("%s prints %q: %v", name, m[1], err)
+					}
+				}
+			}
+		}
+		if n < least {
+			t.Errorf("%s: found %d DSNs only: the pattern is off", file, n)
+		}
 	}
 }

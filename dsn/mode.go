@@ -96,7 +96,7 @@ var modes = []ModeInfo{
 		Doc: "no Entra: pgx as it is, for a PostgreSQL of one's own"},
 }
 
-func with(keys []string, more ...string) []string { return append(slices.Clone(keys), more...) }
+func with(keys []string, own ...string) []string { return append(own, keys...) }
 
 // Modes returns the table of modes, in the order in which documentation lists them.
 func Modes() []ModeInfo { return slices.Clone(modes) }
