@@ -36,7 +36,7 @@ type Error struct {
 }
 
 // Error returns one line: "aadpostgres: step: cause; hint".
-func (e *Error) Error() string {
+func (e Error) Error() string {
 	s := "aadpostgres: " + e.Step + ": " + oneLine(cause(e.Err))
 	if e.Hint != "" {
 		s += "; " + e.Hint
@@ -45,13 +45,16 @@ func (e *Error) Error() string {
 }
 
 // Unwrap returns Err.
-func (e *Error) Unwrap() error { return e.Err }
+func (e Error) Unwrap() error { return e.Err }
+
+// GoString is Error, so that %#v looks no deeper.
+func (e Error) GoString() string { return e.Error() }
 
 // LogValue is Error, so that slog looks no deeper.
-func (e *Error) LogValue() slog.Value { return slog.StringValue(e.Error()) }
+func (e Error) LogValue() slog.Value { return slog.StringValue(e.Error()) }
 
 // MarshalText is Error, so that JSON looks no deeper.
-func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+func (e Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
 // cause picks the words to show: the server's, Entra's, or the error's own.
 func cause(err error) string {
