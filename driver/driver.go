@@ -12,13 +12,23 @@
 //	}
 //	db := sql.OpenDB(c)
 //
-// Or for pgx and pgxpool, with the same token source:
+// Or the same for a tool that knows nothing but the driver's name:
 //
-//	cfg, err := pgxpool.ParseConfig("")
+//	driver.Register("aadpostgres-mine", driver.WithCredential(cred))
+//
+// Or for pgx without database/sql, and for pgxpool, with the same token source:
+//
+//	config := c.Config()
+//	if err := c.BeforeConnect(ctx, config); err != nil {
+//		return err
+//	}
+//	conn, err := pgx.ConnectConfig(ctx, config)
+//
+//	pool, err := pgxpool.ParseConfig("")
 //	if err != nil {
 //		return err
 //	}
-//	cfg.ConnConfig, cfg.BeforeConnect = c.Config(), c.BeforeConnect
+//	pool.ConnConfig, pool.BeforeConnect = c.Config(), c.BeforeConnect
 //
 // The connections are pgx's own [*stdlib.Conn]: a query costs what it costs
 // with pgx, and db.Conn().Raw yields what pgx yields. The keys of a DSN are

@@ -1,0 +1,51 @@
+package driver_test
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"fmt"
+	"log"
+
+	"github.com/DATA-DOG/go-sqlmock"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/aadpostgres/aadpostgres/driver"
+)
+
+// driverName is what the program opens by: "aadpostgres", but in its tests.
+var driverName = "aadpostgres"
+
+// mocked stands in for the server.
+var mocked *sql.DB
+
+func init() {
+	driver.Register("aadpostgres-mock", driver.WithOpen(func(context.Context, *pgx.ConnConfig) (sqldriver.Conn, error) {
+		return mocked.Driver().Open("example")
+	}))
+}
+
+// Code that opens a database by the driver's name is tested with go-sqlmock: no
+// token is asked for and nothing is dialled, but the DSN is checked as always.
+func ExampleWithOpen() {
+	driverName = "aadpostgres-mock"
+	var mock sqlmock.Sqlmock
+	var err error
+	if mocked, mock, err = sqlmock.NewWithDSN("example"); err != nil {
+		log.Fatal(err)
+	}
+	defer mocked.Close()
+	mock.ExpectQuery("select name from fruit").WillReturnRows(sqlmock.NewRows([]string{"name"}).AddRow("apple"))
+
+	db, err := sql.Open(driverName, "host=app.postgres.database.azure.com user=app aad_auth=managed-identity")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	var name string
+	if err := db.QueryRow("select name from fruit").Scan(&name); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(name)
+	// Output: apple
+}
