@@ -62,20 +62,25 @@ func cause(err error) string {
 	if errors.As(err, &pg) {
 		return pg.Message + " (SQLSTATE " + pg.Code + ")"
 	}
+	said := attempts(err.Error())
 	var failed *azidentity.AuthenticationFailedError
-	answer := ""
 	if errors.As(err, &failed) && failed.RawResponse != nil {
-		answer = description(failed.RawResponse)
-	}
-	if said := attempts(err.Error()); said != nil {
-		if answer != "" {
-			name, _, _ := strings.Cut(said[len(said)-1], " ")
-			said[len(said)-1] = name + ": " + answer
+		if said == nil {
+			said = []string{firstLine(failed.Error())}
 		}
-		return strings.Join(said, " / ")
+		last := &said[len(said)-1]
+		switch words := description(failed.RawResponse); {
+		case words == "":
+			*last += fmt.Sprintf(" (HTTP %d)", failed.RawResponse.StatusCode)
+		case len(said) == 1:
+			*last = words
+		default:
+			name, _, _ := strings.Cut(*last, " ")
+			*last = name + ": " + words
+		}
 	}
-	if answer != "" {
-		return answer
+	if said != nil {
+		return strings.Join(said, " / ")
 	}
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
@@ -84,15 +89,16 @@ func cause(err error) string {
 	return firstLine(err.Error())
 }
 
-// description is what Entra said in its answer, else the answer's status.
+// description is what Entra said in its answer, or "".
 func description(resp *http.Response) string {
 	var body struct {
 		Description string `json:"error_description"`
 	}
-	if b, err := runtime.Payload(resp); err == nil && json.Unmarshal(b, &body) == nil && body.Description != "" {
-		return firstLine(body.Description)
+	b, err := runtime.Payload(resp)
+	if err != nil || json.Unmarshal(b, &body) != nil {
+		return ""
 	}
-	return fmt.Sprintf("the answer was HTTP %d", resp.StatusCode)
+	return firstLine(body.Description)
 }
 
 // attempts lists what each credential of a chain said, in a few words each. It
