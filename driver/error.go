@@ -76,7 +76,7 @@ func cause(err error) string {
 			*last = words
 		default:
 			name, _, _ := strings.Cut(*last, " ")
-			*last = name + ": " + words
+			*last = strings.TrimSuffix(name, ":") + ": " + words
 		}
 	}
 	if said != nil {

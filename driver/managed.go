@@ -42,12 +42,11 @@ func newManagedIdentity(c *dsn.Config, p parts) (azcore.TokenCredential, error) 
 	var cred azcore.TokenCredential = mi
 	if p.listed {
 		// A chain takes the answer of what is no metadata service (a proxy, say) for
-		// an absence, but only of a credential that it holds itself.
-		one, err := azidentity.NewChainedTokenCredential([]azcore.TokenCredential{mi}, nil)
-		if err != nil {
+		// an absence, but only of a credential that it was given bare: it marks it so.
+		if _, err := azidentity.NewChainedTokenCredential([]azcore.TokenCredential{mi}, nil); err != nil {
 			return nil, err
 		}
-		cred = &probed{one, imds}
+		cred = &probed{mi, imds}
 	}
 	if is != nil {
 		cred = &named{cred, want, is}

@@ -102,6 +102,7 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 	answer := make(chan *flight, 1)
 	go func() {
 		t, err := s.request(ctx, old, refused)
+		asked.restore(err)
 		answer <- &flight{token: t, err: err}
 	}()
 	select {

@@ -1,8 +1,10 @@
 package driver
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -10,12 +12,27 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
 // A throttle notes how long the authority asked to be left alone during one
-// token request. azidentity's errors do not always bring its answer along.
-type throttle struct{ after atomic.Int64 }
+// token request, and its last refusal. azidentity's errors do not always bring its
+// answer along, or only after the library below has read it.
+type throttle struct {
+	after atomic.Int64
+	said  atomic.Pointer[[]byte]
+}
+
+// restore puts the words of a refusal back into an error that has lost them.
+func (t *throttle) restore(err error) {
+	var failed *azidentity.AuthenticationFailedError
+	if said := t.said.Load(); said != nil && errors.As(err, &failed) && failed.RawResponse != nil {
+		if b, err := runtime.Payload(failed.RawResponse); err != nil || len(b) == 0 {
+			failed.RawResponse.Body = io.NopCloser(bytes.NewReader(*said))
+		}
+	}
+}
 
 type throttleKey struct{}
 
@@ -47,6 +64,11 @@ type heed struct{}
 func (heed) Do(req *policy.Request) (*http.Response, error) {
 	resp, err := req.Next()
 	t, _ := req.Raw().Context().Value(throttleKey{}).(*throttle)
+	if t != nil && err == nil && resp.StatusCode >= 400 {
+		if b, err := runtime.Payload(resp); err == nil {
+			t.said.Store(&b)
+		}
+	}
 	after := retryAfter(resp)
 	if t == nil || after == 0 {
 		return resp, err

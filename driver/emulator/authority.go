@@ -11,6 +11,8 @@ import (
 	"math/big"
 	"net"
 	"time"
+
+	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
 // authority is a certificate authority and the one certificate it has signed.
@@ -42,8 +44,10 @@ func newAuthority() (*authority, error) {
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		DNSNames: []string{"localhost", ServerName + ".postgres.database.azure.com",
-			ServerName + ".postgres.database.usgovcloudapi.net", ServerName + ".postgres.database.chinacloudapi.cn"},
+		DNSNames:    []string{"localhost", "login.windows.net", "*" + dsn.CosmosSuffix},
+	}
+	for _, c := range dsn.Clouds() {
+		leaf.DNSNames = append(leaf.DNSNames, hostOf(c.Authority), "*"+c.Suffix)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
 	if err != nil {

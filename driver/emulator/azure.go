@@ -49,8 +49,9 @@ type Azure struct {
 	ca       *authority
 	signer   *signer
 	entra    *httptest.Server
-	imds     *httptest.Server
-	header   string // secret of the managed identity endpoint
+	host     *httptest.Server // what programs find on their host
+	client   *http.Client
+	header   string // the host's secret
 	postgres postgres
 	gateway  *gateway
 
@@ -58,11 +59,15 @@ type Azure struct {
 	identities []Identity
 	roles      map[string]role // by PostgreSQL role name
 	startups   []map[string]string
+	asked      []Request
+	person     *Identity           // of Login
+	pending    map[string]*pending // codes and refresh tokens
 
 	requests, tokens, signIns, refused atomic.Int64
 
-	revoked atomic.Int64 // tokens with a lower serial are
-	close   func() error
+	revoked  atomic.Int64 // tokens with a lower serial are
+	browsing sync.WaitGroup
+	close    func() error
 }
 
 // Start starts an emulator that stops when t ends. It fails t when it cannot.
@@ -83,7 +88,7 @@ func Start(t testing.TB, opts ...Option) *Azure {
 // New starts an emulator, which the caller must close. It knows one identity,
 // "app", the host's system-assigned managed identity, and has a role for it.
 func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
-	a := &Azure{header: rand.Text(), roles: map[string]role{}}
+	a := &Azure{header: rand.Text(), roles: map[string]role{}, pending: map[string]*pending{}}
 	a.postgres.dsn = os.Getenv("AADPOSTGRES_EMULATOR_POSTGRES")
 	for _, opt := range opts {
 		opt(a)
@@ -112,7 +117,8 @@ func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
 	a.entra = httptest.NewUnstartedServer(a.entraHandler())
 	a.entra.TLS = a.ca.config()
 	a.entra.StartTLS()
-	a.imds = httptest.NewServer(a.managedIdentityHandler())
+	a.host = httptest.NewServer(a.hostHandler())
+	a.client = a.newClient()
 	if a.gateway, err = listen(a); err != nil {
 		return nil, err
 	}
@@ -128,7 +134,11 @@ func (a *Azure) shutdown() error {
 	if a.gateway != nil {
 		a.gateway.close()
 	}
-	for _, s := range []*httptest.Server{a.entra, a.imds} {
+	a.browsing.Wait()
+	if a.client != nil {
+		a.client.CloseIdleConnections()
+	}
+	for _, s := range []*httptest.Server{a.entra, a.host} {
 		if s != nil {
 			s.CloseClientConnections()
 			s.Close()
@@ -169,15 +179,12 @@ func (a *Azure) CertFile() string { return filepath.Join(a.dir, "ca.pem") }
 // Authority is the URL of the emulated Entra, for aad_authority_host.
 func (a *Azure) Authority() string { return a.entra.URL + "/" }
 
-// Client is an HTTP client that trusts the emulated Entra.
-func (a *Azure) Client() *http.Client { return a.entra.Client() }
-
 // Environ is what a program needs in its environment to meet the emulator as
 // its managed identity endpoint and authority, as KEY=value. Where Go reads
 // SSL_CERT_FILE (not on macOS and Windows) the program also trusts it.
 func (a *Azure) Environ() []string {
 	return []string{
-		"IDENTITY_ENDPOINT=" + a.imds.URL + "/msi/token",
+		"IDENTITY_ENDPOINT=" + a.host.URL + "/msi/token",
 		"IDENTITY_HEADER=" + a.header,
 		"AZURE_AUTHORITY_HOST=" + a.Authority(),
 		"AZURE_TENANT_ID=" + TenantID,

@@ -4,22 +4,25 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math"
 	"math/big"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// entraHandler serves OpenID discovery, keys and the token endpoint.
+// entraHandler serves what a client library asks of Entra on the way to a token.
+// It is the Entra of every cloud: the name by which it is called says which.
 func (a *Azure) entraHandler() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /common/discovery/instance", discoverInstance)
 	mux.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
-		base := a.entra.URL + "/" + r.PathValue("tenant")
+		base := endpoint(r, "")
 		reply(w, http.StatusOK, map[string]any{
 			"issuer": base + "/v2.0", "jwks_uri": base + "/discovery/v2.0/keys",
 			"authorization_endpoint": base + "/oauth2/v2.0/authorize", "token_endpoint": base + "/oauth2/v2.0/token",
+			"device_authorization_endpoint": base + "/oauth2/v2.0/devicecode",
 		})
 	})
 	mux.HandleFunc("GET /{tenant}/discovery/v2.0/keys", func(w http.ResponseWriter, r *http.Request) {
@@ -27,98 +30,64 @@ func (a *Azure) entraHandler() http.Handler {
 		reply(w, http.StatusOK, map[string]any{"keys": []any{map[string]any{"kty": "RSA", "use": "sig", "kid": keyID, "alg": "RS256",
 			"n": b64(k.N.Bytes()), "e": b64(big.NewInt(int64(k.E)).Bytes())}}})
 	})
-	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/token", a.serveToken)
+	mux.HandleFunc("GET /{tenant}/oauth2/v2.0/authorize", a.recorded(a.serveAuthorize))
+	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/devicecode", a.recorded(a.serveDeviceCode))
+	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/token", a.counted(a.serveToken))
 	return mux
 }
 
-func (a *Azure) serveToken(w http.ResponseWriter, r *http.Request) {
-	a.requests.Add(1)
-	if a.misbehave(w, r) {
-		return
-	}
-	app, ok := a.find(func(id Identity) bool { return id.ClientID == r.PostFormValue("client_id") })
-	scope, _, _ := strings.Cut(r.PostFormValue("scope"), " ") // MSAL adds openid and its kind
-	resource := strings.TrimSuffix(scope, "/.default")
-	switch {
-	case r.PathValue("tenant") != TenantID:
-		refuse(w, http.StatusBadRequest, "invalid_request", 90002, fmt.Sprintf("Tenant '%s' not found. Check to make sure you have the correct tenant ID.", r.PathValue("tenant")))
-	case r.PostFormValue("grant_type") != "client_credentials":
-		refuse(w, http.StatusBadRequest, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
-	case !ok:
-		refuse(w, http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory.", r.PostFormValue("client_id")))
-	case app.Secret == "" || r.PostFormValue("client_secret") != app.Secret:
-		refuse(w, http.StatusUnauthorized, "invalid_client", 7000215, fmt.Sprintf("Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", app.ClientID))
-	case !strings.HasPrefix(resource, "https://"):
-		refuse(w, http.StatusBadRequest, "invalid_resource", 500011, "The resource principal named "+resource+" was not found in the tenant.")
-	default:
-		life := int(a.Faults.life().Seconds())
-		reply(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": life, "ext_expires_in": life,
-			"access_token": a.issue(app, resource)})
-	}
+// endpoint is a URL of this Entra as the client knows it.
+func endpoint(r *http.Request, path string) string {
+	return "https://" + r.Host + "/" + r.PathValue("tenant") + path
 }
 
-// managedIdentityHandler answers as App Service does to azidentity.
-func (a *Azure) managedIdentityHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /msi/token", func(w http.ResponseWriter, r *http.Request) {
-		a.requests.Add(1)
-		if a.misbehave(w, r) {
+// discoverInstance says of an authority whether Microsoft's public cloud knows it.
+func discoverInstance(w http.ResponseWriter, r *http.Request) {
+	asked := r.URL.Query().Get("authorization_endpoint")
+	for _, c := range dsn.Clouds() {
+		if host := hostOf(c.Authority); c.Discovery && host == hostOf(asked) {
+			reply(w, http.StatusOK, map[string]any{
+				"tenant_discovery_endpoint": strings.Replace(asked, "/oauth2/v2.0/authorize", "/v2.0/.well-known/openid-configuration", 1),
+				"metadata":                  []any{map[string]any{"preferred_network": host, "preferred_cache": host, "aliases": []string{host}}},
+			})
 			return
 		}
-		q := r.URL.Query()
-		id, ok := a.find(func(id Identity) bool {
-			switch {
-			case id.Kind != ManagedIdentity:
-				return false
-			case q.Has("client_id"):
-				return id.ClientID == q.Get("client_id")
-			case q.Has("object_id"):
-				return id.ObjectID == q.Get("object_id")
-			case q.Has("mi_res_id"):
-				return strings.EqualFold(id.ResourceID, q.Get("mi_res_id"))
-			}
-			return true // the first is the system-assigned one
-		})
-		switch {
-		case r.Header.Get("X-IDENTITY-HEADER") != a.header:
-			reply(w, http.StatusUnauthorized, map[string]any{"statusCode": 401, "message": "Unauthorized"})
-		case !ok:
-			reply(w, http.StatusBadRequest, map[string]any{"statusCode": 400, "message": "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."})
-		default:
-			reply(w, http.StatusOK, map[string]any{"access_token": a.issue(id, q.Get("resource")), "token_type": "Bearer",
-				"resource": q.Get("resource"), "expires_on": strconv.FormatInt(time.Now().Add(a.Faults.life()).Unix(), 10)})
-		}
-	})
-	return mux
+	}
+	refuse(w, http.StatusBadRequest, "invalid_instance", 50049, "Unknown or invalid instance.")
 }
 
-// misbehave plays the faults that are set and tells whether it has answered.
-func (a *Azure) misbehave(w http.ResponseWriter, r *http.Request) bool {
-	f := &a.Faults
-	var delay, retryAfter time.Duration
-	status := 0
-	f.set(func() {
-		delay, retryAfter = f.tokenDelay, f.retryAfter
-		if f.failures != 0 {
-			status = f.status
+// cloudOf finds the cloud whose authority goes by that name.
+func cloudOf(authority string) (dsn.Cloud, bool) {
+	for _, c := range dsn.Clouds() {
+		if hostOf(c.Authority) == authority || c.Name == "public" && authority == "login.windows.net" {
+			return c, true
 		}
-		if f.failures > 0 {
-			f.failures--
-		}
-	})
-	select {
-	case <-time.After(delay):
-	case <-r.Context().Done():
-		return true
 	}
-	if status != 0 {
-		if retryAfter > 0 {
-			w.Header().Set("Retry-After", fmt.Sprint(int(math.Ceil(retryAfter.Seconds()))))
-		}
-		refuse(w, status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again.")
-	}
-	return status != 0
+	return dsn.Cloud{}, false
 }
+
+// resource finds what a token is asked for, or says why there is none to be had.
+// An authority that goes by its address knows every resource.
+func (a *Azure) resource(w http.ResponseWriter, r *http.Request, scope string) (string, bool) {
+	resource := ""
+	for one := range strings.FieldsSeq(scope) { // MSAL adds openid and its kind
+		if of, ok := strings.CutSuffix(one, "/.default"); ok {
+			resource = of
+		}
+	}
+	known := strings.HasPrefix(resource, "https://")
+	if c, ok := cloudOf(r.Host); ok {
+		known = strings.TrimSuffix(resource, "/") == strings.TrimSuffix(c.Resource, "/") ||
+			c.Name == "public" && (resource+"/.default" == dsn.CosmosScope || known && !ofDatabases(resource))
+	}
+	if !known {
+		refuse(w, http.StatusBadRequest, "invalid_resource", 500011, fmt.Sprintf("The resource principal named %s was not found in the tenant named Contoso. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.", resource))
+	}
+	return resource, known
+}
+
+// ofDatabases tells that a resource is some cloud's for PostgreSQL.
+func ofDatabases(resource string) bool { return strings.Contains(resource, "//ossrdbms-aad.") }
 
 // refuse answers in Entra's shape.
 func refuse(w http.ResponseWriter, status int, word string, code int, text string) {

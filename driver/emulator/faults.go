@@ -2,6 +2,9 @@ package emulator
 
 import (
 	"context"
+	"fmt"
+	"math"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -73,4 +76,32 @@ func (f *Faults) ponder(ctx context.Context) error {
 	var d time.Duration
 	f.set(func() { d = f.signInDelay })
 	return sleepUntil(ctx, time.Now().Add(d))
+}
+
+// misbehave plays the faults that are set and tells whether it has answered.
+func (a *Azure) misbehave(w http.ResponseWriter, r *http.Request) bool {
+	f := &a.Faults
+	var delay, retryAfter time.Duration
+	status := 0
+	f.set(func() {
+		delay, retryAfter = f.tokenDelay, f.retryAfter
+		if f.failures != 0 {
+			status = f.status
+		}
+		if f.failures > 0 {
+			f.failures--
+		}
+	})
+	select {
+	case <-time.After(delay):
+	case <-r.Context().Done():
+		return true
+	}
+	if status != 0 {
+		if retryAfter > 0 {
+			w.Header().Set("Retry-After", fmt.Sprint(int(math.Ceil(retryAfter.Seconds()))))
+		}
+		refuse(w, status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again.")
+	}
+	return status != 0
 }

@@ -138,11 +138,19 @@ func (g *gateway) start(conn net.Conn, packet []byte) error {
 	if err := a.Faults.ponder(g.ctx); err != nil {
 		return err
 	}
-	if refusal := a.judge(role.identity, password); refusal != nil {
+	if refusal := a.judge(role.identity, password, serverName(conn)); refusal != nil {
 		a.refused.Add(1)
 		return fatal(conn, refusal.Code, refusal.Message, refusal.Hint)
 	}
 	return g.session(conn, name, role.password, m.Parameters)
+}
+
+// serverName is how the client called the server, or "".
+func serverName(conn net.Conn) string {
+	if t, ok := conn.(*tls.Conn); ok {
+		return strings.ToLower(t.ConnectionState().ServerName)
+	}
+	return ""
 }
 
 // negotiate answers a client that asks for more than protocol 3.0, which is all

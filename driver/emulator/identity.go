@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"slices"
 )
@@ -24,6 +25,13 @@ type Identity struct {
 	ResourceID string   // ARM id of a user-assigned managed identity; set by Add
 	Secret     string   // client secret; an application without one has none
 	Groups     []string // object ids of its groups
+
+	// Certificates are what an application may sign in with, instead of a secret: a
+	// certificate itself, or the authority of one whose chain is sent.
+	Certificates []*x509.Certificate
+
+	Subject             string // of its federated tokens; set by Add
+	ServiceConnectionID string // of Azure Pipelines; set by Add
 }
 
 // Add makes an identity known to Entra and returns it completed. The first
@@ -47,6 +55,12 @@ func (a *Azure) Add(id Identity) Identity {
 			kind = "Microsoft.Web/sites"
 		}
 		id.ResourceID = fmt.Sprintf("/subscriptions/%s/resourcegroups/rg/providers/%s/%s", guid("subscription"), kind, id.Name)
+	}
+	if id.Subject == "" {
+		id.Subject = "system:serviceaccount:default:" + id.Name
+	}
+	if id.ServiceConnectionID == "" {
+		id.ServiceConnectionID = guid("connection " + id.Name)
 	}
 	a.identities = append(a.identities, id)
 	return id

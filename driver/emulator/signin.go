@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
 // roleName applies the server type's rule to a user name.
@@ -22,10 +24,33 @@ func (a *Azure) roleName(user string) (string, error) {
 	return name, nil
 }
 
-// judge checks a token as Azure does for a role of that identity, and returns
-// the refusal or nil. The texts are those that users report; their codes are
-// not documented and, but for one, a guess.
-func (a *Azure) judge(want Identity, token string) *pgconn.PgError {
+// audience is the resource that a server of that name wants tokens for.
+func audience(server string) string {
+	if strings.HasSuffix(server, dsn.CosmosSuffix) {
+		return strings.TrimSuffix(dsn.CosmosScope, "/.default")
+	}
+	for _, c := range dsn.Clouds() {
+		if c.Name == dsn.CloudOf(server) {
+			return c.Resource
+		}
+	}
+	return Resource
+}
+
+// maxAge is how old a token may be: on single server ten minutes, as the
+// troubleshooting guide has it.
+func (a *Azure) maxAge() (d time.Duration) {
+	a.Faults.set(func() { d = a.Faults.maxTokenAge })
+	if d == 0 && a.single {
+		d = 10 * time.Minute
+	}
+	return d
+}
+
+// judge checks a token as Azure does for a role of that identity, on a server of
+// that name, and returns the refusal or nil. The texts are those that users report;
+// their codes are not documented and, but for one, a guess.
+func (a *Azure) judge(want Identity, token, server string) *pgconn.PgError {
 	refuse := func(format string, args ...any) *pgconn.PgError {
 		return &pgconn.PgError{Code: "28P01", Message: fmt.Sprintf(format, args...)}
 	}
@@ -36,8 +61,7 @@ func (a *Azure) judge(want Identity, token string) *pgconn.PgError {
 	if err != nil {
 		return refuse("An error occurred while validating the access token. Please acquire a new token and retry.")
 	}
-	var maxAge time.Duration
-	a.Faults.set(func() { maxAge = a.Faults.maxTokenAge })
+	maxAge, resource := a.maxAge(), audience(server)
 	exp, _ := claims.GetExpirationTime()
 	iat, _ := claims.GetIssuedAt()
 	serial, _ := claims["serial"].(float64)
@@ -45,8 +69,10 @@ func (a *Azure) judge(want Identity, token string) *pgconn.PgError {
 		maxAge > 0 && (iat == nil || time.Since(iat.Time) > maxAge+backdated) {
 		return refuse("The access token has expired. Please acquire a new token and retry.")
 	}
-	if aud, _ := claims.GetAudience(); !slices.ContainsFunc(aud, func(s string) bool { return s == resourceID || strings.TrimSuffix(s, "/") == Resource }) {
-		return refuse("The access token does not have a valid audience claim. Please acquire a new token for the resource %q.", Resource)
+	if aud, _ := claims.GetAudience(); !slices.ContainsFunc(aud, func(s string) bool {
+		return s == resourceAppID && resource == Resource || strings.TrimSuffix(s, "/") == strings.TrimSuffix(resource, "/")
+	}) {
+		return refuse("The access token does not have a valid audience claim. Please acquire a new token for the resource %q.", resource)
 	}
 	oid, app := claims["oid"], claims["idtyp"] == "app"
 	switch {

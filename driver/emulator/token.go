@@ -14,8 +14,8 @@ import (
 // Resource is what tokens for the emulated server must be issued for.
 const Resource = "https://ossrdbms-aad.database.windows.net"
 
-// resourceID is the same as an application id, which tokens may name as well.
-const resourceID = "123cd850-d9df-40bd-94d5-c9f07b7fa203"
+// resourceAppID is the same as an application id, which tokens may name as well.
+const resourceAppID = "123cd850-d9df-40bd-94d5-c9f07b7fa203"
 
 const (
 	keyID  = "emulator-1"

@@ -19,7 +19,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"go.uber.org/goleak"
 
@@ -232,51 +231,6 @@ func TestRefusals(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "eyJ") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
-	}
-}
-
-func TestPool(t *testing.T) {
-	id, dsn := newIdentity(t, "pool")
-	c, err := driver.NewConnector(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := pgxpool.ParseConfig("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect
-	pool, err := pgxpool.NewWithConfig(context.Background(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	var who string
-	if err := pool.QueryRow(context.Background(), "select session_user").Scan(&who); err != nil || who != id.Name {
-		t.Errorf("signed in as %q, %v", who, err)
-	}
-}
-
-// A single server wants role@server; the host's first label is its name. The
-// host is reached by a lookup that answers with the emulator.
-func TestSingleServer(t *testing.T) {
-	single := emulator.Start(t, emulator.WithSingleServer())
-	single.Setenv(t)
-	c, err := driver.NewConnector(
-		strings.Replace(single.DSN("aad_auth=managed-identity aad_server_type=single"), "host=127.0.0.1", "host=emulator.postgres.database.azure.com", 1),
-		driver.WithPgx(func(c *pgx.ConnConfig) {
-			c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
-		}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(c)
-	defer db.Close()
-	if who := sessionUser(t, db); who != "app" {
-		t.Errorf("signed in as %q", who)
-	}
-	if user := single.Startups()[0]["user"]; user != "app@emulator" {
-		t.Errorf("the user sent is %q", user)
 	}
 }
 
