@@ -145,14 +145,6 @@ func (g *gateway) start(conn net.Conn, packet []byte) error {
 	return g.session(conn, name, role.password, m.Parameters)
 }
 
-// serverName is how the client called the server, or "".
-func serverName(conn net.Conn) string {
-	if t, ok := conn.(*tls.Conn); ok {
-		return strings.ToLower(t.ConnectionState().ServerName)
-	}
-	return ""
-}
-
 // negotiate answers a client that asks for more than protocol 3.0, which is all
 // that the gateway speaks with PostgreSQL on its behalf.
 func negotiate(m *pgproto3.StartupMessage) []pgproto3.BackendMessage {

@@ -1,8 +1,10 @@
 package emulator
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +24,14 @@ func (a *Azure) roleName(user string) (string, error) {
 		return "", errors.New("Invalid Username specified. Please check the Username and retry connection. The Username should be in <username@hostname> format.") //lint:ignore ST1005 Azure's text
 	}
 	return name, nil
+}
+
+// serverName is how the client called the server, or "".
+func serverName(conn net.Conn) string {
+	if t, ok := conn.(*tls.Conn); ok {
+		return strings.ToLower(t.ConnectionState().ServerName)
+	}
+	return ""
 }
 
 // audience is the resource that a server of that name wants tokens for.

@@ -261,3 +261,34 @@ func TestModernPKCS12(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A person is asked once: when the token expires it is renewed without him.
+func TestPersonIsAskedOnce(t *testing.T) {
+	az.Faults.TokenLife(2 * time.Second)
+	defer az.Faults.TokenLife(0)
+	for _, w := range ways {
+		if w.mode != "device-code" && w.mode != "interactive-browser" || w.unix && runtime.GOOS == "windows" {
+			continue
+		}
+		t.Run(w.mode, func(t *testing.T) {
+			id := w.identity(t)
+			o := &around{client: *az.Client()}
+			o.opts = []driver.Option{driver.WithTransport(o)}
+			params := "aad_auth=" + w.mode + " " + w.set(t, id, o)
+			db := w.open(t, params, o)
+			hold(t, db, 1)
+			az.Logout() // nobody would answer now
+			seen := len(az.Requests())
+			time.Sleep(2 * time.Second)
+			hold(t, w.open(t, params, o), 1)
+			for _, r := range az.Requests()[seen:] {
+				if r.Form.Get("grant_type") != "refresh_token" || r.Status != http.StatusOK {
+					t.Errorf("asked %s, %s: %d", r.Path, r.Form.Get("grant_type"), r.Status)
+				}
+			}
+			if seen == len(az.Requests()) {
+				t.Error("the token was not renewed")
+			}
+		})
+	}
+}
