@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -22,6 +23,7 @@ type tokens interface {
 type token struct {
 	value   string
 	claims  claims
+	cloud   string // whose servers it says it is for; "" if it does not tell
 	issued  time.Time
 	from    time.Time // a clock before this was set back
 	refresh time.Time // from here on a newer one is asked for, in the background
@@ -34,6 +36,9 @@ const backdated = 5 * time.Minute
 
 func newToken(at azcore.AccessToken, now time.Time, maxAge time.Duration) *token {
 	t := &token{value: at.Token, claims: decode(at.Token), issued: now, from: now.Add(-time.Minute), refresh: at.RefreshOn.Round(0), expires: at.ExpiresOn.Round(0)}
+	for _, aud := range t.claims.Audience {
+		t.cloud = cmp.Or(t.cloud, resourceCloud(aud))
+	}
 	if iat := t.claims.issued(); !iat.IsZero() && iat.Add(backdated).Before(now) {
 		t.issued = iat.Add(backdated)
 	}
