@@ -20,13 +20,18 @@ type target struct {
 	discovery  bool // ask about the authority before use
 }
 
-// resolve finds cloud, authority and scope by the DSN, else by the first host's
-// suffix, else the public cloud's. Two answers that contradict each other are an
+// resolve finds cloud, authority and scope by the DSN, else by the first host
+// whose name tells, else the public cloud's. Two answers that contradict each other are an
 // error: a token or a secret could go where it does not belong.
 func resolve(cfg *dsn.Config) (target, error) {
-	host := cfg.Host()
-	name := cfg.Cloud
-	if of := dsn.CloudOf(host); name == "auto" {
+	name, of, cosmos := cfg.Cloud, "", false
+	for host := range strings.SplitSeq(cfg.Params["host"], ",") {
+		if of == "" {
+			of = dsn.CloudOf(host)
+			cosmos = strings.HasSuffix(strings.TrimSuffix(strings.ToLower(host), "."), dsn.CosmosSuffix)
+		}
+	}
+	if name == "auto" {
 		name = cmp.Or(of, "public")
 	} else if of != "" && of != name {
 		return target{}, fmt.Errorf("aad_cloud=%s contradicts the host, which is of cloud %s; drop aad_cloud or correct the host", name, of)
@@ -44,7 +49,6 @@ func resolve(cfg *dsn.Config) (target, error) {
 		serverType: cfg.ServerType,
 		discovery:  c.Discovery && !cfg.DisableInstanceDiscovery,
 	}
-	cosmos := strings.HasSuffix(strings.TrimSuffix(strings.ToLower(host), "."), dsn.CosmosSuffix)
 	if t.serverType == "" {
 		t.serverType = "flexible"
 		if cosmos {

@@ -318,6 +318,8 @@ func TestClouds(t *testing.T) {
 		{"host=a.postgres.database.chinacloudapi.cn.", "https://login.chinacloudapi.cn/", "https://ossrdbms-aad.database.chinacloudapi.cn/.default", true},
 		{"aad_cloud=usnat", "https://login.microsoftonline.eaglex.ic.gov/", "https://ossrdbms-aad.database.cloudapi.eaglex.ic.gov/.default", false},
 		{"host=a.postgres.database.cloudapi.microsoft.scloud", "https://login.microsoftonline.microsoft.scloud/", "https://ossrdbms-aad.database.cloudapi.microsoft.scloud//.default", false},
+		{"host=127.0.0.1,a.postgres.database.usgovcloudapi.net", "https://login.microsoftonline.us/", "https://ossrdbms-aad.database.usgovcloudapi.net/.default", true},
+		{"host=pool,c.x.postgres.cosmos.azure.com", "https://login.microsoftonline.com/", "https://token.postgres.cosmos.azure.com/.default", true},
 		{"host=c.x.postgres.cosmos.azure.com", "https://login.microsoftonline.com/", "https://token.postgres.cosmos.azure.com/.default", true},
 		{"aad_scope=https://r//.default aad_authority_host=https://login.example aad_disable_instance_discovery=true", "https://login.example", "https://r//.default", false},
 	} {

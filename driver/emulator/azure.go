@@ -6,6 +6,15 @@
 //	az.Setenv(t)
 //	db, err := sql.Open("aadpostgres", az.DSN("aad_auth=managed-identity"))
 //
+// [Azure.SetenvOn] makes the test run elsewhere: in Kubernetes, in a pipeline, on a
+// workstation. The authorities of every cloud, and the metadata service of a
+// virtual machine, are played for those who ask by [Azure.Client]:
+//
+//	id := az.Add(emulator.Identity{Name: "billing"})
+//	err := az.Grant(ctx, id)
+//	az.SetenvOn(t, emulator.Kubernetes, id)
+//	c, err := driver.NewConnector(az.DSN("user=billing aad_auth=workload-identity"), driver.WithTransport(az.Client()))
+//
 // It listens on 127.0.0.1 only. Nothing in it is fit for production.
 package emulator
 

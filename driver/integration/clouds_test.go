@@ -110,7 +110,7 @@ func TestTokensStayInTheirCloud(t *testing.T) {
 		{at(az, "emulator.postgres.database.azure.com", "user=x aad_auth=azure-cli aad_scope="+gov+"/.default"), "aad_scope is of cloud usgov", nil},
 		{at(az, "emulator.postgres.database.azure.com", "user=x aad_auth=azure-cli aad_cloud=usgov"), "contradicts the host", nil},
 		{at(az, "emulator.postgres.database.azure.com,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli"), "name hosts of one cloud only", nil},
-		{at(az, "127.0.0.1,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli"), "name hosts of one cloud only", nil},
+		{at(az, "127.0.0.1,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli aad_cloud=public"), "contradicts the host", nil},
 	} {
 		_, err := connect(t, tt.dsn, append(tt.opts, toEmulator)...)
 		var e *driver.Error
