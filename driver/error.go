@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"unicode"
@@ -50,10 +49,7 @@ func (e Error) Unwrap() error { return e.Err }
 // GoString is Error, so that %#v looks no deeper.
 func (e Error) GoString() string { return e.Error() }
 
-// LogValue is Error, so that slog looks no deeper.
-func (e Error) LogValue() slog.Value { return slog.StringValue(e.Error()) }
-
-// MarshalText is Error, so that JSON looks no deeper.
+// MarshalText is Error, so that JSON and slog look no deeper.
 func (e Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
 // cause picks the words to show: the server's, Entra's, or the error's own.

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,23 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 	var sdk *azidentity.AuthenticationFailedError
 	if errors.As(chained, &sdk) || !strings.Contains(chained.Error(), "first line") {
 		t.Errorf("got %v", chained)
+	}
+}
+
+// However an Error is printed, it is its one line.
+func TestErrorPrintsAsOneLine(t *testing.T) {
+	e := &Error{Step: StepToken, Hint: "do that", Err: errors.New("a \"cause\"")}
+	for route, text := range routes(e) {
+		want := e.Error()
+		switch route {
+		case "%q", "JSON", "slog text", "slog JSON":
+			want = strings.Trim(strconv.Quote(want), `"`)
+		case "%x":
+			want = hex.EncodeToString([]byte(want))
+		}
+		if !strings.Contains(text, want) || strings.Contains(text, "Err:") || strings.Contains(text, `"Err"`) {
+			t.Errorf("%s: %s, want %s", route, text, want)
+		}
 	}
 }
 
