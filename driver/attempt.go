@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -18,6 +19,7 @@ import (
 // connection is seen to be TLS, and taken out as soon as the server has judged.
 type attempt struct {
 	c      *Connector
+	host   string         // that is spoken to
 	user   string         // who signs in; "" until the token tells
 	token  *token         // what is presented; nil until it is known
 	flight *flight        // the request to wait for; nil if the token was there
@@ -43,7 +45,7 @@ func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
 
 	netConnect := config.AfterNetConnect
 	config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
-		a.live, cfg.Password = nil, "" // of the host before
+		a.live, a.host, cfg.Password = nil, cfg.Host, "" // of the host before
 		conn, err := a.secure(ctx, cfg, conn, netConnect)
 		if err != nil {
 			return conn, err
@@ -52,10 +54,7 @@ func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
 		if err != nil {
 			return conn, err
 		}
-		if err := c.guard.meant(t, cfg.Host); err != nil {
-			return conn, err
-		}
-		if a.user, err = c.user.of(t, cfg.Host); err != nil {
+		if a.user, err = c.present(t, cfg.Host); err != nil {
 			return conn, err
 		}
 		cfg.User = a.user
@@ -215,6 +214,22 @@ func (a *attempt) bindDial(config *pgx.ConnConfig) {
 		conn, err := dial(ctx, network, addr)
 		return conn, a.why(err)
 	}
+}
+
+// situation is what is known of the attempt.
+func (a *attempt) situation() situation {
+	s := a.c.about
+	s.host, s.role = cmp.Or(a.host, s.host), a.user
+	if a.token != nil {
+		s.claims, s.issued = a.token.claims, a.token.issued
+	}
+	switch of := a.c.tokens.(type) {
+	case *fixed:
+		s.given = true
+	case *source:
+		s.skew = time.Duration(of.skew.Load())
+	}
+	return s
 }
 
 // why names the token request's failure in place of what it caused.

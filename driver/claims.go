@@ -17,6 +17,8 @@ type claims struct {
 	Issuer            string   `json:"iss"`
 	IdentityProvider  string   `json:"idp"`
 	ObjectID          string   `json:"oid"`
+	Tenant            string   `json:"tid"`
+	Type              string   `json:"idtyp"` // optional: app
 	AppID             string   `json:"appid"` // v1
 	AuthorizedParty   string   `json:"azp"`   // v2
 	UPN               string   `json:"upn"`
@@ -55,6 +57,12 @@ func (c claims) guest() bool {
 }
 
 func (c claims) application() string { return cmp.Or(c.AppID, c.AuthorizedParty) }
+
+// ofApplication tells that no person signs in: by the claim that says so, or for
+// lack of a person's name.
+func (c claims) ofApplication() bool {
+	return c.Type == "app" || c.ManagedIdentity != "" || c.application() != "" && cmp.Or(c.UPN, c.PreferredUsername, c.UniqueName) == "" && !c.guest()
+}
 
 func (c claims) issued() time.Time  { return seconds(c.IssuedAt) }
 func (c claims) expires() time.Time { return seconds(c.Expires) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -20,9 +21,11 @@ import (
 // DSN with secrets masked.
 type Connector struct {
 	text   string          // the DSN, masked
+	who    string          // the modes, or the credential's type
 	config *pgx.ConnConfig // holds no secret but in mode password
 	guard  guard
 	user   user
+	about  situation
 	tokens tokens // nil in mode password (pgx as it is) and with WithOpen
 	log    *slog.Logger
 	open   opener
@@ -67,7 +70,7 @@ func (d *Driver) connector(s string) (*Connector, error) {
 		}
 		c = deferred
 	default:
-		return nil, err
+		return nil, err // c is for Diagnose
 	}
 	c.driver = d
 	return c, nil
@@ -83,6 +86,10 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 		return nil, &Error{Step: StepDSN, Err: err}
 	}
 	c := &Connector{text: cfg.String(), open: open, log: o.logger, guard: guard{insecure: cfg.Insecure}}
+	c.who = strings.Trim(fmt.Sprint(cfg.Auth), "[]")
+	if o.credential != nil {
+		c.who = fmt.Sprintf("%T, handed over", o.credential)
+	}
 	token := o.credential != nil || cfg.Auth[0] != dsn.Password
 	if token {
 		raiseTLS(cfg)
@@ -91,8 +98,9 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 		c.config, err = parsePgx(cfg)
 	}
 	if err != nil {
-		return nil, &Error{Step: StepDSN, Err: err}
+		return c, &Error{Step: StepDSN, Err: err}
 	}
+	c.about = situation{password: !token, database: c.config.Database, host: c.config.Host}
 	if !token {
 		if o.apply(c.config); o.open != nil {
 			c.open = o.open
@@ -107,14 +115,14 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	}
 	t, err := resolve(cfg)
 	if err != nil {
-		return nil, &Error{Step: StepDSN, Err: err}
+		return c, &Error{Step: StepDSN, Err: err}
 	}
-	c.guard.cloud = t.cloud
+	c.guard.cloud, c.about.target = t.cloud, t
 	c.user = user{name: cfg.Params["user"], serverType: t.serverType}
 	if o.open != nil {
 		c.open = o.open
 	} else if c.tokens, err = tokensFor(cfg, t, o, password); err != nil {
-		return nil, err
+		return c, err
 	}
 	c.config.User = c.user.name
 	o.apply(c.config)
@@ -169,7 +177,7 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 		config := *c.config
 		conn, err := c.open(ctx, &config)
 		if err != nil {
-			return nil, explain(err, config.User, false)
+			return nil, c.about.explain(err)
 		}
 		return conn, nil
 	}
@@ -184,7 +192,7 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 			return conn, nil
 		}
 		if again || !a.again(ctx, err) {
-			return nil, explain(err, a.user, true)
+			return nil, a.situation().explain(err)
 		}
 	}
 }

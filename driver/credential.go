@@ -138,14 +138,6 @@ func hinted(err error, hint string) *Error {
 	return &Error{Step: StepCredential, Err: err, Hint: hint}
 }
 
-func explainCredential(err error) *Error {
-	var ours *Error
-	if errors.As(err, &ours) {
-		return ours
-	}
-	return hinted(err, hint(StepCredential, err.Error(), ""))
-}
-
 // prompt tells a person where to type the code, on standard error: standard
 // output may be a program's data.
 func prompt(_ context.Context, m azidentity.DeviceCodeMessage) error {

@@ -1,8 +1,6 @@
 package driver
 
 import (
-	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +21,7 @@ const (
 	StepNetwork    = "network"    // name, dial, a broken connection
 	StepTLS        = "tls"        // the handshake, or the policy that wants it
 	StepSignIn     = "sign-in"    // the server's own refusal
+	StepRole       = "role"       // making a role, or reading about it
 )
 
 // Error is what opening and connecting return. Unwrap leads to the cause:
@@ -36,11 +35,15 @@ type Error struct {
 
 // Error returns one line: "aadpostgres: step: cause; hint".
 func (e Error) Error() string {
-	s := "aadpostgres: " + e.Step + ": " + oneLine(cause(e.Err))
-	if e.Hint != "" {
-		s += "; " + e.Hint
+	said := oneLine(cause(e.Err))
+	if e.Step != StepDSN && e.Step != StepCredential {
+		// Others' words must not pass for a hint.
+		said = strings.ReplaceAll(said, ";", ",")
 	}
-	return s
+	if e.Hint == "" {
+		return "aadpostgres: " + e.Step + ": " + said
+	}
+	return "aadpostgres: " + e.Step + ": " + said + "; " + printed(e.Hint)
 }
 
 // Unwrap returns Err.
@@ -127,71 +130,20 @@ func oneLine(s string) string {
 	if len(s) > 4*most {
 		s = s[:4*most]
 	}
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Join(strings.Fields(printed(s)), " ")
 	if r := []rune(s); len(r) > most {
 		s = string(r[:most]) + "..."
 	}
 	return s
 }
 
-// explainToken says what to do about a failed token request.
-func explainToken(err error) *Error {
-	var ours *Error
-	if errors.As(err, &ours) {
-		return ours
-	}
-	e := &Error{Step: StepToken, Err: err, Hint: hint(StepToken, err.Error(), "")}
-	if errors.Is(err, context.DeadlineExceeded) {
-		e.Hint = "the authority did not answer in time; check the way to it, or raise aad_token_timeout"
-	}
-	return e
-}
-
-// explain says what to do about a failed connection of user, and takes the token
-// out of what pgx returns. Without a token (mode password) no word about Entra is
-// of help.
-func explain(err error, user string, token bool) error {
-	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) {
-		connect.Config.Password = ""
-	}
-	var ours *Error
-	if errors.As(err, &ours) {
-		return ours
-	}
-	e := &Error{Step: StepNetwork, Err: err}
-	var (
-		pg      *pgconn.PgError
-		name    x509.HostnameError
-		unknown x509.UnknownAuthorityError
-	)
-	switch {
-	case errors.As(err, &pg):
-		e.Step = StepSignIn
-		e.Hint = hint(StepSignIn, pg.Message, user)
-	case errors.As(err, &name):
-		e.Step = StepTLS
-		e.Hint = "the certificate is for " + certificateNames(name.Certificate.DNSNames) + "; connect by one of these names"
-	case errors.As(err, &unknown):
-		e.Step = StepTLS
-		e.Hint = "name the certificate authority's file with sslrootcert; Azure's own are in the system's roots"
-	case strings.Contains(err.Error(), "server refused TLS"):
-		e.Step = StepTLS
-		e.Hint = "check host and port: Azure always speaks TLS; aad_insecure=plaintext sends the token without"
-	case strings.Contains(err.Error(), "tls:") || strings.Contains(err.Error(), "x509:"):
-		e.Step = StepTLS
-	case strings.Contains(err.Error(), "authentication method requirement"):
-		e.Step = StepSignIn
-		e.Hint = hint(StepSignIn, err.Error(), user)
-	}
-	if !token {
-		e.Hint = ""
-	}
-	return e
+// printed replaces what does not print: control characters, escapes, line
+// breaks, what changes the direction of text.
+func printed(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
 }

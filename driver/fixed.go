@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -18,6 +19,7 @@ type fixed struct {
 	file   string
 	value  string
 	maxAge time.Duration
+	scope  string
 }
 
 func (f *fixed) get(*slog.Logger) (*token, *flight) {
@@ -42,12 +44,19 @@ func (f *fixed) read() (*token, error) {
 	if value == "" {
 		return nil, &Error{Step: StepToken, Err: errors.New("no access token is given"), Hint: "set aad_token_file, or put the token in the password's place (PGPASSWORD)"}
 	}
+	if strings.ContainsAny(value, " \t\r\n\"'{}") {
+		return nil, &Error{Step: StepToken, Err: errors.New("what is given as access token holds quotes, spaces or braces"),
+			Hint: "give the token alone, as in az account get-access-token --query accessToken --output tsv"}
+	}
 	now := time.Now().Round(0)
 	end := decode(value).expires()
 	if end.IsZero() {
 		end = now.Add(time.Hour) // opaque: the server knows
 	}
 	t := newToken(azcore.AccessToken{Token: value, ExpiresOn: end}, now, f.maxAge)
+	if err := t.meantFor(f.scope); err != nil {
+		return nil, err
+	}
 	switch {
 	case !now.Before(end):
 		return nil, &Error{Step: StepToken, Err: fmt.Errorf("the access token expired at %s", end.UTC().Format(time.RFC3339)), Hint: "fetch a new one"}

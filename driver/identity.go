@@ -41,7 +41,7 @@ var sources struct {
 // tokensFor finds or makes what gives cfg its tokens.
 func tokensFor(cfg *dsn.Config, t target, o *options, password string) (tokens, error) {
 	if o.credential == nil && cfg.Auth[0] == dsn.AccessToken {
-		return &fixed{file: cfg.TokenFile, value: password, maxAge: cfg.TokenMaxAge}, nil
+		return &fixed{file: cfg.TokenFile, value: password, maxAge: cfg.TokenMaxAge, scope: t.scope}, nil
 	}
 	id := identityOf(cfg, t, o)
 	if !id.shareable() {
@@ -78,7 +78,7 @@ func newSource(cfg *dsn.Config, t target, o *options) (*source, error) {
 			return nil, err
 		}
 	}
-	return &source{ask: asker(cred, t.scope), maxAge: cfg.TokenMaxAge, timeout: cfg.TokenTimeout, users: 1}, nil
+	return &source{ask: asker(cred, t.scope), about: situation{target: t}, maxAge: cfg.TokenMaxAge, timeout: cfg.TokenTimeout, users: 1}, nil
 }
 
 // forget drops the entry of a collected source, unless a new one took its place.

@@ -56,12 +56,24 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		t.Fatalf("got %v", failed)
 	}
 	connect.Config.Password = marker // as deep as pgx itself would hold it
-	chained := explainToken(fmt.Errorf("first line\n%s", marker))
+	login, err := holding.Login(t.Context())
+	if err != nil || login.Password != marker {
+		t.Fatal(err)
+	}
+	var checks []any
+	for c := range Diagnose(t.Context(), "host=127.0.0.1 port=1 user=u "+secrets, WithCredential(credential)) {
+		checks = append(checks, c)
+	}
+	for c := range Diagnose(t.Context(), "host=127.0.0.1 port=1 user=u aad_auth=password password="+marker) {
+		checks = append(checks, c)
+	}
+	chained := situation{}.explainToken(fmt.Errorf("first line\n%s", marker))
 
 	values := map[string][]any{
 		"dsn.Config": {*cfg, cfg}, "dsn.Key": {dsn.Keys()[5]}, "dsn.ModeInfo": {dsn.Modes()[0]}, "dsn.Cloud": {dsn.Clouds()[0]}, "dsn.Mode": {dsn.Default}, "dsn.Env": {dsn.OS},
 		"driver.Connector": {ours, fixed, password, holding}, "driver.Driver": {ours.Driver(), *ours.driver},
 		"driver.Error": {failed, chained, *chained, refused, errors.Join(failed), fmt.Errorf("wrapped: %w", failed)},
+		"driver.Login": {login, &login}, "driver.Role": {Role{Name: "r", Kind: "user"}}, "driver.RoleKind": {RoleKinds()[0]}, "driver.Check": checks,
 		"driver.Stats": {holding.Stats()}, "driver.Option": {WithCredential(credential)},
 	}
 	for _, name := range exported(t, "dsn", "../dsn", "driver", ".") {

@@ -20,10 +20,12 @@ import (
 // asks.
 type source struct {
 	ask     func(ctx context.Context, claims string) (azcore.AccessToken, error)
+	about   situation     // what is known when a request fails
 	maxAge  time.Duration // 0: none
 	timeout time.Duration
 	current atomic.Pointer[token]
 	count   sourceCount
+	skew    atomic.Int64 // of this machine's clock, as the last answer showed it
 
 	mu      sync.Mutex // guards what follows; never held across a request
 	users   int        // connectors that are not closed
@@ -109,8 +111,9 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 	case r := <-answer:
 		f.token, f.err = r.token, r.err
 	case <-ctx.Done():
-		f.err = explainToken(ctx.Err())
+		f.err = s.about.explainToken(ctx.Err())
 	}
+	s.skew.Store(asked.skew.Load())
 
 	closed := errors.Is(ctx.Err(), context.Canceled)
 	var wait time.Duration
@@ -149,8 +152,10 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 // answered with what will not do.
 func (s *source) request(ctx context.Context, old *token, refused string) (*token, error) {
 	at, err := s.ask(ctx, "")
+	about := s.about
+	about.skew = time.Duration(heard(ctx).skew.Load())
 	if err != nil {
-		return nil, explainToken(err)
+		return nil, about.explainToken(err)
 	}
 	now := time.Now().Round(0)
 	t := newToken(at, now, s.maxAge)
@@ -162,6 +167,9 @@ func (s *source) request(ctx context.Context, old *token, refused string) (*toke
 			at, t = younger, newToken(younger, now, s.maxAge)
 		}
 	}
+	if err := t.meantFor(s.about.scope); err != nil {
+		return nil, err
+	}
 	switch {
 	case t.live(now):
 		if next := now.Add(maxBackoff); cached && t.value == old.value && t.refresh.Before(next) && next.Before(t.expires) {
@@ -169,10 +177,9 @@ func (s *source) request(ctx context.Context, old *token, refused string) (*toke
 		}
 		return t, nil
 	case !now.Before(at.ExpiresOn):
-		return nil, &Error{Step: StepToken, Err: fmt.Errorf("the token expired at %s", at.ExpiresOn.UTC().Format(time.RFC3339)),
-			Hint: "get a new one, and check this machine's clock"}
+		return nil, about.explainToken(fmt.Errorf("the token expired at %s", at.ExpiresOn.UTC().Format(time.RFC3339)))
 	case err != nil:
-		e := *explainToken(err)
+		e := *about.explainToken(err)
 		e.Hint = cmp.Or(e.Hint, "the token at hand is too old, and this credential cannot ask for a younger one; raise aad_token_max_age")
 		return nil, &e
 	}

@@ -17,10 +17,11 @@ import (
 )
 
 // A throttle notes how long the authority asked to be left alone during one
-// token request, and its last refusal. azidentity's errors do not always bring its
+// token request, its last refusal, and its clock. azidentity's errors do not always bring its
 // answer along, or only after the library below has read it.
 type throttle struct {
 	after atomic.Int64
+	skew  atomic.Int64 // how far this machine's clock is ahead of the authority's
 	said  atomic.Pointer[[]byte]
 }
 
@@ -39,6 +40,14 @@ type throttleKey struct{}
 func withThrottle(ctx context.Context) (context.Context, *throttle) {
 	t := &throttle{}
 	return context.WithValue(ctx, throttleKey{}, t), t
+}
+
+// heard returns what was noted for ctx, or an empty one.
+func heard(ctx context.Context) *throttle {
+	if t, ok := ctx.Value(throttleKey{}).(*throttle); ok {
+		return t
+	}
+	return &throttle{}
 }
 
 // wait is how long to leave the authority alone after err: 0 where it did not say.
@@ -63,14 +72,19 @@ type heed struct{}
 
 func (heed) Do(req *policy.Request) (*http.Response, error) {
 	resp, err := req.Next()
-	t, _ := req.Raw().Context().Value(throttleKey{}).(*throttle)
-	if t != nil && err == nil && resp.StatusCode >= 400 {
+	t := heard(req.Raw().Context())
+	if err == nil && resp.StatusCode >= 400 {
 		if b, err := runtime.Payload(resp); err == nil {
 			t.said.Store(&b)
 		}
 	}
+	if err == nil {
+		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+			t.skew.Store(int64(time.Since(date)))
+		}
+	}
 	after := retryAfter(resp)
-	if t == nil || after == 0 {
+	if after == 0 {
 		return resp, err
 	}
 	t.after.Store(int64(after))

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -113,12 +112,4 @@ func (g guard) shake(ctx context.Context, conn net.Conn) error {
 		return nil
 	}
 	return &Error{Step: StepTLS, Err: errors.New("the connection is not TLS"), Hint: "let pgx negotiate TLS, or write aad_insecure=plaintext"}
-}
-
-// certificateNames lists what a certificate is for, cut to a readable length.
-func certificateNames(names []string) string {
-	if len(names) > 5 {
-		names = append(names[:5:5], "...")
-	}
-	return strings.Join(names, ", ")
 }

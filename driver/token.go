@@ -2,7 +2,9 @@ package driver
 
 import (
 	"cmp"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -73,3 +75,19 @@ func (t *token) fresh(now time.Time) bool {
 
 // young tells that the server's refusal is not for the token's age.
 func (t *token) young(now time.Time) bool { return now.Sub(t.issued).Abs() < time.Minute }
+
+// meantFor refuses a token that says it is for something else than PostgreSQL
+// before a server does, in fewer words. Audiences that are no URL are the server's
+// to judge: application ids, of which this package does not know all.
+func (t *token) meantFor(scope string) error {
+	for _, aud := range t.claims.Audience {
+		if !strings.HasPrefix(aud, "https://") || sameHost(aud, scope) || resourceCloud(aud) != "" {
+			return nil
+		}
+	}
+	if len(t.claims.Audience) == 0 {
+		return nil
+	}
+	return &Error{Step: StepToken, Err: fmt.Errorf("the token is for %q", t.claims.Audience),
+		Hint: fmt.Sprintf("get one for %q, or set aad_scope to the other resource if the server wants it", strings.TrimSuffix(scope, "/.default"))}
+}

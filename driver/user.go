@@ -37,11 +37,20 @@ func (u user) of(t *token, host string) (string, error) {
 	}
 	// Single server wants role@server, even after a UPN. An address has no
 	// server name to append: then the user must bring it along.
-	server, _, _ := strings.Cut(host, ".")
-	if _, err := netip.ParseAddr(host); err == nil || strings.HasSuffix(name, "@"+server) {
+	server := serverName(host)
+	if server == "" || strings.HasSuffix(name, "@"+server) {
 		return name, nil
 	}
 	return name + "@" + server, nil
+}
+
+// serverName is the first label of a host, and "" of an address.
+func serverName(host string) string {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return ""
+	}
+	server, _, _ := strings.Cut(host, ".")
+	return server
 }
 
 func (c claims) user() string {

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/aadpostgres/aadpostgres/driver"
+	"github.com/aadpostgres/aadpostgres/dsn"
+)
+
+var execute = command{
+	name: "exec", args: "[DSN] -- COMMAND [ARGUMENT ...]",
+	does: "Run a program that uses libpq or reads the PG variables, signed in",
+	about: `PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD (the token), PGSSLMODE and their kind are
+set for the program and nobody else. A token lives for an hour or so; a program that
+connects anew later than that must be started anew.
+
+  aadpostgres exec 'host=app.postgres.database.azure.com dbname=app aad_auth=azure-cli' -- psql
+  aadpostgres exec -- pg_dump --schema-only
+
+`,
+	run: func(ctx context.Context, c *call) error {
+		if len(c.rest) == 0 {
+			return misuse("name a command after --")
+		}
+		path, err := exec.LookPath(c.rest[0])
+		if err != nil {
+			return misuse(err.Error())
+		}
+		given, err := c.dsn()
+		if err != nil {
+			return err
+		}
+		config, err := dsn.ParseEnv(given, dsn.OS)
+		if err != nil {
+			return &driver.Error{Step: driver.StepDSN, Err: err}
+		}
+		connector, err := driver.NewConnector(given)
+		if err != nil {
+			return err
+		}
+		defer connector.Close()
+		login, err := connector.Login(ctx)
+		if err != nil {
+			return err
+		}
+		env, err := environ(config, login)
+		if err != nil {
+			return err
+		}
+		return replace(path, c.rest, env)
+	},
+}
+
+// variables are libpq's names of what a DSN may say.
+// https://www.postgresql.org/docs/current/libpq-envars.html
+var variables = map[string]string{
+	"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD",
+	"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslsni": "PGSSLSNI",
+	"sslnegotiation": "PGSSLNEGOTIATION", "require_auth": "PGREQUIREAUTH", "connect_timeout": "PGCONNECT_TIMEOUT",
+	"application_name": "PGAPPNAME", "options": "PGOPTIONS", "target_session_attrs": "PGTARGETSESSIONATTRS", "client_encoding": "PGCLIENTENCODING",
+}
+
+// environ is this process's environment with the sign-in in it.
+func environ(config *dsn.Config, login driver.Login) ([]string, error) {
+	set := map[string]string{}
+	for name, v := range config.Params {
+		if variable := variables[name]; variable != "" && v != "" {
+			set[variable] = v
+		}
+	}
+	set["PGUSER"], set["PGPASSWORD"] = login.User, login.Password
+	if config.Auth[0] != dsn.Password {
+		if err := secure(config, set); err != nil {
+			return nil, err
+		}
+	}
+	env := []string{}
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		if _, ours := set[name]; !ours && name != "PGSERVICE" { // libpq would lay its section above
+			env = append(env, kv)
+		}
+	}
+	for name, v := range set {
+		env = append(env, name+"="+v)
+	}
+	return env, nil
+}
+
+// secure makes libpq hold to the driver's rules: verified TLS, and a token for who
+// asks for a password in the clear, that is inside TLS, only.
+func secure(config *dsn.Config, set map[string]string) error {
+	switch {
+	case config.Insecure == "plaintext":
+	case config.Insecure == "unverified":
+		set["PGSSLMODE"] = cmp.Or(set["PGSSLMODE"], "require")
+	case set["PGSSLMODE"] == "verify-ca" && set["PGSSLROOTCERT"] != "":
+	default:
+		set["PGSSLMODE"] = "verify-full"
+	}
+	if set["PGREQUIREAUTH"] == "" {
+		set["PGREQUIREAUTH"] = "password" // known to libpq 16 and newer
+	}
+	if strings.HasPrefix(set["PGSSLMODE"], "verify") && cmp.Or(set["PGSSLROOTCERT"], os.Getenv("PGSSLROOTCERT")) == "" {
+		// libpq reads no system's roots before version 16, and then by a word of its own.
+		set["PGSSLROOTCERT"] = systemRoots()
+		if set["PGSSLROOTCERT"] == "" {
+			return errors.New("aadpostgres exec: the system's root certificates were not found; name a file with sslrootcert")
+		}
+	}
+	return nil
+}
+
+// systemRoots finds the file in which systems keep their trusted roots; the places
+// are those that Go's crypto/x509 looks in.
+func systemRoots() string {
+	for _, file := range []string{os.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+		"/etc/ssl/ca-bundle.pem", "/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem"} {
+		if info, err := os.Stat(file); file != "" && err == nil && info.Mode().IsRegular() {
+			return file
+		}
+	}
+	return ""
+}

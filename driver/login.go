@@ -1,0 +1,57 @@
+package driver
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+// A Login is what a connect presents to the server, for programs that make
+// connections of their own: psql, pg_dump, other drivers. Printing one masks the
+// password.
+type Login struct {
+	User     string
+	Password string    // the token; in mode password what the DSN says
+	Expires  time.Time // of the token; zero in mode password
+}
+
+// Login returns what a connect to the DSN's first host would present now. It asks
+// for a token if there is none at hand, and connects to nothing. What it returns
+// must be sent over verified TLS only. Errors are of type [*Error].
+func (c *Connector) Login(ctx context.Context) (Login, error) {
+	if c.err != nil {
+		return Login{}, c.err
+	}
+	if c.tokens == nil {
+		return Login{User: c.config.User, Password: c.config.Password}, nil
+	}
+	if err := c.guard.check(c.config); err != nil {
+		return Login{}, err
+	}
+	a := &attempt{c: c}
+	a.token, a.flight = c.tokens.get(c.log)
+	t, err := a.wait(ctx)
+	if err != nil {
+		return Login{}, err
+	}
+	user, err := c.present(t, c.config.Host)
+	return Login{User: user, Password: t.value, Expires: t.expires}, err
+}
+
+// present judges whether t may be shown to host, and as whom.
+func (c *Connector) present(t *token, host string) (user string, err error) {
+	if err := c.guard.meant(t, host); err != nil {
+		return "", err
+	}
+	return c.user.of(t, host)
+}
+
+// String names the user alone.
+func (l Login) String() string { return fmt.Sprintf("%q, password xxxxx", l.User) }
+
+// MarshalText is String, so that JSON and slog cannot leak.
+func (l Login) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// Format is String for every verb: %x and %#v would print the fields.
+func (l Login) Format(f fmt.State, _ rune) { io.WriteString(f, l.String()) }

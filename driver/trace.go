@@ -1,0 +1,90 @@
+package driver
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A trace notes what a connect does on its way, by pgx's own hooks.
+type trace struct {
+	mu    sync.Mutex
+	steps map[string]*leg // by the Name of a Check
+	since time.Time       // the end of the latest step
+}
+
+// A leg is one step to one or several hosts.
+type leg struct {
+	said []string
+	took time.Duration
+	err  error // of the last try
+}
+
+func (t *trace) note(name string, began time.Time, err error, format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.steps == nil {
+		t.steps = map[string]*leg{}
+	}
+	l := t.steps[name]
+	if l == nil {
+		l = &leg{}
+		t.steps[name] = l
+	}
+	if l.err = err; err == nil {
+		l.said = append(l.said, fmt.Sprintf(format, args...))
+	}
+	t.since = time.Now()
+	l.took += t.since.Sub(began)
+}
+
+// hang puts the trace into the hooks of config, around those that are there.
+func (t *trace) hang(config *pgx.ConnConfig) {
+	lookup, dial, netConnect := config.LookupFunc, config.DialFunc, config.AfterNetConnect
+	config.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
+		began := time.Now()
+		addrs, err := lookup(ctx, host)
+		said := strings.Join(addrs, ", ")
+		if said != host { // an address is found to be itself
+			said = host + " is " + said
+		}
+		t.note("dns", began, err, "%s", said)
+		return addrs, err
+	}
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		began := time.Now()
+		conn, err := dial(ctx, network, addr)
+		t.note("tcp", began, err, "%s", addr)
+		return conn, err
+	}
+	config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+		t.mu.Lock()
+		began := t.since
+		t.mu.Unlock()
+		said := "none"
+		if c, ok := conn.(*tls.Conn); ok {
+			said = handshake(c.ConnectionState())
+		}
+		t.note("tls", began, nil, "%s", said)
+		if netConnect == nil {
+			return conn, nil
+		}
+		return netConnect(ctx, cfg, conn)
+	}
+}
+
+func handshake(s tls.ConnectionState) string {
+	said := tls.VersionName(s.Version)
+	if len(s.PeerCertificates) > 0 {
+		c := s.PeerCertificates[0]
+		said += fmt.Sprintf(", certificate for %s, issued by %q, until %s", nameList(c), c.Issuer.CommonName, c.NotAfter.UTC().Format(time.DateOnly))
+	}
+	return said
+}
