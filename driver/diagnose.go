@@ -57,12 +57,13 @@ func (d *diagnosis) say(c Check) bool {
 		c.Status = Fail
 		var e *Error
 		if errors.As(c.Err, &e) {
-			c.Found, c.Hint = (&Error{Step: e.Step, Err: e.Err}).Error(), printed(e.Hint)
+			c.Found, c.Hint = (&Error{Step: e.Step, Err: e.Err}).Error(), e.Hint
 			c.Found = strings.TrimPrefix(c.Found, "aadpostgres: "+e.Step+": ")
 		} else {
-			c.Found = oneLine(c.Err.Error())
+			c.Found = c.Err.Error()
 		}
 	}
+	c.Found, c.Hint = printed(c.Found), printed(c.Hint) // certificates and tokens are others' words too
 	return d.yield(c) && c.Err == nil
 }
 
@@ -136,7 +137,7 @@ func (d *diagnosis) fetch(ctx context.Context) chan Check {
 		}
 		if s, ok := d.c.tokens.(*source); ok && err == nil {
 			if skew := time.Duration(s.skew.Load()); skew.Abs() >= time.Minute {
-				check.Status, check.Hint = Warn, "set this machine's clock, which is "+apart(skew)+" the authority's"
+				check.Status, check.Hint = Warn, "check this machine's clock: it is "+apart(skew)+" the authority's"
 			}
 		}
 		done <- check
@@ -157,7 +158,7 @@ func (d *diagnosis) claims() bool {
 	if end := c.expires(); !end.IsZero() {
 		said = append(said, "exp="+end.UTC().Format(time.RFC3339))
 	}
-	return d.say(Check{Name: "claims", Found: printed(strings.Join(said, " ")), Err: d.c.guard.meant(d.token, d.c.config.Host)})
+	return d.say(Check{Name: "claims", Found: strings.Join(said, " "), Err: d.c.guard.meant(d.token, d.c.config.Host)})
 }
 
 // user tells the role's name, and where it is from.

@@ -137,9 +137,13 @@ func oneLine(s string) string {
 	return s
 }
 
-// printed replaces what does not print: control characters, escapes, line
-// breaks, what changes the direction of text.
+// printed replaces what does not print (control characters, escapes, line breaks,
+// what changes the direction of text) and cuts what nobody would read.
 func printed(s string) string {
+	const most = 4000
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '

@@ -48,7 +48,7 @@ func (d *diagnosis) session(ctx context.Context, conn *pgx.Conn, signedIn time.T
 	asked := time.Now()
 	a, err := readRole(ctx, conn, "session_user")
 	if err == nil {
-		in.Found = printed(fmt.Sprintf("as %q, PostgreSQL %s, database %q", a.name, a.version, a.database))
+		in.Found = fmt.Sprintf("as %q, PostgreSQL %s, database %q", a.name, a.version, a.database)
 	}
 	if !d.say(in) {
 		return

