@@ -23,7 +23,7 @@ type row struct {
 }
 
 const (
-	check = "check that role {role} exists, was made for Entra and is spelled alike, capitals included; if not, {create}"
+	check = "check that role {role} was made for Entra and is spelled alike, capitals included; if not, {create}"
 )
 
 var hints = []row{
@@ -34,7 +34,7 @@ var hints = []row{
 	{StepSignIn, "password authentication failed*[person's name, application's token]|requested scram-sha-256*[person's name, application's token]",
 		"check who signs in: {role} looks like a person's name, the token is an application's; set user to the application's role, or sign in as the person, with aad_auth=azure-cli say", inferred},
 	{StepSignIn, "server requested scram-sha-256|server requested md5",
-		check + " (the server asks for a password, as it does for roles that are not Entra's)", reported},
+		check, reported},
 	{StepSignIn, "password authentication failed", check, documented},
 	{StepSignIn, "server did not complete", "check the host: it lets everyone in, which Azure never does", inferred},
 	{StepSignIn, "server requested", "check the host: it asks for a sign-in that Azure does not offer", inferred},
@@ -48,7 +48,7 @@ var hints = []row{
 	{StepSignIn, "error occurred while validating the access token", "check that the token is of the server's own tenant and cloud, and no password", reported},
 	{StepSignIn, "cannot generate aad_auth_tokentype_app_user", "check who signs in: role {role} is an application's, the token a person's; sign in as that application, or set user={self}", reported},
 	{StepSignIn, "neither an aad_auth_tokentype_app", "check who signs in: role {role} is a person's, the token an application's; set user to the application's role{selfOr}", reported},
-	{StepSignIn, "oid mismatch", "check whether the identity was made anew, or the role was made with another id; to give the role to who signs in here, {rebind}", reported},
+	{StepSignIn, "oid mismatch", "check that role {role} was made for the object id of this identity, which may have been made anew; to give it the role, {rebind}", reported},
 	{StepSignIn, "not valid for role*does not contain group", "check that this identity is a member of group {role}; a new membership can take until the next token, a day for a managed identity", reported},
 	{StepSignIn, "not valid for role", "check that role {role} is this identity's, or a group's that it is a member of", reported},
 	{StepSignIn, "invalid username specified|username@hostname", "check whether this is a single server: aad_server_type=single ends the user in {suffix}", reported},
@@ -74,7 +74,7 @@ var hints = []row{
 	{StepCredential, "azure_token_credentials", "correct the variable AZURE_TOKEN_CREDENTIALS, or unset it", run},
 
 	// Token: Entra's documented codes.
-	{StepToken, "aadsts7000215:", "correct the client secret: its value, not its id", documented},
+	{StepToken, "aadsts7000215:", "check the client secret: its value, not its id", documented},
 	{StepToken, "aadsts7000222:", "make a new client secret: this one has expired", documented},
 	{StepToken, "aadsts7000112:", "have the application enabled again, or sign in as another", documented},
 	{StepToken, "aadsts700016:", "correct aad_client_id and aad_tenant_id: the application is not in that tenant", documented},
@@ -87,7 +87,7 @@ var hints = []row{
 	{StepToken, "aadsts50076:|aadsts50079:", "sign in again with a second factor: az login, or aad_auth=interactive-browser", documented},
 	{StepToken, "aadsts53003:", "sign in from where the tenant's Conditional Access allows it, or have the policy changed", documented},
 	{StepToken, "aadsts65001:", "have the application consented to in the tenant, for Azure OSSRDBMS Database", documented},
-	{StepToken, "aadsts50001:|aadsts500011:", "correct aad_scope, aad_tenant_id and aad_cloud: the tenant does not know resource {resource}", documented},
+	{StepToken, "aadsts50001:|aadsts500011:", "check aad_scope and aad_cloud, and aad_tenant_id: the tenant does not know resource {resource}", documented},
 	{StepToken, "aadsts90002:", "correct aad_tenant_id and aad_cloud: there is no such tenant at {authority}", documented},
 	{StepToken, "aadsts900382:|aadsts90038:", "correct aad_cloud: the tenant is of another cloud than {authority}", documented},
 	{StepToken, "aadsts50196:", "check for a loop that signs in: the authority has stopped answering it", documented},
