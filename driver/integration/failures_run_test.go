@@ -1,0 +1,275 @@
+package integration
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/aadpostgres/aadpostgres/driver"
+	"github.com/aadpostgres/aadpostgres/driver/emulator"
+)
+
+var update = flag.Bool("update", false, "write testdata/failures anew")
+
+// A scene is the emulated Azure of one kind of server, with those who sign in there.
+type scene struct {
+	az    *emulator.Azure
+	admin emulator.Identity // Entra administrator
+	app   emulator.Identity // a managed identity with the role "billing", which has a secret too
+	user  emulator.Identity // a person with a role
+	group emulator.Identity // with a role
+	opts  []driver.Option   // of the row
+	names []string          // what to write in place of what differs from run to run
+}
+
+func newScene(t *testing.T, opts ...emulator.Option) *scene {
+	s := &scene{az: emulator.Start(t, opts...)}
+	add := func(id emulator.Identity, grant func(context.Context, emulator.Identity) error) emulator.Identity {
+		id.ClientID, id.ObjectID = guid(), guid() // azidentity keeps tokens by client id, for all runs in one process
+		id = s.az.Add(id)
+		if grant != nil {
+			if err := grant(context.Background(), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		word := strings.Fields(id.Name)[0]
+		s.names = append(s.names, id.ClientID, "<"+word+"'s client id>", id.ObjectID, "<"+word+"'s object id>")
+		return id
+	}
+	s.admin = add(emulator.Identity{Name: "admin@contoso.com", Kind: emulator.User}, s.az.GrantAdmin)
+	s.app = add(emulator.Identity{Name: "billing", Secret: "s3cr3t " + rand.Text()}, s.az.Grant)
+	s.user = add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User}, s.az.Grant)
+	s.group = add(emulator.Identity{Name: "Readers", Kind: emulator.Group}, s.az.Grant)
+	s.names = append(s.names, emulator.TenantID, "<tenant>", s.app.Secret, "<secret>", s.az.CertFile(), "<ca.pem>", fmt.Sprint(s.az.Port()), "<port>",
+		s.app.ResourceID, "<billing's resource id>")
+	return s
+}
+
+func guid() string {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// A failure is one row: how it comes about, and how what the error says to do is
+// done.
+type failure struct {
+	name   string
+	dsn    string // params, ids in braces; host= leads to the emulator by another name
+	world  string // what is wrong, for people
+	single bool
+	token  func(s *scene) string        // in the password's place
+	set    func(t *testing.T, s *scene) // makes it so
+	// Exactly one of these: mend follows the hint and returns the DSN that works then;
+	// undo is for what no client can mend, and takes the world's fault away.
+	mend func(t *testing.T, s *scene, dsn string, e *driver.Error) string
+	undo func(t *testing.T, s *scene)
+}
+
+func (s *scene) dsn(params string) string {
+	params = fill(params, s.app)
+	if !strings.Contains(params, "host=") {
+		return s.az.DSN(params)
+	}
+	base := s.az.DSN()
+	return base[strings.Index(base, " ")+1:] + " " + params // the first is host
+}
+
+// Every failure: what the error and the doctor say, kept in testdata/failures, and
+// that what they say to do makes the connection work.
+func TestFailures(t *testing.T) {
+	scenes := map[bool]*scene{false: newScene(t), true: newScene(t, emulator.WithSingleServer())}
+	seen := map[string]bool{}
+	for _, f := range failures {
+		if seen[f.name] || (f.mend == nil) == (f.undo == nil) {
+			t.Fatalf("row %q is there twice, or has not one way out", f.name)
+		}
+		seen[f.name] = true
+		t.Run(f.name, func(t *testing.T) { f.test(t, scenes[f.single]) })
+	}
+	files, _ := filepath.Glob("testdata/failures/*.txt")
+	for _, file := range files {
+		if name := strings.TrimSuffix(filepath.Base(file), ".txt"); !seen[strings.ReplaceAll(name, "-", " ")] {
+			t.Errorf("%s is of no row", file)
+		}
+	}
+}
+
+func (f failure) test(t *testing.T, s *scene) {
+	s.az.SetenvOn(t, emulator.VirtualMachine, s.app)
+	s.opts = []driver.Option{driver.WithTransport(s.az.Client()), toEmulator}
+	if f.token != nil {
+		t.Setenv("PGPASSWORD", f.token(s))
+	}
+	if f.set != nil {
+		f.set(t, s)
+	}
+	dsn := s.dsn(f.dsn)
+	_, err := connect(t, dsn, s.opts...)
+	var e *driver.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v", err)
+	}
+	var doctor strings.Builder
+	last := driver.Check{}
+	for c := range driver.Diagnose(t.Context(), dsn, s.opts...) {
+		fmt.Fprintf(&doctor, "%-4s  %-10s %s\n", c.Status, c.Name, c.Found)
+		if c.Hint != "" {
+			fmt.Fprintf(&doctor, "      %-10s -> %s\n", "", c.Hint)
+		}
+		last = c
+	}
+	if last.Status != driver.Fail {
+		t.Errorf("the doctor found nothing:\n%s", &doctor)
+	}
+	shown := s.scrub(fmt.Sprintf("%s\n\n%s\n\n%s\n\n%s", f.world, dsn, err, &doctor))
+	for _, secret := range []string{"eyJ", s.app.Secret} {
+		if strings.Contains(err.Error()+doctor.String(), secret) {
+			t.Errorf("a secret is shown: %s", shown)
+		}
+	}
+	golden(t, filepath.Join("testdata", "failures", strings.ReplaceAll(f.name, " ", "-")+".txt"), shown)
+	if f.mend != nil {
+		dsn = f.mend(t, s, dsn, e)
+	} else {
+		f.undo(t, s)
+	}
+	if _, err := connect(t, dsn, s.opts...); err != nil {
+		t.Errorf("after what the hint says (%s): %v", e.Hint, err)
+	}
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	want, err := os.ReadFile(file)
+	switch {
+	case err == nil && string(want) == got:
+	case *update:
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(got), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("%s: %v; write it with -update if this is right:\n%s", file, err, got)
+	}
+}
+
+var vague = []struct {
+	is *regexp.Regexp
+	as string
+}{
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)?`), "<time>"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d`), "<date>"},
+	{regexp.MustCompile(`\b(\d+h)?\d+m\d+s\b`), "<a while>"},
+	{regexp.MustCompile(`issued by "[^"]*", until`), `issued by <ca>, until`},
+	{regexp.MustCompile(`127\.0\.0\.1:\d{4,5}`), "127.0.0.1:<port>"},
+}
+
+func (s *scene) scrub(text string) string {
+	text = strings.NewReplacer(s.names...).Replace(text)
+	for _, v := range vague {
+		text = v.is.ReplaceAllString(text, v.as)
+	}
+	return text
+}
+
+// quietly runs SQL past the gateway, as superuser.
+func (s *scene) superuser(t *testing.T, statements ...string) {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), s.az.PostgresDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for _, sql := range statements {
+		if _, err := conn.Exec(context.Background(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+}
+
+// asAdmin signs in as the Entra administrator, in database postgres.
+func (s *scene) asAdmin(t *testing.T) *sql.Conn {
+	t.Helper()
+	user := s.admin.Name
+	if strings.Contains(s.dsnKind(), "single") {
+		user += "@" + emulator.ServerName
+	}
+	c, err := driver.NewConnector(s.az.DSN("user="+user, "aad_auth=access-token", "password="+s.az.Token(s.admin, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	t.Cleanup(func() { db.Close() })
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+var recipe = regexp.MustCompile(`(?s)(?:in database postgres|database's owner|administrator): (.*;)`)
+
+// runSQL does what the hint says: it runs its SQL, as administrator.
+func runSQL(t *testing.T, s *scene, dsn string, e *driver.Error) string {
+	t.Helper()
+	m := recipe.FindStringSubmatch(e.Hint)
+	if m == nil {
+		t.Fatalf("no SQL in the hint: %s", e.Hint)
+	}
+	conn := s.asAdmin(t)
+	defer conn.Close()
+	err := conn.Raw(func(raw any) error { return exec(raw, m[1]) })
+	if err != nil {
+		t.Errorf("%s: %v", m[1], err)
+	}
+	return dsn
+}
+
+var setting = regexp.MustCompile(`\b(?:aad_\w+|user)=(?:'(?:[^'\\]|\\.)*'|[^\s;,]+)`)
+
+// setKey does what the hint says: it writes the key that it names into the DSN.
+func setKey(t *testing.T, s *scene, dsn string, e *driver.Error) string {
+	t.Helper()
+	m := strings.TrimRight(setting.FindString(e.Hint), ":.")
+	key, _, ok := strings.Cut(m, "=")
+	if !ok {
+		t.Fatalf("no key in the hint: %s", e.Hint)
+	}
+	return regexp.MustCompile(`\b`+key+`=('(?:[^'\\]|\\.)*'|\S+)`).ReplaceAllLiteralString(dsn, "") + " " + m
+}
+
+// replaced is a mend by hand, where the hint leaves the value to people.
+func replaced(old, with string) func(*testing.T, *scene, string, *driver.Error) string {
+	return func(t *testing.T, s *scene, dsn string, _ *driver.Error) string {
+		if !strings.Contains(dsn, fill(old, s.app)) {
+			t.Fatalf("%q is not in the DSN", old)
+		}
+		return strings.ReplaceAll(dsn, fill(old, s.app), fill(with, s.app))
+	}
+}
+
+// given is a mend by a new token in the password's place.
+func given(token func(s *scene) string) func(*testing.T, *scene, string, *driver.Error) string {
+	return func(t *testing.T, s *scene, dsn string, _ *driver.Error) string {
+		t.Setenv("PGPASSWORD", token(s))
+		return dsn
+	}
+}
+
+// nowhere is a host whose look-up fails as Go's resolver does.
+var nowhere = driver.WithPgx(func(c *pgx.ConnConfig) {
+	c.LookupFunc = func(_ context.Context, host string) ([]string, error) {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+})
