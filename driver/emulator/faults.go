@@ -22,6 +22,7 @@ type Faults struct {
 	refuseTLS   bool
 	roundTrip   time.Duration
 	signInDelay time.Duration
+	newWording  bool
 }
 
 // TokenDelay makes every token request take at least d.
@@ -51,6 +52,10 @@ func (f *Faults) RoundTrip(d time.Duration) { f.set(func() { f.roundTrip = d }) 
 // SignInDelay makes the gateway take d between the password of an Entra role and
 // its verdict.
 func (f *Faults) SignInDelay(d time.Duration) { f.set(func() { f.signInDelay = d }) }
+
+// NewWording makes the server refuse in the words that it has used since about
+// 2025, instead of those that are still met more often.
+func (f *Faults) NewWording(on bool) { f.set(func() { f.newWording = on }) }
 
 func (f *Faults) set(change func()) {
 	f.mu.Lock()
