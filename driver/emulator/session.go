@@ -82,7 +82,7 @@ func (g *gateway) session(conn net.Conn, role principal, claims jwt.MapClaims, p
 	if err := send(conn, greeting...); err != nil {
 		return err
 	}
-	return g.relay(conn, h.Conn)
+	return g.relay(conn, h.Conn, g.azure.rewriting(role, config.Database))
 }
 
 // relayRaw passes the packet that began a connection, and all that follows, on.
@@ -99,17 +99,21 @@ func (g *gateway) relayRaw(conn net.Conn, packet []byte) error {
 	if _, err := backend.Write(packet); err != nil {
 		return err
 	}
-	return g.relay(conn, backend)
+	return g.relay(conn, backend, nil)
 }
 
 // relay copies both ways until either side ends.
-func (g *gateway) relay(client, backend net.Conn) error {
+func (g *gateway) relay(client, backend net.Conn, edit *rewriting) error {
 	stop := context.AfterFunc(g.ctx, func() { backend.Close() })
 	defer stop()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		io.Copy(backend, client) // the end of either copy ends the other
+		if edit != nil {
+			edit.copy(backend, client)
+		} else {
+			io.Copy(backend, client) // the end of either copy ends the other
+		}
 		backend.Close()
 	}()
 	_, err := io.Copy(client, backend)
