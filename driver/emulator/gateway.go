@@ -42,6 +42,11 @@ func listen(a *Azure) (*gateway, error) {
 				defer stop()
 				client := distance(g.ctx, conn, a.Faults.distance())
 				defer client.Close()
+				hangUp := false
+				a.Faults.set(func() { hangUp = a.Faults.hangUp })
+				if hangUp {
+					return
+				}
 				g.serve(client) // an error means that the client is gone or was told
 			})
 		}
@@ -86,7 +91,11 @@ func (g *gateway) serve(conn net.Conn) error {
 			if _, err := conn.Write([]byte("S")); err != nil {
 				return err
 			}
-			conn, secure = tls.Server(conn, g.azure.ca.config()), true
+			config, err := g.azure.ca.present(g.azure.Faults.presented())
+			if err != nil {
+				return err
+			}
+			conn, secure = tls.Server(conn, config), true
 		case code == cancelRequest:
 			return g.relayRaw(conn, packet)
 		case !secure:
@@ -105,6 +114,10 @@ func (g *gateway) start(conn net.Conn, packet []byte) error {
 	}
 	a := g.azure
 	a.record(m.Parameters)
+	var refusal *pgconn.PgError
+	if a.Faults.set(func() { refusal = a.Faults.refusal }); refusal != nil {
+		return passOn(conn, refusal)
+	}
 	name, err := a.roleName(m.Parameters["user"])
 	if err != nil {
 		return fatal(conn, "28000", err.Error(), "")

@@ -73,8 +73,8 @@ func (a *Azure) check(token, server string) (jwt.MapClaims, *pgconn.PgError) {
 	exp, _ := claims.GetExpirationTime()
 	iat, _ := claims.GetIssuedAt()
 	serial, _ := claims["serial"].(float64)
-	if exp == nil || !time.Now().Before(exp.Time) || int64(serial) < a.revoked.Load() ||
-		maxAge > 0 && (iat == nil || time.Since(iat.Time) > maxAge+backdated) {
+	if exp == nil || !a.now().Before(exp.Time) || int64(serial) < a.revoked.Load() ||
+		maxAge > 0 && (iat == nil || a.now().Sub(iat.Time) > maxAge+backdated) {
 		return nil, a.deny(expiredToken)
 	}
 	if aud, _ := claims.GetAudience(); !slices.ContainsFunc(aud, func(s string) bool {
