@@ -41,7 +41,7 @@ func (a *Azure) checkAssertion(app Identity, assertion, audience, kind string) *
 		return a.checkFederated(app, assertion)
 	}
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"RS256", "PS256"}), jwt.WithExpirationRequired(),
-		jwt.WithAudience(audience), jwt.WithIssuer(app.ClientID), jwt.WithSubject(app.ClientID))
+		jwt.WithTimeFunc(a.now), jwt.WithAudience(audience), jwt.WithIssuer(app.ClientID), jwt.WithSubject(app.ClientID))
 	_, err = parser.ParseWithClaims(assertion, jwt.MapClaims{}, func(t *jwt.Token) (any, error) {
 		cert, err := app.certificate(t.Header)
 		if err != nil {
@@ -50,7 +50,7 @@ func (a *Azure) checkAssertion(app Identity, assertion, audience, kind string) *
 		return cert.PublicKey, nil
 	})
 	switch {
-	case errors.Is(err, jwt.ErrTokenExpired):
+	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenNotValidYet):
 		return &denial{700024, "Client assertion is not within its valid time range."}
 	case err != nil:
 		return &denial{700027, fmt.Sprintf("The certificate with identifier used to sign the client assertion is not registered on application. [Reason - %v, Application %s]", err, app.ClientID)}
@@ -106,7 +106,7 @@ func isThumbprint(field any, sum []byte) bool {
 // FederatedToken is what Kubernetes hands to id, to be exchanged for a token of
 // Entra's. edit, if not nil, may spoil its claims: sub, aud, exp.
 func (a *Azure) FederatedToken(id Identity, edit func(claims map[string]any)) string {
-	now := time.Now()
+	now := a.now()
 	claims := jwt.MapClaims{"iss": "https://federation.emulator", "sub": id.Subject, "aud": exchange,
 		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix()}
 	if edit != nil {
@@ -123,11 +123,11 @@ func (a *Azure) FederatedToken(id Identity, edit func(claims map[string]any)) st
 
 func (a *Azure) checkFederated(app Identity, assertion string) *denial {
 	claims := jwt.MapClaims{}
-	_, err := jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired()).
+	_, err := jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(a.now)).
 		ParseWithClaims(assertion, claims, func(*jwt.Token) (any, error) { return &a.signer.key.PublicKey, nil })
 	sub, aud := claims["sub"], claims["aud"]
 	switch {
-	case errors.Is(err, jwt.ErrTokenExpired):
+	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenNotValidYet):
 		return &denial{700024, "Client assertion is not within its valid time range."}
 	case err != nil:
 		return &denial{50013, "Assertion failed signature validation."}

@@ -62,11 +62,14 @@ type Azure struct {
 	client   *http.Client
 	header   string // the host's secret
 	postgres postgres
+	password string // of the gateway, for all roles of Entra's
+	verifier string // that PostgreSQL has of it
+	adopting sync.Mutex
 	gateway  *gateway
 
 	mu         sync.Mutex
 	identities []Identity
-	roles      map[string]role // by PostgreSQL role name
+	unknown    error // why PostgreSQL does not know some of them
 	startups   []map[string]string
 	asked      []Request
 	person     *Identity           // of Login
@@ -97,7 +100,7 @@ func Start(t testing.TB, opts ...Option) *Azure {
 // New starts an emulator, which the caller must close. It knows one identity,
 // "app", the host's system-assigned managed identity, and has a role for it.
 func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
-	a := &Azure{header: rand.Text(), roles: map[string]role{}, pending: map[string]*pending{}}
+	a := &Azure{header: rand.Text(), password: rand.Text(), pending: map[string]*pending{}}
 	a.postgres.dsn = os.Getenv("AADPOSTGRES_EMULATOR_POSTGRES")
 	for _, opt := range opts {
 		opt(a)
@@ -120,7 +123,13 @@ func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
 	if a.signer, err = newSigner(); err != nil {
 		return nil, err
 	}
+	if a.verifier, err = verifier(a.password); err != nil {
+		return nil, err
+	}
 	if err = a.postgres.start(ctx, filepath.Join(a.dir, "data")); err != nil {
+		return nil, err
+	}
+	if err = a.postgres.provision(ctx, a.single); err != nil {
 		return nil, err
 	}
 	a.entra = httptest.NewUnstartedServer(a.entraHandler())
@@ -153,7 +162,10 @@ func (a *Azure) shutdown() error {
 			s.Close()
 		}
 	}
-	errs = append(errs, a.postgres.stop(a.roleNames()))
+	a.mu.Lock()
+	errs = append(errs, a.unknown)
+	a.mu.Unlock()
+	errs = append(errs, a.postgres.stop())
 	if a.dir != "" {
 		errs = append(errs, os.RemoveAll(a.dir))
 	}
@@ -207,32 +219,4 @@ func (a *Azure) Setenv(t testing.TB) {
 		name, v, _ := strings.Cut(kv, "=")
 		t.Setenv(name, v)
 	}
-}
-
-// Counts are totals since the start.
-type Counts struct {
-	Requests int64 // token requests that arrived, refused ones included
-	Tokens   int64 // tokens issued to them
-	SignIns  int64 // sessions of Entra roles
-	Refused  int64 // sign-ins of Entra roles refused
-}
-
-// Counts returns the totals so far.
-func (a *Azure) Counts() Counts {
-	return Counts{a.requests.Load(), a.tokens.Load(), a.signIns.Load(), a.refused.Load()}
-}
-
-const maxStartups = 1000
-
-func (a *Azure) record(startup map[string]string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.startups = append(a.startups[max(0, len(a.startups)-maxStartups+1):], startup)
-}
-
-// Startups returns the parameters of the latest 1,000 startup packets.
-func (a *Azure) Startups() []map[string]string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return append([]map[string]string(nil), a.startups...)
 }

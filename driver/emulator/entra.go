@@ -7,7 +7,6 @@ import (
 	"math/big"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
@@ -16,7 +15,7 @@ import (
 // It is the Entra of every cloud: the name by which it is called says which.
 func (a *Azure) entraHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /common/discovery/instance", discoverInstance)
+	mux.HandleFunc("GET /common/discovery/instance", a.discoverInstance)
 	mux.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
 		base := endpoint(r, "")
 		reply(w, http.StatusOK, map[string]any{
@@ -33,7 +32,7 @@ func (a *Azure) entraHandler() http.Handler {
 	mux.HandleFunc("GET /{tenant}/oauth2/v2.0/authorize", a.recorded(a.serveAuthorize))
 	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/devicecode", a.recorded(a.serveDeviceCode))
 	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/token", a.counted(a.serveToken))
-	return mux
+	return a.dated(mux)
 }
 
 // endpoint is a URL of this Entra as the client knows it.
@@ -42,7 +41,7 @@ func endpoint(r *http.Request, path string) string {
 }
 
 // discoverInstance says of an authority whether Microsoft's public cloud knows it.
-func discoverInstance(w http.ResponseWriter, r *http.Request) {
+func (a *Azure) discoverInstance(w http.ResponseWriter, r *http.Request) {
 	asked := r.URL.Query().Get("authorization_endpoint")
 	for _, c := range dsn.Clouds() {
 		if host := hostOf(c.Authority); c.Discovery && host == hostOf(asked) {
@@ -53,7 +52,7 @@ func discoverInstance(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	refuse(w, http.StatusBadRequest, "invalid_instance", 50049, "Unknown or invalid instance.")
+	a.refuse(w, http.StatusBadRequest, "invalid_instance", 50049, "Unknown or invalid instance.")
 }
 
 // cloudOf finds the cloud whose authority goes by that name.
@@ -81,7 +80,7 @@ func (a *Azure) resource(w http.ResponseWriter, r *http.Request, scope string) (
 			c.Name == "public" && (resource+"/.default" == dsn.CosmosScope || known && !ofDatabases(resource))
 	}
 	if !known {
-		refuse(w, http.StatusBadRequest, "invalid_resource", 500011, fmt.Sprintf("The resource principal named %s was not found in the tenant named Contoso. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.", resource))
+		a.refuse(w, http.StatusBadRequest, "invalid_resource", 500011, fmt.Sprintf("The resource principal named %s was not found in the tenant named Contoso. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.", resource))
 	}
 	return resource, known
 }
@@ -90,8 +89,8 @@ func (a *Azure) resource(w http.ResponseWriter, r *http.Request, scope string) (
 func ofDatabases(resource string) bool { return strings.Contains(resource, "//ossrdbms-aad.") }
 
 // refuse answers in Entra's shape.
-func refuse(w http.ResponseWriter, status int, word string, code int, text string) {
-	now := time.Now().UTC().Format("2006-01-02 15:04:05Z")
+func (a *Azure) refuse(w http.ResponseWriter, status int, word string, code int, text string) {
+	now := a.now().UTC().Format("2006-01-02 15:04:05Z")
 	reply(w, status, map[string]any{"error": word, "error_codes": []int{code}, "timestamp": now,
 		"error_description": fmt.Sprintf("AADSTS%d: %s\r\nTrace ID: %s\r\nTimestamp: %s", code, text, guid("trace"), now)})
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Faults are knobs that make the emulator misbehave. The zero value behaves.
@@ -22,6 +24,14 @@ type Faults struct {
 	refuseTLS   bool
 	roundTrip   time.Duration
 	signInDelay time.Duration
+	newWording  bool
+	refusal     *pgconn.PgError
+	denied      denial // code 0: none
+	noIdentity  int    // status; 0: none
+	noBody      string
+	ahead       time.Duration
+	certificate Certificate
+	hangUp      bool
 }
 
 // TokenDelay makes every token request take at least d.
@@ -52,6 +62,46 @@ func (f *Faults) RoundTrip(d time.Duration) { f.set(func() { f.roundTrip = d }) 
 // its verdict.
 func (f *Faults) SignInDelay(d time.Duration) { f.set(func() { f.signInDelay = d }) }
 
+// NewWording makes the server refuse in the words that it has used since about
+// 2025, instead of those that are still met more often.
+func (f *Faults) NewWording(on bool) { f.set(func() { f.newWording = on }) }
+
+// Refuse makes the gateway refuse every new session with e, as soon as it has its
+// startup packet. The severity is FATAL unless e has one; nil is none.
+func (f *Faults) Refuse(e *pgconn.PgError) {
+	if e != nil {
+		c := *e
+		if e = &c; e.Severity == "" {
+			e.Severity = "FATAL"
+		}
+		if e.SeverityUnlocalized == "" {
+			e.SeverityUnlocalized = e.Severity
+		}
+	}
+	f.set(func() { f.refusal = e })
+}
+
+// HangUp makes the gateway close new connections before it has said anything.
+func (f *Faults) HangUp(on bool) { f.set(func() { f.hangUp = on }) }
+
+// Certificate makes the gateway present that certificate from now on. Entra's own
+// stays right.
+func (f *Faults) Certificate(c Certificate) { f.set(func() { f.certificate = c }) }
+
+// DenyTokens makes Entra answer every token request with an error of its own, 400
+// with that AADSTS code and text; code 0 is none. Managed identities do not ask it.
+func (f *Faults) DenyTokens(code int, text string) { f.set(func() { f.denied = denial{code, text} }) }
+
+// DenyIdentity makes the endpoints of managed identities answer with that status
+// and body, which should be JSON; status 0 is none.
+func (f *Faults) DenyIdentity(status int, body string) {
+	f.set(func() { f.noIdentity, f.noBody = status, body })
+}
+
+// Clock makes Azure's clock go that much ahead of ours, or behind it: the times in
+// tokens, the judgement of them, and the dates of its answers.
+func (f *Faults) Clock(ahead time.Duration) { f.set(func() { f.ahead = ahead }) }
+
 func (f *Faults) set(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,6 +119,26 @@ func (f *Faults) life() (d time.Duration) {
 func (f *Faults) distance() (d time.Duration) {
 	f.set(func() { d = f.roundTrip })
 	return d
+}
+
+func (f *Faults) presented() (c Certificate) {
+	f.set(func() { c = f.certificate })
+	return c
+}
+
+// now is the time by Azure's clock.
+func (a *Azure) now() time.Time {
+	var ahead time.Duration
+	a.Faults.set(func() { ahead = a.Faults.ahead })
+	return time.Now().Add(ahead)
+}
+
+// dated dates answers by Azure's clock.
+func (a *Azure) dated(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", a.now().UTC().Format(http.TimeFormat))
+		h.ServeHTTP(w, r)
+	})
 }
 
 // ponder waits for as long as a sign-in is to take.
@@ -101,7 +171,7 @@ func (a *Azure) misbehave(w http.ResponseWriter, r *http.Request) bool {
 		if retryAfter > 0 {
 			w.Header().Set("Retry-After", fmt.Sprint(int(math.Ceil(retryAfter.Seconds()))))
 		}
-		refuse(w, status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again.")
+		a.refuse(w, status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again.")
 	}
 	return status != 0
 }

@@ -4,12 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"net"
-	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -46,6 +42,11 @@ func listen(a *Azure) (*gateway, error) {
 				defer stop()
 				client := distance(g.ctx, conn, a.Faults.distance())
 				defer client.Close()
+				hangUp := false
+				a.Faults.set(func() { hangUp = a.Faults.hangUp })
+				if hangUp {
+					return
+				}
 				g.serve(client) // an error means that the client is gone or was told
 			})
 		}
@@ -90,7 +91,11 @@ func (g *gateway) serve(conn net.Conn) error {
 			if _, err := conn.Write([]byte("S")); err != nil {
 				return err
 			}
-			conn, secure = tls.Server(conn, g.azure.ca.config()), true
+			config, err := g.azure.ca.present(g.azure.Faults.presented())
+			if err != nil {
+				return err
+			}
+			conn, secure = tls.Server(conn, config), true
 		case code == cancelRequest:
 			return g.relayRaw(conn, packet)
 		case !secure:
@@ -109,13 +114,18 @@ func (g *gateway) start(conn net.Conn, packet []byte) error {
 	}
 	a := g.azure
 	a.record(m.Parameters)
+	var refusal *pgconn.PgError
+	if a.Faults.set(func() { refusal = a.Faults.refusal }); refusal != nil {
+		return passOn(conn, refusal)
+	}
 	name, err := a.roleName(m.Parameters["user"])
 	if err != nil {
 		return fatal(conn, "28000", err.Error(), "")
 	}
-	a.mu.Lock()
-	role, mapped := a.roles[name]
-	a.mu.Unlock()
+	role, mapped, err := a.principal(g.ctx, name)
+	if err != nil {
+		return fatal(conn, "08006", "the emulator cannot ask its PostgreSQL for the role", "")
+	}
 	if !mapped { // a role of PostgreSQL's own, or none: SCRAM finds out
 		if a.single { // PostgreSQL knows nothing of @server
 			params := maps.Clone(m.Parameters) // the other map is recorded
@@ -138,107 +148,18 @@ func (g *gateway) start(conn net.Conn, packet []byte) error {
 	if err := a.Faults.ponder(g.ctx); err != nil {
 		return err
 	}
-	if refusal := a.judge(role.identity, password, serverName(conn)); refusal != nil {
-		a.refused.Add(1)
-		return fatal(conn, refusal.Code, refusal.Message, refusal.Hint)
+	claims, refusal := a.check(password, serverName(conn))
+	if refusal == nil {
+		refusal = a.judge(role, claims)
 	}
-	return g.session(conn, name, role.password, m.Parameters)
+	if refusal != nil {
+		return g.refuse(conn, refusal)
+	}
+	return g.session(conn, role, claims, m.Parameters)
 }
 
-// negotiate answers a client that asks for more than protocol 3.0, which is all
-// that the gateway speaks with PostgreSQL on its behalf.
-func negotiate(m *pgproto3.StartupMessage) []pgproto3.BackendMessage {
-	var unknown []string
-	for name := range m.Parameters {
-		if strings.HasPrefix(name, "_pq_.") {
-			unknown = append(unknown, name)
-		}
-	}
-	if m.ProtocolVersion == pgproto3.ProtocolVersion30 && unknown == nil {
-		return nil
-	}
-	return []pgproto3.BackendMessage{&pgproto3.NegotiateProtocolVersion{
-		NewestMinorProtocol: pgproto3.ProtocolVersion30, // the whole version, as PostgreSQL sends it
-		UnrecognizedOptions: unknown,
-	}}
-}
-
-// session opens the backend as the role and relays from there on.
-func (g *gateway) session(conn net.Conn, user, password string, params map[string]string) error {
-	config, err := pgconn.ParseConfig(g.azure.postgres.dsn)
-	if err != nil {
-		return err
-	}
-	config.User, config.Password, config.Database = user, password, params["database"]
-	if config.Database == "" {
-		config.Database = user
-	}
-	config.RuntimeParams = maps.Clone(params) // none of PGAPPNAME, PGOPTIONS and PGTZ of this process
-	maps.DeleteFunc(config.RuntimeParams, func(k, _ string) bool {
-		return k == "user" || k == "database" || strings.HasPrefix(k, "_pq_.")
-	})
-	config.MinProtocolVersion, config.MaxProtocolVersion = "3.0", "3.0" // as negotiated
-	config.DialFunc = g.dial
-	backend, err := pgconn.ConnectConfig(g.ctx, config)
-	if err != nil {
-		var pg *pgconn.PgError
-		if errors.As(err, &pg) {
-			return passOn(conn, pg)
-		}
-		return fatal(conn, "08006", "the emulator cannot reach its PostgreSQL", "")
-	}
-	// After a slow write pgconn reads in the background, and would take the first
-	// answer from the relay: Hijack asks for this.
-	if err := backend.SyncConn(g.ctx); err != nil {
-		backend.Close(g.ctx)
-		return err
-	}
-	h, err := backend.Hijack()
-	if err != nil {
-		return err
-	}
-	defer h.Conn.Close()
-	greeting := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
-	for k, v := range h.ParameterStatuses {
-		greeting = append(greeting, &pgproto3.ParameterStatus{Name: k, Value: v})
-	}
-	greeting = append(greeting, &pgproto3.BackendKeyData{ProcessID: h.PID, SecretKey: h.SecretKey}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
-	g.azure.signIns.Add(1) // before the client knows, who may ask for the count
-	if err := send(conn, greeting...); err != nil {
-		return err
-	}
-	return g.relay(conn, h.Conn)
-}
-
-// relayRaw passes the packet that began a connection, and all that follows, on.
-func (g *gateway) relayRaw(conn net.Conn, packet []byte) error {
-	config, err := pgconn.ParseConfig(g.azure.postgres.dsn)
-	if err != nil {
-		return err
-	}
-	backend, err := g.dial(g.ctx, "tcp", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)))
-	if err != nil {
-		return err
-	}
-	defer backend.Close()
-	if _, err := backend.Write(packet); err != nil {
-		return err
-	}
-	return g.relay(conn, backend)
-}
-
-// relay copies both ways until either side ends.
-func (g *gateway) relay(client, backend net.Conn) error {
-	stop := context.AfterFunc(g.ctx, func() { backend.Close() })
-	defer stop()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		io.Copy(backend, client) // the end of either copy ends the other
-		backend.Close()
-	}()
-	_, err := io.Copy(client, backend)
-	client.Close()
-	<-done
-	return err
+// refuse ends a sign-in of an Entra role.
+func (g *gateway) refuse(conn net.Conn, e *pgconn.PgError) error {
+	g.azure.refused.Add(1)
+	return fatal(conn, e.Code, e.Message, e.Hint)
 }

@@ -25,11 +25,15 @@ var grants = map[string]grant{
 func (a *Azure) serveToken(w http.ResponseWriter, r *http.Request) {
 	people := r.PathValue("tenant") == "organizations" || r.PathValue("tenant") == "common"
 	kind := r.PostFormValue("grant_type")
+	var denied denial
+	a.Faults.set(func() { denied = a.Faults.denied })
 	switch give := grants[kind]; {
+	case denied.code != 0:
+		a.refuse(w, http.StatusBadRequest, "invalid_grant", denied.code, denied.text)
 	case r.PathValue("tenant") != TenantID && (!people || kind == "client_credentials"):
-		refuse(w, http.StatusBadRequest, "invalid_request", 90002, fmt.Sprintf("Tenant '%s' not found. Check to make sure you have the correct tenant ID.", r.PathValue("tenant")))
+		a.refuse(w, http.StatusBadRequest, "invalid_request", 90002, fmt.Sprintf("Tenant '%s' not found. Check to make sure you have the correct tenant ID.", r.PathValue("tenant")))
 	case give == nil:
-		refuse(w, http.StatusBadRequest, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
+		a.refuse(w, http.StatusBadRequest, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
 	default:
 		give(a, w, r)
 	}
@@ -39,17 +43,17 @@ func (a *Azure) serveToken(w http.ResponseWriter, r *http.Request) {
 func (a *Azure) grantClient(w http.ResponseWriter, r *http.Request) {
 	app, ok := a.find(func(id Identity) bool { return id.Kind != User && id.ClientID == r.PostFormValue("client_id") })
 	if !ok {
-		refuse(w, http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory 'Contoso'.", r.PostFormValue("client_id")))
+		a.refuse(w, http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory 'Contoso'.", r.PostFormValue("client_id")))
 		return
 	}
 	switch assertion := r.PostFormValue("client_assertion"); {
 	case assertion != "":
 		if denied := a.checkAssertion(app, assertion, endpoint(r, "/oauth2/v2.0/token"), r.PostFormValue("client_assertion_type")); denied != nil {
-			refuse(w, http.StatusUnauthorized, "invalid_client", denied.code, denied.text)
+			a.refuse(w, http.StatusUnauthorized, "invalid_client", denied.code, denied.text)
 			return
 		}
 	case app.Secret == "" || r.PostFormValue("client_secret") != app.Secret:
-		refuse(w, http.StatusUnauthorized, "invalid_client", 7000215, fmt.Sprintf("Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", app.ClientID))
+		a.refuse(w, http.StatusUnauthorized, "invalid_client", 7000215, fmt.Sprintf("Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", app.ClientID))
 		return
 	}
 	if resource, ok := a.resource(w, r, r.PostFormValue("scope")); ok {
@@ -66,7 +70,7 @@ func (a *Azure) givePerson(w http.ResponseWriter, r *http.Request, id Identity, 
 	if !ok {
 		return
 	}
-	now, life := time.Now(), int(a.Faults.life().Seconds())
+	now, life := a.now(), int(a.Faults.life().Seconds())
 	about, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 		"iss": "https://" + r.Host + "/" + TenantID + "/v2.0", "aud": r.PostFormValue("client_id"), "tid": TenantID, "oid": id.ObjectID, "sub": id.ObjectID,
 		"preferred_username": id.Name, "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),

@@ -1,10 +1,13 @@
 package emulator
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // The kinds of identity.
@@ -39,7 +42,6 @@ type Identity struct {
 // until [Azure.Grant].
 func (a *Azure) Add(id Identity) Identity {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	if id.Kind == "" {
 		id.Kind = ManagedIdentity
 	}
@@ -63,7 +65,20 @@ func (a *Azure) Add(id Identity) Identity {
 		id.ServiceConnectionID = guid("connection " + id.Name)
 	}
 	a.identities = append(a.identities, id)
+	a.mu.Unlock()
+	a.enter(id)
 	return id
+}
+
+// enter tells PostgreSQL of an identity. Add has no error to return: Close has it.
+func (a *Azure) enter(id Identity) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := a.postgres.pool.Exec(ctx, `INSERT INTO emulator_azure.directory (oid, name, kind) VALUES ($1, $2, $3)
+		ON CONFLICT (oid) DO UPDATE SET name = excluded.name, kind = excluded.kind`, id.ObjectID, id.Name, kindOf(id))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unknown = errors.Join(a.unknown, err)
 }
 
 func (a *Azure) find(match func(Identity) bool) (Identity, bool) {

@@ -1,10 +1,10 @@
 package emulator
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // A shape is how one kind of host asks for its identity's token, and how it is
@@ -67,10 +67,18 @@ func (a *Azure) hostHandler() http.Handler {
 	}
 	mux.HandleFunc("POST /oidc", a.serveConnection)
 	mux.HandleFunc("POST /program/{name}", a.serveProgram)
-	return mux
+	return a.dated(mux)
 }
 
 func (s shape) serve(a *Azure, w http.ResponseWriter, r *http.Request) {
+	status, body := 0, ""
+	a.Faults.set(func() { status, body = a.Faults.noIdentity, a.Faults.noBody })
+	if status != 0 {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		io.WriteString(w, body) // held back until the client is ready
+		return
+	}
 	id, ok := a.find(func(id Identity) bool {
 		if id.Kind != ManagedIdentity {
 			return false
@@ -89,7 +97,7 @@ func (s shape) serve(a *Azure, w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusBadRequest, s.unknown)
 	default:
 		reply(w, http.StatusOK, map[string]any{"access_token": a.issue(id, r.Form.Get("resource")), "token_type": "Bearer",
-			"resource": r.Form.Get("resource"), "expires_on": strconv.FormatInt(time.Now().Add(a.Faults.life()).Unix(), 10)})
+			"resource": r.Form.Get("resource"), "expires_on": strconv.FormatInt(a.now().Add(a.Faults.life()).Unix(), 10)})
 	}
 }
 

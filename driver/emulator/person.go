@@ -105,9 +105,9 @@ func (a *Azure) grantCode(w http.ResponseWriter, r *http.Request) {
 	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
 	switch {
 	case p == nil || p.client != r.PostFormValue("client_id") || p.redirect != r.PostFormValue("redirect_uri"):
-		refuse(w, http.StatusBadRequest, "invalid_grant", 70008, "The provided authorization code or refresh token has expired due to inactivity or is of another application.")
+		a.refuse(w, http.StatusBadRequest, "invalid_grant", 70008, "The provided authorization code or refresh token has expired due to inactivity or is of another application.")
 	case base64.RawURLEncoding.EncodeToString(sum[:]) != p.challenge:
-		refuse(w, http.StatusBadRequest, "invalid_grant", 501481, "The Code_Verifier does not match the code_challenge supplied in the authorization request.")
+		a.refuse(w, http.StatusBadRequest, "invalid_grant", 501481, "The Code_Verifier does not match the code_challenge supplied in the authorization request.")
 	default:
 		a.givePerson(w, r, p.identity, r.PostFormValue("scope"))
 	}
@@ -133,15 +133,15 @@ func (a *Azure) grantDevice(w http.ResponseWriter, r *http.Request) {
 	p := a.redeem(code)
 	switch {
 	case p == nil:
-		refuse(w, http.StatusBadRequest, "invalid_grant", 70019, "Verification code expired.")
+		a.refuse(w, http.StatusBadRequest, "invalid_grant", 70019, "Verification code expired.")
 	case p.polls == 0:
 		p.polls++
 		a.mu.Lock()
 		a.pending[code] = p
 		a.mu.Unlock()
-		refuse(w, http.StatusBadRequest, "authorization_pending", 70016, "OAuth 2.0 device flow error. Authorization is pending. Continue polling.")
+		a.refuse(w, http.StatusBadRequest, "authorization_pending", 70016, "OAuth 2.0 device flow error. Authorization is pending. Continue polling.")
 	case p.client != r.PostFormValue("client_id"):
-		refuse(w, http.StatusBadRequest, "authorization_declined", 70018, "The end user denied the authorization request.")
+		a.refuse(w, http.StatusBadRequest, "authorization_declined", 70018, "The end user denied the authorization request.")
 	default:
 		a.givePerson(w, r, p.identity, p.scope)
 	}
@@ -153,7 +153,7 @@ func (a *Azure) grantRefresh(w http.ResponseWriter, r *http.Request) {
 	p := a.pending[r.PostFormValue("refresh_token")]
 	a.mu.Unlock()
 	if p == nil {
-		refuse(w, http.StatusBadRequest, "invalid_grant", 700082, "The refresh token has expired due to inactivity.")
+		a.refuse(w, http.StatusBadRequest, "invalid_grant", 700082, "The refresh token has expired due to inactivity.")
 		return
 	}
 	a.givePerson(w, r, p.identity, r.PostFormValue("scope"))

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // postgres is the real server: one that was given, or one of its own.
@@ -30,6 +31,9 @@ type postgres struct {
 	cmd    *exec.Cmd
 	alive  io.Closer     // the wrapper's standard input: its end ends the server
 	exited chan struct{} // closed when cmd has been reaped
+
+	pool *pgxpool.Pool // superuser, in the database postgres
+	lock *pgxpool.Conn // on a given server, for as long as it is used
 }
 
 // start fills in dsn, unless it was given.
@@ -127,9 +131,10 @@ func (p *postgres) run(ctx context.Context, bin, data, password string) error {
 	}
 }
 
-// stop ends the server and waits for it. One that was given is left running,
-// without the roles.
-func (p *postgres) stop(roles []string) error {
+// stop ends the server and waits for it. One that was given is left running, as
+// it was found.
+func (p *postgres) stop() error {
+	err := p.leave()
 	if p.cmd != nil {
 		p.alive.Close()
 		select {
@@ -138,25 +143,8 @@ func (p *postgres) stop(roles []string) error {
 			p.cmd.Process.Kill()
 			<-p.exited
 		}
-		return nil
 	}
-	if p.dsn == "" || len(roles) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, p.dsn)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	var errs []error
-	for _, name := range roles {
-		quoted := pgx.Identifier{name}.Sanitize()
-		_, err := conn.Exec(ctx, "DROP OWNED BY "+quoted+" CASCADE; DROP ROLE "+quoted)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return err
 }
 
 func (p *postgres) database() string {

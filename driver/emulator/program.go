@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf16"
 )
 
@@ -107,7 +106,7 @@ func az(a *Azure, args []string) (string, int) {
 	case after(args, "--tenant") != "" && after(args, "--tenant") != TenantID:
 		return "ERROR: AADSTS90002: Tenant '" + after(args, "--tenant") + "' not found.", 1
 	}
-	end := time.Now().Add(a.Faults.life())
+	end := a.now().Add(a.Faults.life())
 	return fmt.Sprintf(`{"accessToken":%q,"expiresOn":%q,"expires_on":%d,"subscription":%q,"tenant":%q,"tokenType":"Bearer"}`,
 		a.issue(id, after(args, "--resource")), end.Format("2006-01-02 15:04:05.000000"), end.Unix(), guid("subscription"), TenantID), 0
 }
@@ -121,7 +120,7 @@ func azd(a *Azure, args []string) (string, int) {
 		return `{"type":"consoleMessage","data":{"message":"\nERROR: fetching token: not logged in, run ` + "`azd auth login`" + ` to login\n"}}`, 1
 	}
 	return fmt.Sprintf(`{"token":%q,"expiresOn":%q}`, a.issue(id, strings.TrimSuffix(after(args, "--scope"), "/.default")),
-		time.Now().Add(a.Faults.life()).UTC().Format("2006-01-02T15:04:05Z")), 0
+		a.now().Add(a.Faults.life()).UTC().Format("2006-01-02T15:04:05Z")), 0
 }
 
 var resourceURL = regexp.MustCompile(`ResourceUrl\s*=\s*'([^']*)'`)
@@ -143,5 +142,5 @@ func pwsh(a *Azure, args []string) (string, int) {
 	case !ok:
 		return "Get-AzAccessToken: Run Connect-AzAccount to login.", 1
 	}
-	return fmt.Sprintf(`{"Token":%q,"ExpiresOn":%d}`, a.issue(id, resource[1]), time.Now().Add(a.Faults.life()).Unix()), 0
+	return fmt.Sprintf(`{"Token":%q,"ExpiresOn":%d}`, a.issue(id, resource[1]), a.now().Add(a.Faults.life()).Unix()), 0
 }

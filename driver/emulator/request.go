@@ -39,7 +39,7 @@ func (a *Azure) recorded(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 		if err := r.ParseForm(); err != nil {
-			refuse(w, http.StatusBadRequest, "invalid_request", 900144, "The request body is not a form.")
+			a.refuse(w, http.StatusBadRequest, "invalid_request", 900144, "The request body is not a form.")
 			return
 		}
 		answer := &answer{header: w.Header()}

@@ -7,46 +7,107 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Grant makes a PostgreSQL role named as the identity and maps it to it.
-func (a *Azure) Grant(ctx context.Context, id Identity) error {
-	conn, err := pgx.Connect(ctx, a.postgres.dsn)
+// Grant makes a PostgreSQL role named as the identity and maps it to it. SQL can
+// do the same, in a session of an Entra administrator: see [Azure.GrantAdmin].
+func (a *Azure) Grant(ctx context.Context, id Identity) error { return a.grant(ctx, id, false) }
+
+// GrantAdmin is Grant for an Entra administrator, who may make roles for others as
+// Azure's documentation has it: with pgaadauth_create_principal and its kind or
+// SECURITY LABEL, in the database postgres; on single server with CREATE ROLE ...
+// IN ROLE azure_ad_user.
+func (a *Azure) GrantAdmin(ctx context.Context, id Identity) error { return a.grant(ctx, id, true) }
+
+func (a *Azure) grant(ctx context.Context, id Identity, admin bool) error {
+	stored := a.verifier
+	if a.single && kindOf(id) == ServicePrincipal {
+		var err error
+		if stored, err = verifier(id.ClientID); err != nil {
+			return err
+		}
+	}
+	name := pgx.Identifier{id.Name}.Sanitize()
+	err := pgx.BeginFunc(ctx, a.postgres.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT emulator_azure.make($1, $2, $3, $4, false)", id.Name, id.ObjectID, kindOf(id), admin); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", name, stored))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, a.postgres.dsn) // its database need not be the pool's
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
-	// The role's password is the gateway's secret: nobody else gets in with it.
-	r := role{identity: id, password: rand.Text()}
-	name := pgx.Identifier{id.Name}.Sanitize()
-	stored, err := verifier(r.password)
-	if err != nil {
-		return err
-	}
-	if _, err = conn.Exec(ctx, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, stored)); err != nil {
-		return err
-	}
 	_, err = conn.Exec(ctx, fmt.Sprintf("GRANT CREATE ON SCHEMA public TO %s", name))
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.roles[id.Name] = r
 	return err
 }
 
-type role struct {
-	identity Identity
-	password string
+// kindOf is the kind as the server knows it.
+func kindOf(id Identity) string {
+	if id.Kind == ManagedIdentity {
+		return ServicePrincipal
+	}
+	return id.Kind
 }
 
-func (a *Azure) roleNames() []string {
-	var names []string
-	for name := range a.roles {
-		names = append(names, name)
+// A principal is whom a PostgreSQL role is mapped to.
+type principal struct {
+	role, kind, oid string
+	admin           bool
+	password        string // the gateway's, or none: the client id that the token has
+}
+
+// principal asks PostgreSQL to whom a role is mapped. A role of PostgreSQL's own,
+// like one that does not exist, is mapped to nobody.
+func (a *Azure) principal(ctx context.Context, name string) (_ principal, mapped bool, err error) {
+	if !utf8.ValidString(name) { // then it is no role's
+		return principal{}, false, nil
 	}
-	return names
+	p, stored, err := a.lookUp(ctx, name)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return principal{}, false, nil
+	case err != nil:
+		return principal{}, false, err
+	case stored == a.verifier:
+	case a.single && stored != "":
+		p.kind = ServicePrincipal
+		return p, true, nil
+	default:
+		if err := a.adopt(ctx, p.role); err != nil {
+			return principal{}, false, err
+		}
+	}
+	p.password = a.password
+	return p, true, nil
+}
+
+func (a *Azure) lookUp(ctx context.Context, name string) (p principal, stored string, err error) {
+	err = a.postgres.pool.QueryRow(ctx, "SELECT role::text, kind, oid, admin, coalesce(password, '') FROM emulator_azure.principals WHERE role = $1::name", name).
+		Scan(&p.role, &p.kind, &p.oid, &p.admin, &stored)
+	return p, stored, err
+}
+
+// adopt gives a role that SQL has made the password by which the gateway opens its
+// sessions. PostgreSQL does not wait for a change of the same role: it fails.
+func (a *Azure) adopt(ctx context.Context, role string) error {
+	a.adopting.Lock()
+	defer a.adopting.Unlock()
+	if _, stored, err := a.lookUp(ctx, role); err != nil || stored == a.verifier {
+		return err
+	}
+	_, err := a.postgres.pool.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", pgx.Identifier{role}.Sanitize(), a.verifier))
+	return err
 }
 
 // verifier is what PostgreSQL stores of a password, with 16 iterations for its

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
@@ -57,49 +58,60 @@ func (a *Azure) maxAge() (d time.Duration) {
 	return d
 }
 
-// judge checks a token as Azure does for a role of that identity, on a server of
-// that name, and returns the refusal or nil. The texts are those that users report;
-// their codes are not documented and, but for one, a guess.
-func (a *Azure) judge(want Identity, token, server string) *pgconn.PgError {
-	refuse := func(format string, args ...any) *pgconn.PgError {
-		return &pgconn.PgError{Code: "28P01", Message: fmt.Sprintf(format, args...)}
-	}
+// check checks a token as Azure does on a server of that name, and returns its
+// claims or the refusal. The texts are those that users report; their codes are not
+// documented and, but for one, a guess.
+func (a *Azure) check(token, server string) (jwt.MapClaims, *pgconn.PgError) {
 	if strings.Count(token, ".") != 2 {
-		return refuse("The access token has invalid format. Please ensure the token is passed exactly as returned by the authentication endpoint and retry.")
+		return nil, a.deny(invalidFormat)
 	}
 	claims, err := a.signer.verify(token)
 	if err != nil {
-		return refuse("An error occurred while validating the access token. Please acquire a new token and retry.")
+		return nil, a.deny(invalidToken)
 	}
 	maxAge, resource := a.maxAge(), audience(server)
 	exp, _ := claims.GetExpirationTime()
 	iat, _ := claims.GetIssuedAt()
 	serial, _ := claims["serial"].(float64)
-	if exp == nil || !time.Now().Before(exp.Time) || int64(serial) < a.revoked.Load() ||
-		maxAge > 0 && (iat == nil || time.Since(iat.Time) > maxAge+backdated) {
-		return refuse("The access token has expired. Please acquire a new token and retry.")
+	if exp == nil || !a.now().Before(exp.Time) || int64(serial) < a.revoked.Load() ||
+		maxAge > 0 && (iat == nil || a.now().Sub(iat.Time) > maxAge+backdated) {
+		return nil, a.deny(expiredToken)
 	}
 	if aud, _ := claims.GetAudience(); !slices.ContainsFunc(aud, func(s string) bool {
 		return s == resourceAppID && resource == Resource || strings.TrimSuffix(s, "/") == strings.TrimSuffix(resource, "/")
 	}) {
-		return refuse("The access token does not have a valid audience claim. Please acquire a new token for the resource %q.", resource)
+		return nil, a.deny(otherAudience, "{resource}", resource)
 	}
-	oid, app := claims["oid"], claims["idtyp"] == "app"
+	if oid, _ := claims["oid"].(string); oid == "" {
+		return nil, a.deny(noObjectID)
+	}
+	return claims, nil
+}
+
+// judge tells whether a token of those claims is good for the role, and returns
+// the refusal or nil.
+func (a *Azure) judge(want principal, claims jwt.MapClaims) *pgconn.PgError {
+	oid, app := claims["oid"].(string), claims["idtyp"] == "app"
 	switch {
-	case want.Kind == Group:
-		if groups, _ := claims["groups"].([]any); !slices.Contains(groups, any(want.ObjectID)) {
-			e := refuse("Azure AD access token not valid for role %s (does not contain group ID %s)", want.Name, want.ObjectID)
-			e.Hint = "Did you specify the correct user name and access token?"
-			return e
+	case want.kind == "": // on single server, where who makes the role is not told
+		return a.deny(unknownName, "{role}", want.role)
+	case want.kind == Group:
+		groups, _ := claims["groups"].([]any)
+		if !slices.ContainsFunc(groups, func(g any) bool { return strings.EqualFold(fmt.Sprint(g), want.oid) }) {
+			return a.deny(noMember, "{role}", want.role, "{oid}", want.oid)
 		}
-	case want.Kind == User && app:
-		return refuse("Azure AD user token for role[%s] is neither an AAD_AUTH_TOKENTYPE_APP_USER or an AAD_AUTH_TOKENTYPE_APP_OBO token.", want.Name)
-	case want.Kind != User && !app:
-		e := refuse("Service Principals cannot generate AAD_AUTH_TOKENTYPE_APP_USER tokens for role[%s]", want.Name)
-		e.Code = "28000"
-		return e
-	case oid != want.ObjectID:
-		return refuse("Service Principal oid mismatch for role[%s]", want.Name)
+	case want.kind == User && app:
+		return a.deny(noPerson, "{role}", want.role)
+	case want.kind == ServicePrincipal && !app:
+		return a.deny(noApplication, "{role}", want.role)
+	case want.password != "" && !strings.EqualFold(oid, want.oid):
+		return a.mismatch(want, claims)
 	}
 	return nil
+}
+
+// mismatch refuses a token of somebody else.
+func (a *Azure) mismatch(want principal, claims jwt.MapClaims) *pgconn.PgError {
+	return a.deny(otherObjectID, "{role}", want.role, "{label}", want.oid,
+		"{appid}", fmt.Sprint(claims["appid"]), "{oid}", fmt.Sprint(claims["oid"]))
 }

@@ -57,7 +57,7 @@ func (a *Azure) issue(id Identity, resource string) string {
 }
 
 func (a *Azure) sign(id Identity, resource string, edit func(map[string]any)) string {
-	now := time.Now()
+	now := a.now()
 	since := now.Add(-backdated).Unix()
 	claims := jwt.MapClaims{
 		"aud": resource, "iss": issuer, "tid": TenantID, "ver": "1.0",

@@ -60,5 +60,7 @@ func fatal(w io.Writer, code, message, hint string) error {
 // passOn sends an error in the shape it came in.
 func passOn(w io.Writer, e *pgconn.PgError) error {
 	return send(w, &pgproto3.ErrorResponse{Severity: e.Severity, SeverityUnlocalized: e.SeverityUnlocalized, Code: e.Code,
-		Message: e.Message, Detail: e.Detail, Hint: e.Hint, Where: e.Where, File: e.File, Line: e.Line, Routine: e.Routine})
+		Message: e.Message, Detail: e.Detail, Hint: e.Hint, Position: e.Position, InternalPosition: e.InternalPosition,
+		InternalQuery: e.InternalQuery, Where: e.Where, SchemaName: e.SchemaName, TableName: e.TableName, ColumnName: e.ColumnName,
+		DataTypeName: e.DataTypeName, ConstraintName: e.ConstraintName, File: e.File, Line: e.Line, Routine: e.Routine})
 }

@@ -1,0 +1,155 @@
+package emulator
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+//go:embed azure.sql
+var azureSQL string
+
+// part returns a part of azure.sql.
+func part(name string) string {
+	_, after, _ := strings.Cut(azureSQL, "\n-- == "+name+"\n")
+	text, _, _ := strings.Cut(after, "\n-- == ")
+	return text
+}
+
+// provision makes a server that [postgres.start] has found one of Azure's.
+func (p *postgres) provision(ctx context.Context, single bool) (err error) {
+	config, err := pgxpool.ParseConfig(p.dsn)
+	if err != nil {
+		return err
+	}
+	config.ConnConfig.Database = "postgres" // where Azure has its functions
+	config.ConnConfig.RuntimeParams = nil   // none of PGAPPNAME, PGOPTIONS and PGTZ of this process
+	config.MaxConns = 5                     // one of them may be the lock
+	if p.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return err
+	}
+	if p.cmd == nil {
+		if err := p.claim(ctx); err != nil {
+			return err
+		}
+	}
+	kind := "flexible"
+	if single {
+		kind = "single"
+	}
+	_, err = p.pool.Exec(ctx, part("common")+part(kind), pgx.QueryExecModeSimpleProtocol) // all of it or, as one transaction, nothing
+	return err
+}
+
+// claim makes sure that no other emulator works on a given server, and removes
+// what one has left there that was killed.
+func (p *postgres) claim(ctx context.Context) error {
+	lock, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	free := false
+	err = lock.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtext('aadpostgres emulator'))").Scan(&free)
+	if err == nil && !free {
+		err = errors.New("emulator: another emulator uses the given PostgreSQL; close it, or give this one a server of its own")
+	}
+	if err != nil {
+		lock.Release()
+		return err
+	}
+	p.lock = lock
+	return p.clear(ctx)
+}
+
+// clear removes from a given server what was made there: the roles that are
+// Entra's with all they own, Azure's own roles and the functions. What was there
+// before stays.
+func (p *postgres) clear(ctx context.Context) error {
+	made := false
+	err := p.pool.QueryRow(ctx, "SELECT to_regclass('emulator_azure.before') IS NOT NULL").Scan(&made)
+	if err != nil || !made {
+		return err
+	}
+	roles, err := p.list(ctx, `SELECT rolname::text FROM pg_roles r WHERE NOT EXISTS (SELECT FROM emulator_azure.before b WHERE b.role = r.oid)
+		AND (rolname IN ('azure_pg_admin', 'azure_ad_user', 'azure_ad_admin') OR EXISTS (SELECT FROM emulator_azure.principals p WHERE p.id = r.oid))`)
+	if err != nil {
+		return err
+	}
+	owned, err := p.list(ctx, "SELECT datname::text FROM pg_database WHERE datdba = ANY(SELECT oid FROM pg_roles WHERE rolname = ANY($1))", roles)
+	if err != nil {
+		return err
+	}
+	for _, name := range owned {
+		if _, err := p.pool.Exec(ctx, "DROP DATABASE "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)"); err != nil {
+			return err
+		}
+	}
+	if err := p.drop(ctx, roles); err != nil {
+		return err
+	}
+	_, err = p.pool.Exec(ctx, part("remove"), pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+// drop drops roles with what they own and may in any database.
+func (p *postgres) drop(ctx context.Context, roles []string) error {
+	names := make([]string, len(roles))
+	for i, name := range roles {
+		names[i] = pgx.Identifier{name}.Sanitize()
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	list := strings.Join(names, ", ")
+	used, err := p.list(ctx, `SELECT DISTINCT datname::text FROM pg_shdepend d JOIN pg_database b ON b.oid = d.dbid
+		WHERE refclassid = 'pg_authid'::regclass AND refobjid = ANY(SELECT oid FROM pg_roles WHERE rolname = ANY($1))`, roles)
+	if err != nil {
+		return err
+	}
+	for _, name := range used {
+		config := p.pool.Config().ConnConfig
+		config.Database = name
+		conn, err := pgx.ConnectConfig(ctx, config)
+		if err != nil {
+			return err
+		}
+		_, err = conn.Exec(ctx, "DROP OWNED BY "+list+" CASCADE")
+		if err = errors.Join(err, conn.Close(ctx)); err != nil {
+			return err
+		}
+	}
+	// What they were granted on databases and the like belongs to no database.
+	_, err = p.pool.Exec(ctx, fmt.Sprintf("DROP OWNED BY %s CASCADE; DROP ROLE %s", list, list), pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+func (p *postgres) list(ctx context.Context, query string, args ...any) ([]string, error) {
+	rows, err := p.pool.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// leave closes what provision has opened. A server that was given is left as it
+// was found.
+func (p *postgres) leave() (err error) {
+	if p.pool == nil {
+		return nil
+	}
+	if p.lock != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		err = p.clear(ctx)
+		p.lock.Conn().Close(ctx) // and the lock with it
+		p.lock.Release()
+	}
+	p.pool.Close()
+	return err
+}
