@@ -112,7 +112,6 @@ func attempts(s string) (said []string) {
 		if !ok || line[0] == '\t' {
 			continue // more of the credential before
 		}
-		line, _, _ = strings.Cut(line, ". To troubleshoot")
 		said = append(said, firstLine(line))
 	}
 	return said
@@ -120,6 +119,7 @@ func attempts(s string) (said []string) {
 
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	s, _, _ = strings.Cut(s, ". To troubleshoot") // and a link, azidentity says
 	return strings.TrimRight(s, " \r.:")
 }
 

@@ -160,8 +160,8 @@ func (s situation) fill(hint string, err error, text string) string {
 		selfOr = ", " + user(self)
 	}
 	return strings.NewReplacer(
-		"{role}", fmt.Sprintf("%q", s.role),
-		"{roleName}", quoteName(s.role),
+		"{role}", fmt.Sprintf("%q", asked.Name),
+		"{roleName}", quoteName(asked.Name),
 		"user={bare}", user(s.bare()),
 		"{suffix}", s.suffix(),
 		"{create}", recipe(asked.SQL()),

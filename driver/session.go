@@ -86,6 +86,9 @@ func (r Role) Apply(ctx context.Context, conn *sql.Conn) (string, error) {
 	})
 	if err != nil {
 		s := situation{role: r.Name, target: target{serverType: r.ServerType}, claims: claims{ObjectID: r.ObjectID, AppID: r.ClientID}}
+		if k, _ := r.check(); k.application {
+			s.claims.Type = "app"
+		}
 		hint, _ := s.hint(err, cause(err), StepRole)
 		return "", &Error{Step: StepRole, Err: err, Hint: hint}
 	}

@@ -65,15 +65,8 @@ func server(name, code, text string) failure {
 func entra(name string, code int, text string) failure {
 	f := failure{name: name, dsn: secret + "user=billing", world: "Entra says " + text}
 	f.set, f.undo = turned(func(f *emulator.Faults, on bool) {
-		if !on {
-			code = 0
-		}
-		f.DenyTokens(code, text)
-	})
-	code0 := code
-	f.set, f.undo = turned(func(f *emulator.Faults, on bool) {
 		if on {
-			f.DenyTokens(code0, text)
+			f.DenyTokens(code, text)
 		} else {
 			f.DenyTokens(0, "")
 		}
@@ -117,7 +110,9 @@ var failures = []failure{
 			return s.az.Token(s.az.Add(emulator.Identity{Name: "you@contoso.com", Kind: emulator.User, ObjectID: "00000000-0000-0000-0000-0000000000aa"}), nil)
 		}, mend: runSQL},
 	{name: "role not of Entra", dsn: secret + "user=native", world: `role "native" was made by CREATE ROLE`,
-		set: func(t *testing.T, s *scene) { s.superuser(t, "DROP ROLE IF EXISTS native", "CREATE ROLE native LOGIN PASSWORD 'p'") },
+		set: func(t *testing.T, s *scene) {
+			s.superuser(t, "DROP ROLE IF EXISTS native", "CREATE ROLE native LOGIN PASSWORD 'p'")
+		},
 		mend: func(t *testing.T, s *scene, dsn string, _ *driver.Error) string {
 			conn := s.asAdmin(t)
 			defer conn.Close()
@@ -131,7 +126,7 @@ var failures = []failure{
 			s.superuser(t, "ALTER ROLE billing NOLOGIN")
 			t.Cleanup(func() { s.superuser(t, "ALTER ROLE billing LOGIN") })
 		}, undo: func(t *testing.T, s *scene) { s.superuser(t, "ALTER ROLE billing LOGIN") }},
-	{name: "no user", dsn: secret, world: "an application's token does not tell a role", mend: func(_ *testing.T, _ *scene, dsn string, _ *driver.Error) string { return dsn + " user=billing" }},
+	{name: "no user", dsn: manual, world: "a service principal's token does not tell a role", token: spoilt("xms_mirid", func(*scene) any { return nil }), mend: func(_ *testing.T, _ *scene, dsn string, _ *driver.Error) string { return dsn + " user=billing" }},
 
 	// Single server.
 	{name: "server's name missing", single: true, dsn: azure + secret + "user=billing", world: "a single server", mend: setKey},
@@ -183,7 +178,10 @@ var failures = []failure{
 	}),
 	{name: "token of another resource", dsn: secret + "user=billing aad_scope=https://vault.azure.net/.default", world: "aad_scope is wrong", mend: setKey},
 	{name: "token of another resource, new wording", dsn: secret + "user=billing aad_scope=https://vault.azure.net/.default", world: "aad_scope is wrong",
-		set: func(t *testing.T, s *scene) { s.az.Faults.NewWording(true); t.Cleanup(func() { s.az.Faults.NewWording(false) }) }, mend: setKey},
+		set: func(t *testing.T, s *scene) {
+			s.az.Faults.NewWording(true)
+			t.Cleanup(func() { s.az.Faults.NewWording(false) })
+		}, mend: setKey},
 	{name: "token of another resource, seen here", dsn: manual + "user=billing", world: "the token is for Key Vault", token: spoilt("aud", func(*scene) any { return "https://vault.azure.net" }), mend: given(appsToken)},
 	{name: "token of another cloud", dsn: azure + manual + "user=billing", world: "the token is for US government servers",
 		token: spoilt("aud", func(*scene) any { return "https://ossrdbms-aad.database.usgovcloudapi.net" }), mend: given(appsToken)},
@@ -205,7 +203,7 @@ var failures = []failure{
 	server("PgBouncer and a setting", "08P01", "unsupported startup parameter: search_path"),
 	server("PostgreSQL 18", "XX000", "cannot read pg_class without having selected a database"),
 	server("something new", "28000", "A text that nobody has reported yet"),
-	{name: "no database", dsn: strings.ReplaceAll(secret+"user=billing", "", "") + "dbname=missing", world: "there is no such database", mend: replaced("dbname=missing", "dbname=postgres")},
+	{name: "no database", dsn: secret + "user=billing dbname=missing", world: "there is no such database", mend: replaced("dbname=missing", "dbname=postgres")},
 	{name: "no right to connect", dsn: secret + "user=billing dbname=locked", world: "REVOKE CONNECT ON DATABASE locked FROM PUBLIC",
 		set: func(t *testing.T, s *scene) {
 			s.superuser(t, "DROP DATABASE IF EXISTS locked", "CREATE DATABASE locked", "REVOKE CONNECT ON DATABASE locked FROM PUBLIC")
@@ -215,11 +213,11 @@ var failures = []failure{
 	{name: "a setting that is none", dsn: secret + "user=billing search_paht=app", world: "a key is misspelled", mend: replaced("search_paht", "search_path")},
 
 	// TLS, network.
-	knob("certificate for another name", secret+"user=billing", "the server's certificate is for another name", certificate(emulator.OtherName)),
-	knob("certificate of a stranger", secret+"user=billing", "the server's certificate is by an unknown authority", certificate(emulator.Stranger)),
-	knob("certificate expired", secret+"user=billing", "the server's certificate has expired", certificate(emulator.Expired)),
+	knob("certificate for another name", secret+"user=billing", "the server's certificate is for another name", presenting(emulator.OtherNameCertificate)),
+	knob("certificate of a stranger", secret+"user=billing", "the server's certificate is by an unknown authority", presenting(emulator.StrangerCertificate)),
+	knob("certificate expired", secret+"user=billing", "the server's certificate has expired", presenting(emulator.ExpiredCertificate)),
 	knob("connection cut", secret+"user=billing", "something closes connections at once", (*emulator.Faults).HangUp),
-	{name: "no such host", dsn: "host=nowhere.postgres.database.azure.com " + secret + "user=billing", world: "the name is not known", set: func(_ *testing.T, s *scene) { s.opts = append(s.opts, nowhere) },
+	{name: "no such host", dsn: "host=nowhere.postgres.database.azure.com " + secret + "user=billing", world: "the name is not known", set: func(_ *testing.T, s *scene) { s.opts = append(s.opts, lost) },
 		mend: func(t *testing.T, s *scene, dsn string, _ *driver.Error) string {
 			s.opts = s.opts[:len(s.opts)-1]
 			return strings.Replace(dsn, "nowhere.", "emulator.", 1)
@@ -250,7 +248,8 @@ var failures = []failure{
 	entra("request loop", 50196, "The server terminated an operation because it encountered a client request loop."),
 	entra("tenant throttled", 90055, "The server has terminated the connection because of too many requests."),
 	knob("authority in trouble", secret+"user=billing", "Entra answers 503", func(f *emulator.Faults, on bool) { f.FailTokens(map[bool]int{true: -1}[on], 503) }),
-	{name: "authority not reached", dsn: secret + "user=billing aad_authority_host=https://127.0.0.1:1", world: "nothing listens at the authority's address", mend: replaced(" aad_authority_host=https://127.0.0.1:1", "")},
+	{name: "authority not reached", dsn: secret + "user=billing aad_authority_host=https://127.0.0.1:1 aad_disable_instance_discovery=true", world: "nothing listens at the authority's address", mend: replaced(" aad_authority_host=https://127.0.0.1:1 aad_disable_instance_discovery=true", "")},
+	{name: "authority not known", dsn: secret + "user=billing aad_authority_host=https://127.0.0.1:1", world: "the public cloud does not know the authority", mend: replaced(" aad_authority_host=https://127.0.0.1:1", "")},
 
 	// The host's identity, and tools.
 	{name: "identity not assigned", dsn: "aad_auth=managed-identity aad_client_id=" + nobody + " user=billing", world: "a virtual machine without that identity", mend: replaced(nobody, "{client}")},
@@ -265,7 +264,8 @@ var failures = []failure{
 	{name: "no managed identity here", dsn: "aad_auth=workload-identity,managed-identity,azure-cli", world: "a workstation, az logged out",
 		set: func(t *testing.T, s *scene) {
 			workstation(t, s)
-			s.opts[0] = driver.WithTransport(&around{client: *s.az.Client(), noIMDS: true})
+			s.noIMDS = true
+			s.opts[0] = s.fresh()
 		}, undo: func(t *testing.T, s *scene) { s.az.Login(s.user); t.Cleanup(s.az.Logout) }},
 	{name: "az logged out", dsn: "aad_auth=azure-cli", world: "a workstation, az logged out", set: workstation,
 		undo: func(t *testing.T, s *scene) { s.az.Login(s.user); t.Cleanup(s.az.Logout) }},
@@ -289,7 +289,7 @@ var failures = []failure{
 	{name: "password and token", dsn: mi + "user=billing password=opensesame", world: "the password was left in the DSN", mend: replaced(" password=opensesame", "")},
 	{name: "TLS switched off", dsn: secret + "user=billing sslmode=disable", world: "sslmode=disable", mend: replaced(" sslmode=disable", "")},
 	{name: "cloud and host differ", dsn: azure + secret + "user=billing aad_cloud=usgov", world: "a host of the public cloud", mend: replaced(" aad_cloud=usgov", "")},
-	{name: "no federated token", dsn: "aad_auth=workload-identity user=billing", world: "no workload identity", set: nil, undo: func(t *testing.T, s *scene) { s.az.SetenvOn(t, emulator.Kubernetes, s.app) }},
+	{name: "no federated token", dsn: "aad_auth=workload-identity user=billing", world: "no workload identity", undo: func(t *testing.T, s *scene) { s.az.SetenvOn(t, emulator.Kubernetes, s.app) }},
 	{name: "no environment", dsn: "aad_auth=environment user=billing", world: "no AZURE_ variables", undo: func(t *testing.T, s *scene) {
 		t.Setenv("AZURE_TENANT_ID", emulator.TenantID)
 		t.Setenv("AZURE_CLIENT_ID", s.app.ClientID)
@@ -297,14 +297,9 @@ var failures = []failure{
 	}},
 }
 
-func certificate(kind emulator.Certificate) func(*emulator.Faults, bool) {
+func presenting(c emulator.Certificate) func(*emulator.Faults, bool) {
 	return func(f *emulator.Faults, on bool) {
-		if !on {
-			kind := emulator.Certificate("")
-			f.Certificate(kind)
-			return
-		}
-		f.Certificate(kind)
+		f.Certificate(map[bool]emulator.Certificate{true: c}[on])
 	}
 }
 
