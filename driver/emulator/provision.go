@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -99,34 +98,34 @@ func (p *postgres) clear(ctx context.Context) error {
 
 // drop drops roles with what they own and may in any database.
 func (p *postgres) drop(ctx context.Context, roles []string) error {
-	names := make([]string, len(roles))
-	for i, name := range roles {
-		names[i] = pgx.Identifier{name}.Sanitize()
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	list := strings.Join(names, ", ")
 	used, err := p.list(ctx, `SELECT DISTINCT datname::text FROM pg_shdepend d JOIN pg_database b ON b.oid = d.dbid
 		WHERE refclassid = 'pg_authid'::regclass AND refobjid = ANY(SELECT oid FROM pg_roles WHERE rolname = ANY($1))`, roles)
 	if err != nil {
 		return err
 	}
-	for _, name := range used {
+	// One by one: PostgreSQL stumbles over privileges that one gave to another. From
+	// postgres goes what was granted on databases, too.
+	for _, database := range append(used, "postgres") {
 		config := p.pool.Config().ConnConfig
-		config.Database = name
+		config.Database = database
 		conn, err := pgx.ConnectConfig(ctx, config)
 		if err != nil {
 			return err
 		}
-		_, err = conn.Exec(ctx, "DROP OWNED BY "+list+" CASCADE")
+		for _, role := range roles {
+			_, failed := conn.Exec(ctx, "DROP OWNED BY "+pgx.Identifier{role}.Sanitize()+" CASCADE")
+			err = errors.Join(err, failed)
+		}
 		if err = errors.Join(err, conn.Close(ctx)); err != nil {
 			return err
 		}
 	}
-	// What they were granted on databases and the like belongs to no database.
-	_, err = p.pool.Exec(ctx, fmt.Sprintf("DROP OWNED BY %s CASCADE; DROP ROLE %s", list, list), pgx.QueryExecModeSimpleProtocol)
-	return err
+	for _, role := range roles {
+		if _, err := p.pool.Exec(ctx, "DROP ROLE "+pgx.Identifier{role}.Sanitize()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *postgres) list(ctx context.Context, query string, args ...any) ([]string, error) {
