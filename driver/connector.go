@@ -30,7 +30,8 @@ type Connector struct {
 	log    *slog.Logger
 	open   opener
 	driver *Driver
-	err    error // said at Connect, for the empty DSN opens whatever the environment
+	stage  string // the Check that NewConnector has come to
+	err    error  // said at Connect, for the empty DSN opens whatever the environment
 
 	count  connectorCount
 	worked atomic.Bool              // a sign-in has
@@ -85,7 +86,7 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	if err != nil {
 		return nil, &Error{Step: StepDSN, Err: err}
 	}
-	c := &Connector{text: cfg.String(), open: open, log: o.logger, guard: guard{insecure: cfg.Insecure}}
+	c := &Connector{text: cfg.String(), open: open, log: o.logger, guard: guard{insecure: cfg.Insecure}, stage: "options"}
 	c.who = strings.Trim(fmt.Sprint(cfg.Auth), "[]")
 	if o.credential != nil {
 		c.who = fmt.Sprintf("%T, handed over", o.credential)
@@ -113,18 +114,19 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 		// pgx would look for a socket in folders where any user can listen.
 		return c, &Error{Step: StepDSN, Err: errNoHost, Hint: "name the server's host in the DSN, or set PGHOST"}
 	}
+	c.stage = "cloud"
 	t, err := resolve(cfg)
 	if err != nil {
 		return c, &Error{Step: StepDSN, Err: err}
 	}
-	c.guard.cloud, c.about.target = t.cloud, t
+	c.guard.cloud, c.about.target, c.stage = t.cloud, t, "credential"
 	c.user = user{name: cfg.Params["user"], serverType: t.serverType}
 	if o.open != nil {
 		c.open = o.open
 	} else if c.tokens, err = tokensFor(cfg, t, o, password); err != nil {
 		return c, err
 	}
-	c.config.User = c.user.name
+	c.config.User, c.stage = c.user.name, "options"
 	o.apply(c.config)
 	if c.config.RequireAuth == "" {
 		c.config.RequireAuth = requireAuth

@@ -73,7 +73,7 @@ func (d *diagnosis) walk(ctx context.Context, s string, opts []Option) {
 		c.driver = &Driver{opts}
 		defer c.Close()
 	}
-	if !d.options(err) || !d.entra(err) {
+	if !d.prepared(err) {
 		return
 	}
 	var fetched chan Check
@@ -96,11 +96,15 @@ func (d *diagnosis) walk(ctx context.Context, s string, opts []Option) {
 	}
 }
 
-// options tells what the DSN and its surroundings say, and whether that is allowed.
-func (d *diagnosis) options(err error) bool {
-	var e *Error
-	if errors.As(err, &e) && e.Step != StepCredential {
-		return d.say(Check{Name: "options", Err: err})
+// prepared tells what NewConnector made of the DSN and its surroundings, or where
+// it failed.
+func (d *diagnosis) prepared(err error) bool {
+	stage := "options"
+	if d.c != nil {
+		stage = d.c.stage
+	}
+	if err != nil && stage == "options" {
+		return d.say(Check{Name: stage, Err: err})
 	}
 	c := Check{Name: "options", Found: d.c.text}
 	switch d.c.guard.insecure {
@@ -109,14 +113,12 @@ func (d *diagnosis) options(err error) bool {
 	case "plaintext":
 		c.Status, c.Hint = Warn, "drop aad_insecure unless the proxy on this host is yours: the token travels readable"
 	}
-	return d.say(c)
-}
-
-// entra tells whom a token is asked of, for what, and as whom.
-func (d *diagnosis) entra(err error) bool {
 	a := d.c.about
-	if a.password {
-		return true
+	if !d.say(c) || a.password {
+		return a.password
+	}
+	if err != nil && stage == "cloud" {
+		return d.say(Check{Name: stage, Err: err})
 	}
 	return d.say(Check{Name: "cloud", Found: fmt.Sprintf("%s: authority %s, scope %s, server type %s", a.cloud, a.authority, a.scope, a.serverType)}) &&
 		d.say(Check{Name: "credential", Found: d.c.who, Err: err})

@@ -117,9 +117,14 @@ func attempts(s string) (said []string) {
 	return said
 }
 
+// firstLine is the first line, and the second too where that says why.
 func firstLine(s string) string {
-	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	s, _, _ = strings.Cut(s, ". To troubleshoot") // and a link, azidentity says
+	s, _, _ = strings.Cut(strings.TrimSpace(s), ". To troubleshoot") // and a link, azidentity says
+	s, rest, _ := strings.Cut(s, "\n")
+	if s = strings.TrimRight(s, " \r"); strings.HasSuffix(s, ":") {
+		why, _, _ := strings.Cut(strings.TrimSpace(rest), "\n")
+		s += " " + why
+	}
 	return strings.TrimRight(s, " \r.:")
 }
 
