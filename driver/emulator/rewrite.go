@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
-	"regexp"
 	"strings"
 )
 
@@ -119,66 +118,4 @@ func (w rewriting) rewrite(sql string) string {
 		}
 	}
 	return out.String() + sql[done:]
-}
-
-// A token is a word, a quoted name, a string or a sign of SQL.
-type token struct {
-	text string
-	at   int
-}
-
-// name is the name that a token is, as PostgreSQL understands it.
-func (t token) name() string {
-	if strings.HasPrefix(t.text, `"`) {
-		return strings.ReplaceAll(t.text[1:len(t.text)-1], `""`, `"`)
-	}
-	return strings.ToLower(t.text)
-}
-
-// says tells that a statement begins with those names; "" is any.
-func says(s []token, names ...string) bool {
-	for i, name := range names {
-		if i >= len(s) || name != "" && strings.Trim(s[i].name(), "'") != name {
-			return false
-		}
-	}
-	return true
-}
-
-var (
-	blank  = regexp.MustCompile(`^(?s:\s+|--[^\n]*|/\*.*?\*/)`)
-	dollar = regexp.MustCompile(`^\$[\pL_]?[\pL_\d]*\$`)
-	lexeme = regexp.MustCompile(`^(?s:[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|[\pL_][\pL_\d$]*|.)`)
-)
-
-// statements finds the tokens of each statement. It need not understand the
-// others than those to be rewritten, only where they end.
-func statements(sql string) (all [][]token) {
-	var s []token
-	for at := 0; at < len(sql); {
-		rest := sql[at:]
-		if b := blank.FindString(rest); b != "" {
-			at += len(b)
-			continue
-		}
-		text := lexeme.FindString(rest)
-		if tag := dollar.FindString(rest); tag != "" {
-			text = rest
-			if i := strings.Index(rest[len(tag):], tag); i >= 0 {
-				text = rest[:i+2*len(tag)]
-			}
-		}
-		if text == ";" {
-			all, s = append(all, s), nil
-		} else {
-			s = append(s, token{text, at})
-		}
-		at += len(text)
-	}
-	return append(all, s)
-}
-
-// literal quotes a string for SQL, whatever standard_conforming_strings is.
-func literal(s string) string {
-	return " E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'"
 }

@@ -1,0 +1,61 @@
+package emulator_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/aadpostgres/aadpostgres/driver/emulator"
+)
+
+func TestSecurityLabel(t *testing.T) {
+	az, dba := admin(t)
+	ctx := context.Background()
+	old, id := az.Add(emulator.Identity{Name: "old"}), az.Add(emulator.Identity{Name: "new"})
+	for i, name := range append(odd, "lower", "MixedCase") {
+		mode := []pgx.QueryExecMode{simple, extended}[i%2]
+		quoted := pgx.Identifier{name}.Sanitize()
+		label := func(id emulator.Identity) string {
+			return `SECURITY LABEL FOR "pgaadauth" ON ROLE ` + quoted + ` IS 'aadauth,oid=` + id.ObjectID + `,type=service'`
+		}
+		for _, sql := range []string{"CREATE ROLE " + quoted + " LOGIN PASSWORD 'x'", label(old)} {
+			if _, err := dba.Exec(ctx, sql, mode); err != nil {
+				t.Fatalf("%s: %v", sql, err)
+			}
+		}
+		admits(t, az, name, old)
+		if _, err := dba.Exec(ctx, "/* again */ "+label(id)+"; -- done", mode); err != nil {
+			t.Fatal(err)
+		}
+		admits(t, az, name, id)
+		_, err := signIn(t, az, name, az.Token(old, nil))
+		refused(t, err, "28P01", "Service Principal oid mismatch for role["+name+"]")
+	}
+	for _, mode := range []pgx.QueryExecMode{simple, extended} {
+		for sql, want := range map[string][2]string{
+			`SECURITY LABEL FOR pgaadauth ON ROLE lower IS 'nonsense'`:                                          {"22023", "invalid security label"},
+			`SECURITY LABEL FOR "pgaadauth" ON ROLE nobody IS 'aadauth,oid=` + id.ObjectID + `,type=user'`:      {"42704", `role "nobody" does not exist`},
+			`SECURITY LABEL FOR "pgaadauth" ON ROLE "postgres" IS 'aadauth,oid=` + id.ObjectID + `,type=user'`:  {"42501", "superuser"},
+			`SECURITY LABEL FOR "other" ON ROLE lower IS 'pgaadauth'`:                                           {"22023", "is not loaded"},
+			`SECURITY LABEL FOR "pgaadauth" ON TABLE lower IS 'aadauth,oid=` + id.ObjectID + `,type=user'`:      {"22023", "is not loaded"},
+			`SECURITY LABEL FOR "pgaadauth" ON ROLE lower IS 'aadauth,oid=` + id.ObjectID + `,type=user' extra`: {"42601", "syntax error"},
+		} {
+			_, err := dba.Exec(ctx, sql, mode)
+			refused(t, err, want[0], want[1])
+		}
+	}
+	// Several statements in one message, and what merely looks like one.
+	if _, err := dba.Exec(ctx, `CREATE ROLE many LOGIN; security label for PGAADAUTH on role Many is 'aadauth,oid=`+id.ObjectID+`,type=service,admin';
+		DO $x$ BEGIN PERFORM 'a;SECURITY LABEL FOR "pgaadauth" ON ROLE r IS ''b'''; END $x$; SELECT 1`, simple); err != nil {
+		t.Fatal(err)
+	}
+	admits(t, az, "many", id)
+	var text string
+	if err := dba.QueryRow(ctx, `SELECT $$ ; SECURITY LABEL FOR "pgaadauth" ON ROLE r IS 'x'; $$ || $1`, "é").Scan(&text); err != nil || text != ` ; SECURITY LABEL FOR "pgaadauth" ON ROLE r IS 'x'; é` {
+		t.Errorf("%q, %v", text, err)
+	}
+	// Others than administrators speak with PostgreSQL itself.
+	_, err := session(t, az, "lower", az.Token(id, nil)).Exec(ctx, `SECURITY LABEL FOR "pgaadauth" ON ROLE lower IS 'aadauth,oid=`+old.ObjectID+`,type=service'`)
+	refused(t, err, "22023", `security label provider "pgaadauth" is not loaded`)
+}
