@@ -255,7 +255,7 @@ func runSQL(t *testing.T, s *scene, dsn string, e *driver.Error) string {
 	}
 	conn := s.asAdmin(t)
 	defer conn.Close()
-	err := conn.Raw(func(raw any) error { return exec(raw, m[1]) })
+	err := conn.Raw(func(raw any) error { return simply(raw, m[1]) })
 	if err != nil {
 		t.Errorf("%s: %v", m[1], err)
 	}

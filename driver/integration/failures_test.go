@@ -96,7 +96,7 @@ func workstation(t *testing.T, s *scene) {
 	s.az.SetenvOn(t, emulator.Workstation, s.user)
 }
 
-func exec(raw any, sql string) error {
+func simply(raw any, sql string) error {
 	_, err := raw.(*stdlib.Conn).Conn().Exec(context.Background(), sql, pgx.QueryExecModeSimpleProtocol)
 	return err
 }

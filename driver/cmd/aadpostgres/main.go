@@ -131,7 +131,12 @@ func (cmd command) call(ctx context.Context, args []string) error {
 		}
 		c.args, args = append(c.args, args[0]), args[1:]
 	}
-	err := cmd.run(ctx, c)
+	var err error
+	if c.rest != nil && cmd.name != execute.name {
+		err = misuse("there is nothing to run; drop what follows --")
+	} else {
+		err = cmd.run(ctx, c)
+	}
 	var wrong misuse
 	if errors.As(err, &wrong) {
 		return misuse(fmt.Sprintf("aadpostgres %s: %s; see aadpostgres %s -h", cmd.name, wrong, cmd.name))
