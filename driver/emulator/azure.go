@@ -15,6 +15,9 @@
 //	az.SetenvOn(t, emulator.Kubernetes, id)
 //	c, err := driver.NewConnector(az.DSN("user=billing aad_auth=workload-identity"), driver.WithTransport(az.Client()))
 //
+// Roles may also be made as on Azure, by SQL: [Azure.GrantAdmin] makes the
+// administrator whose sessions can.
+//
 // It listens on 127.0.0.1 only. Nothing in it is fit for production.
 package emulator
 
@@ -43,7 +46,9 @@ const TenantID = "11111111-2222-3333-4444-555555555555"
 // An Option changes what [New] starts.
 type Option func(*Azure)
 
-// WithPostgres uses the server of that superuser DSN instead of starting one.
+// WithPostgres uses the server of that superuser DSN instead of starting one. One
+// emulator at a time may, and Close leaves the server as it was found. Azure's
+// functions go to its database postgres, which there must be.
 func WithPostgres(dsn string) Option { return func(a *Azure) { a.postgres.dsn = dsn } }
 
 // WithSingleServer emulates single server: user names end in "@" + [ServerName].

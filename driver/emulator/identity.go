@@ -39,7 +39,8 @@ type Identity struct {
 
 // Add makes an identity known to Entra and returns it completed. The first
 // managed identity is the host's system-assigned one. It has no PostgreSQL role
-// until [Azure.Grant].
+// until [Azure.Grant], or SQL that finds it by its name. Close returns the error
+// if PostgreSQL could not be told of it.
 func (a *Azure) Add(id Identity) Identity {
 	a.mu.Lock()
 	if id.Kind == "" {

@@ -2,6 +2,7 @@ package emulator_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -58,4 +59,24 @@ func TestSecurityLabel(t *testing.T) {
 	// Others than administrators speak with PostgreSQL itself.
 	_, err := session(t, az, "lower", az.Token(id, nil)).Exec(ctx, `SECURITY LABEL FOR "pgaadauth" ON ROLE lower IS 'aadauth,oid=`+old.ObjectID+`,type=service'`)
 	refused(t, err, "22023", `security label provider "pgaadauth" is not loaded`)
+}
+
+// The first sign-ins of a role that SQL has made come all at once.
+func TestFirstSignIns(t *testing.T) {
+	az, dba := admin(t)
+	id := az.Add(emulator.Identity{Name: "new"})
+	if _, err := dba.Exec(context.Background(), "SELECT pgaadauth_create_principal('new', false, false)"); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() { admits(t, az, "new", id) })
+	}
+	wg.Wait()
+	if _, err := dba.Exec(context.Background(), "ALTER ROLE new PASSWORD 'native'"); err != nil {
+		t.Fatal(err)
+	}
+	admits(t, az, "new", id)
+	_, err := signIn(t, az, "new", "native")
+	refused(t, err, "28P01", "has invalid format")
 }
