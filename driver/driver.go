@@ -36,6 +36,9 @@
 //
 // A token travels over verified TLS only, whatever sslmode says; see
 // [NewConnector].
+//
+// What fails is an [*Error], one line that ends in what to do. [Diagnose] walks a
+// sign-in step by step, as the command aadpostgres doctor does.
 package driver
 
 import (

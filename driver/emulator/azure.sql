@@ -5,15 +5,18 @@
 
 -- == common
 
-CREATE SCHEMA emulator_azure;
+-- By its prefix it is a system's schema, which pg_dump passes over.
+SET allow_system_table_mods = on;
+CREATE SCHEMA pg_emulator;
+RESET allow_system_table_mods;
 
 -- The roles that were there before, which are never dropped.
-CREATE TABLE emulator_azure.before AS SELECT oid AS role FROM pg_authid;
+CREATE TABLE pg_emulator.before AS SELECT oid AS role FROM pg_authid;
 
 -- The tenant, as its Entra has it.
-CREATE TABLE emulator_azure.directory (oid text PRIMARY KEY, name text NOT NULL, kind text NOT NULL);
+CREATE TABLE pg_emulator.directory (oid text PRIMARY KEY, name text NOT NULL, kind text NOT NULL);
 
-CREATE FUNCTION emulator_azure.add_group(role name) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_emulator.add_group(role name) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) THEN
 		EXECUTE format('CREATE ROLE %I NOLOGIN CREATEROLE', role);
@@ -22,25 +25,25 @@ END $$;
 
 -- == flexible
 
-SELECT emulator_azure.add_group('azure_pg_admin');
+SELECT pg_emulator.add_group('azure_pg_admin');
 
 -- A role is Entra's when it has the security label that Azure's extension writes.
-CREATE VIEW emulator_azure.principals AS
+CREATE VIEW pg_emulator.principals AS
 	SELECT r.oid AS id, r.rolname AS role, substring(l.label from 'type=([a-z]+)') AS kind, substring(l.label from 'oid=([^,]+)') AS oid,
 	       l.label ~ ',admin\M' AS admin, l.label ~ ',mfa\M' AS mfa, r.rolpassword AS password
 	FROM pg_authid r JOIN pg_shseclabel l ON l.objoid = r.oid AND l.classoid = 'pg_authid'::regclass AND l.provider = 'pgaadauth';
 
 -- What allow says to the others is what PostgreSQL says to who lacks EXECUTE.
-CREATE FUNCTION emulator_azure.allow(what text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_emulator.allow(what text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM emulator_azure.principals p WHERE p.role = session_user AND p.admin) THEN
+	IF NOT EXISTS (SELECT FROM pg_emulator.principals p WHERE p.role = session_user AND p.admin) THEN
 		RAISE insufficient_privilege USING MESSAGE = 'permission denied for ' || what;
 	END IF;
 END $$;
 
 -- map writes a role's label, and makes an administrator of who is one in it, or
 -- no more of who was one. It is no way to a role that is above administrators.
-CREATE FUNCTION emulator_azure.map(target name, content text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_emulator.map(target name, content text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	target_oid oid;
 	was_admin  boolean;
@@ -57,7 +60,7 @@ BEGIN
 	IF EXISTS (SELECT FROM pg_authid r WHERE r.oid = target_oid AND r.rolsuper) THEN
 		RAISE insufficient_privilege USING MESSAGE = 'must be superuser to alter superuser roles';
 	END IF;
-	SELECT p.admin INTO was_admin FROM emulator_azure.principals p WHERE p.id = target_oid;
+	SELECT p.admin INTO was_admin FROM pg_emulator.principals p WHERE p.id = target_oid;
 	DELETE FROM pg_shseclabel l WHERE l.objoid = target_oid AND l.classoid = 'pg_authid'::regclass AND l.provider = 'pgaadauth';
 	INSERT INTO pg_shseclabel (objoid, classoid, provider, label) VALUES (target_oid, 'pg_authid'::regclass, 'pgaadauth', content);
 	IF is_admin THEN
@@ -69,14 +72,14 @@ BEGIN
 	END IF;
 END $$;
 
-CREATE FUNCTION emulator_azure.content(oid text, kind text, admin boolean, mfa boolean) RETURNS text LANGUAGE sql AS $$
+CREATE FUNCTION pg_emulator.content(oid text, kind text, admin boolean, mfa boolean) RETURNS text LANGUAGE sql AS $$
 	SELECT concat('aadauth,oid=', oid, ',type=', kind, CASE WHEN admin THEN ',admin' END, CASE WHEN mfa THEN ',mfa' END)
 $$;
 
-CREATE FUNCTION emulator_azure.make(target name, oid text, kind text, admin boolean, mfa boolean) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_emulator.make(target name, oid text, kind text, admin boolean, mfa boolean) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('CREATE ROLE %I LOGIN', target);
-	PERFORM emulator_azure.map(target, emulator_azure.content(oid, kind, admin, mfa));
+	PERFORM pg_emulator.map(target, pg_emulator.content(oid, kind, admin, mfa));
 	-- From PostgreSQL 16 on who did not make a role cannot drop it, unless told.
 	IF current_setting('server_version_num')::int >= 160000 AND admin IS NOT TRUE THEN
 		EXECUTE format('GRANT %I TO azure_pg_admin WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', target);
@@ -90,28 +93,28 @@ DECLARE
 	found_ids   text[];
 	found_kinds text[];
 BEGIN
-	PERFORM emulator_azure.allow('function pgaadauth_create_principal');
-	SELECT array_agg(d.oid), array_agg(d.kind) INTO found_ids, found_kinds FROM emulator_azure.directory d WHERE d.name = rolename;
+	PERFORM pg_emulator.allow('function pgaadauth_create_principal');
+	SELECT array_agg(d.oid), array_agg(d.kind) INTO found_ids, found_kinds FROM pg_emulator.directory d WHERE d.name = rolename;
 	IF found_ids IS NULL THEN
 		RAISE EXCEPTION 'Could not validate AAD user % because its name is not found in the tenant.', rolename;
 	ELSIF cardinality(found_ids) > 1 THEN
 		RAISE EXCEPTION 'Cannot validate Microsoft Entra ID user "%" because its name isn''t unique in the tenant.', rolename;
 	END IF;
-	RETURN emulator_azure.make(rolename::name, found_ids[1], found_kinds[1], isadmin, ismfa);
+	RETURN pg_emulator.make(rolename::name, found_ids[1], found_kinds[1], isadmin, ismfa);
 END $$;
 
 CREATE FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM emulator_azure.allow('function pgaadauth_create_principal_with_oid');
-	RETURN emulator_azure.make(rolename::name, objectid, objecttype, isadmin, ismfa);
+	PERFORM pg_emulator.allow('function pgaadauth_create_principal_with_oid');
+	RETURN pg_emulator.make(rolename::name, objectid, objecttype, isadmin, ismfa);
 END $$;
 
 CREATE FUNCTION pg_catalog.pgaadauth_update_principal_with_oid(rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM emulator_azure.allow('function pgaadauth_update_principal_with_oid');
-	PERFORM emulator_azure.map(rolename::name, emulator_azure.content(objectid, objecttype, isadmin, ismfa));
+	PERFORM pg_emulator.allow('function pgaadauth_update_principal_with_oid');
+	PERFORM pg_emulator.map(rolename::name, pg_emulator.content(objectid, objecttype, isadmin, ismfa));
 	RETURN format('Updated role for "%s"', rolename);
 END $$;
 
@@ -119,43 +122,43 @@ CREATE FUNCTION pg_catalog.pgaadauth_list_principals(isadminvalue boolean)
 RETURNS TABLE (rolname name, principaltype text, objectid text, tenantid text, ismfa int, isadmin int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM emulator_azure.allow('function pgaadauth_list_principals');
+	PERFORM pg_emulator.allow('function pgaadauth_list_principals');
 	RETURN QUERY SELECT p.role, p.kind, p.oid, '11111111-2222-3333-4444-555555555555', p.mfa::int, p.admin::int
-		FROM emulator_azure.principals p WHERE p.admin OR isadminvalue IS NOT TRUE ORDER BY p.role;
+		FROM pg_emulator.principals p WHERE p.admin OR isadminvalue IS NOT TRUE ORDER BY p.role;
 END $$;
 
 -- label stands for SECURITY LABEL, which PostgreSQL leaves to an extension. The
 -- gateway makes a call of it of that statement.
-CREATE PROCEDURE emulator_azure.label(target text, content text)
+CREATE PROCEDURE pg_emulator.label(target text, content text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM emulator_azure.allow('procedure label');
-	PERFORM emulator_azure.map(target::name, content);
+	PERFORM pg_emulator.allow('procedure label');
+	PERFORM pg_emulator.map(target::name, content);
 END $$;
 
 REVOKE EXECUTE ON FUNCTION pg_catalog.pgaadauth_create_principal, pg_catalog.pgaadauth_create_principal_with_oid,
 	pg_catalog.pgaadauth_update_principal_with_oid, pg_catalog.pgaadauth_list_principals FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_catalog.pgaadauth_create_principal, pg_catalog.pgaadauth_create_principal_with_oid,
 	pg_catalog.pgaadauth_update_principal_with_oid, pg_catalog.pgaadauth_list_principals TO azure_pg_admin;
-GRANT USAGE ON SCHEMA emulator_azure TO azure_pg_admin;
+GRANT USAGE ON SCHEMA pg_emulator TO azure_pg_admin;
 
 -- == single
 
-SELECT emulator_azure.add_group('azure_ad_user'), emulator_azure.add_group('azure_ad_admin');
+SELECT pg_emulator.add_group('azure_ad_user'), pg_emulator.add_group('azure_ad_admin');
 ALTER ROLE azure_ad_user NOCREATEROLE;
 GRANT azure_ad_user TO azure_ad_admin WITH ADMIN OPTION;
 
 -- A role is Entra's when it is in azure_ad_user. Whose it is the directory knows by
 -- the role's name, unless the role has a password: that is its client id.
-CREATE VIEW emulator_azure.principals AS
+CREATE VIEW pg_emulator.principals AS
 	SELECT r.oid AS id, r.rolname AS role, coalesce(d.kind, '') AS kind, coalesce(d.oid, '') AS oid,
 	       EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid AND g.rolname = 'azure_ad_admin') AS admin,
 	       false AS mfa, r.rolpassword AS password
-	FROM pg_authid r LEFT JOIN emulator_azure.directory d ON d.name::name = r.rolname AND d.kind IN ('user', 'group')
+	FROM pg_authid r LEFT JOIN pg_emulator.directory d ON d.name::name = r.rolname AND d.kind IN ('user', 'group')
 	WHERE NOT r.rolsuper AND r.rolname <> 'azure_ad_admin'
 	      AND EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid AND g.rolname = 'azure_ad_user');
 
-CREATE FUNCTION emulator_azure.make(target name, oid text, kind text, admin boolean, mfa boolean) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_emulator.make(target name, oid text, kind text, admin boolean, mfa boolean) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('CREATE ROLE %I LOGIN IN ROLE azure_ad_user', target);
 	IF admin THEN
@@ -167,6 +170,6 @@ END $$;
 
 -- == remove
 
-DROP SCHEMA IF EXISTS emulator_azure CASCADE;
+DROP SCHEMA IF EXISTS pg_emulator CASCADE;
 DROP FUNCTION IF EXISTS pg_catalog.pgaadauth_create_principal, pg_catalog.pgaadauth_create_principal_with_oid,
 	pg_catalog.pgaadauth_update_principal_with_oid, pg_catalog.pgaadauth_list_principals;

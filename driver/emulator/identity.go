@@ -75,7 +75,7 @@ func (a *Azure) Add(id Identity) Identity {
 func (a *Azure) enter(id Identity) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err := a.postgres.pool.Exec(ctx, `INSERT INTO emulator_azure.directory (oid, name, kind) VALUES ($1, $2, $3)
+	_, err := a.postgres.pool.Exec(ctx, `INSERT INTO pg_emulator.directory (oid, name, kind) VALUES ($1, $2, $3)
 		ON CONFLICT (oid) DO UPDATE SET name = excluded.name, kind = excluded.kind`, id.ObjectID, id.Name, kindOf(id))
 	a.mu.Lock()
 	defer a.mu.Unlock()

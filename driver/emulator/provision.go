@@ -71,12 +71,12 @@ func (p *postgres) claim(ctx context.Context) error {
 // before stays.
 func (p *postgres) clear(ctx context.Context) error {
 	made := false
-	err := p.pool.QueryRow(ctx, "SELECT to_regclass('emulator_azure.before') IS NOT NULL").Scan(&made)
+	err := p.pool.QueryRow(ctx, "SELECT to_regclass('pg_emulator.before') IS NOT NULL").Scan(&made)
 	if err != nil || !made {
 		return err
 	}
-	roles, err := p.list(ctx, `SELECT rolname::text FROM pg_roles r WHERE NOT EXISTS (SELECT FROM emulator_azure.before b WHERE b.role = r.oid)
-		AND (rolname IN ('azure_pg_admin', 'azure_ad_user', 'azure_ad_admin') OR EXISTS (SELECT FROM emulator_azure.principals p WHERE p.id = r.oid))`)
+	roles, err := p.list(ctx, `SELECT rolname::text FROM pg_roles r WHERE NOT EXISTS (SELECT FROM pg_emulator.before b WHERE b.role = r.oid)
+		AND (rolname IN ('azure_pg_admin', 'azure_ad_user', 'azure_ad_admin') OR EXISTS (SELECT FROM pg_emulator.principals p WHERE p.id = r.oid))`)
 	if err != nil {
 		return err
 	}

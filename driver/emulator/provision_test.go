@@ -124,8 +124,8 @@ func TestCreatePrincipalRefused(t *testing.T) {
 		{"SELECT pgaadauth_create_principal_with_oid('x', NULL, NULL, false, false)", "22023", "invalid security label"},
 		{"SELECT pgaadauth_update_principal_with_oid('x', '00000000-0000-0000-0000-000000000001', 'service', false, false)", "42704", `role "x" does not exist`},
 		{"SELECT pgaadauth_update_principal_with_oid('postgres', '00000000-0000-0000-0000-000000000001', 'service', true, false)", "42501", "superuser"},
-		{"SELECT * FROM emulator_azure.directory", "42501", "permission denied for table directory"},
-		{"SELECT emulator_azure.make('x', '00000000-0000-0000-0000-000000000001', 'service', true, false)", "42501", ""},
+		{"SELECT * FROM pg_emulator.directory", "42501", "permission denied for table directory"},
+		{"SELECT pg_emulator.make('x', '00000000-0000-0000-0000-000000000001', 'service', true, false)", "42501", ""},
 		{"CREATE ROLE x IN ROLE azure_ad_user", "42704", `role "azure_ad_user" does not exist`},
 		{"SET aad_validate_oids_in_tenant = off", "42704", `unrecognized configuration parameter "aad_validate_oids_in_tenant"`},
 	} {
@@ -151,7 +151,7 @@ func TestWhoMayCreate(t *testing.T) {
 	}
 	_, err := session(t, az, "pwadmin", "secret").Exec(ctx, create)
 	refused(t, err, "42501", denied)
-	_, err = session(t, az, "pwadmin", "secret").Exec(ctx, "CALL emulator_azure.label('pwadmin', 'aadauth,oid=00000000-0000-0000-0000-000000000001,type=user,admin')")
+	_, err = session(t, az, "pwadmin", "secret").Exec(ctx, "CALL pg_emulator.label('pwadmin', 'aadauth,oid=00000000-0000-0000-0000-000000000001,type=user,admin')")
 	refused(t, err, "42501", "permission denied for procedure label")
 	app := az.Add(emulator.Identity{Name: "app"})
 	_, err = session(t, az, "app", az.Token(app, nil)).Exec(ctx, create)

@@ -19,7 +19,7 @@ var securityLabel = rewriting{"pgaadauth", func(s []token) (string, bool) {
 	if len(s) != 9 || !says(s, "security", "label", "for", "pgaadauth", "on", "role", "", "is", "") || !strings.HasSuffix(s[8].text, "'") {
 		return "", false
 	}
-	return "CALL emulator_azure.label(" + literal(s[6].name()) + ", " + s[8].text + ")", true
+	return "CALL pg_emulator.label(" + literal(s[6].name()) + ", " + s[8].text + ")", true
 }}
 
 // validateOIDs sets a parameter that anybody may make up, for that of Azure's.
@@ -34,7 +34,7 @@ var validateOIDs = rewriting{"aad_validate_oids_in_tenant", func(s []token) (str
 	words := []string{}
 	for i, t := range s {
 		if i == at {
-			t.text = "emulator_azure.validate_oids"
+			t.text = "emulator.validate_oids"
 		}
 		words = append(words, t.text)
 	}

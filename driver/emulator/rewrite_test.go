@@ -10,7 +10,7 @@ import (
 
 func TestRewrite(t *testing.T) {
 	const label = `SECURITY LABEL FOR "pgaadauth" ON ROLE "it""s'a\b" IS 'l'`
-	const call = `CALL emulator_azure.label( E'it"s''a\\b', 'l')`
+	const call = `CALL pg_emulator.label( E'it"s''a\\b', 'l')`
 	for _, tt := range []struct {
 		by        rewriting
 		sql, want string // none: as it was
@@ -19,7 +19,7 @@ func TestRewrite(t *testing.T) {
 		{securityLabel, " " + label + " ; ", " " + call + " ; "},
 		{securityLabel, "a;" + label + ";b", "a;" + call + ";b"},
 		{securityLabel, "-- ; it's\n" + label + " /* ' */", "-- ; it's\n" + call + " /* ' */"},
-		{securityLabel, `security label for'pgaadauth'on role Foo is E'l\'x'`, `CALL emulator_azure.label( E'foo', E'l\'x')`},
+		{securityLabel, `security label for'pgaadauth'on role Foo is E'l\'x'`, `CALL pg_emulator.label( E'foo', E'l\'x')`},
 		{securityLabel, "$$" + label + ";" + label + "$$", ""},
 		{securityLabel, "$a$;" + label + ";$b$;" + label, ""},
 		{securityLabel, "'" + label[:10] + ";" + label, ""},
@@ -27,10 +27,10 @@ func TestRewrite(t *testing.T) {
 		{securityLabel, `SECURITY LABEL FOR "pgaadauth" ON ROLE a IS NULL`, ""},
 		{securityLabel, `SECURITY LABEL FOR "pgaadauth" ON ROLE`, ""},
 		{securityLabel, "pgaadauth\xff\";;'", ""},
-		{securityLabel, `security label for pgaadauth on role " is 'x'`, `CALL emulator_azure.label( E'"', 'x')`},
+		{securityLabel, `security label for pgaadauth on role " is 'x'`, `CALL pg_emulator.label( E'"', 'x')`},
 		{securityLabel, "", ""},
-		{validateOIDs, "SET aad_validate_oids_in_tenant = off;", "SET emulator_azure.validate_oids = off;"},
-		{validateOIDs, "set local AAD_validate_oids_in_tenant to 'on'", "set local emulator_azure.validate_oids to 'on'"},
+		{validateOIDs, "SET aad_validate_oids_in_tenant = off;", "SET emulator.validate_oids = off;"},
+		{validateOIDs, "set local AAD_validate_oids_in_tenant to 'on'", "set local emulator.validate_oids to 'on'"},
 		{validateOIDs, "SHOW aad_validate_oids_in_tenant", ""},
 		{validateOIDs, "SET", ""},
 		{validateOIDs, "SELECT 'SET aad_validate_oids_in_tenant = off'", ""},

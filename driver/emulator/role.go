@@ -34,7 +34,7 @@ func (a *Azure) grant(ctx context.Context, id Identity, admin bool) error {
 	}
 	name := pgx.Identifier{id.Name}.Sanitize()
 	err := pgx.BeginFunc(ctx, a.postgres.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT emulator_azure.make($1, $2, $3, $4, false)", id.Name, id.ObjectID, kindOf(id), admin); err != nil {
+		if _, err := tx.Exec(ctx, "SELECT pg_emulator.make($1, $2, $3, $4, false)", id.Name, id.ObjectID, kindOf(id), admin); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", name, stored))
@@ -93,7 +93,7 @@ func (a *Azure) principal(ctx context.Context, name string) (_ principal, mapped
 }
 
 func (a *Azure) lookUp(ctx context.Context, name string) (p principal, stored string, err error) {
-	err = a.postgres.pool.QueryRow(ctx, "SELECT role::text, kind, oid, admin, coalesce(password, '') FROM emulator_azure.principals WHERE role = $1::name", name).
+	err = a.postgres.pool.QueryRow(ctx, "SELECT role::text, kind, oid, admin, coalesce(password, '') FROM pg_emulator.principals WHERE role = $1::name", name).
 		Scan(&p.role, &p.kind, &p.oid, &p.admin, &stored)
 	return p, stored, err
 }

@@ -52,7 +52,7 @@ func TestSingleServerRecipes(t *testing.T) {
 		t.Error(err)
 	}
 	var off string
-	if err := dba.QueryRow(ctx, "SHOW emulator_azure.validate_oids").Scan(&off); err != nil || off != "off" {
+	if err := dba.QueryRow(ctx, "SHOW emulator.validate_oids").Scan(&off); err != nil || off != "off" {
 		t.Errorf("%s, %v", off, err)
 	}
 

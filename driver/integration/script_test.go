@@ -68,7 +68,7 @@ func TestScripts(t *testing.T) {
 	}
 	myapp := single.Add(emulator.Identity{Name: "myapp", Secret: "opensesame"})
 	env := append(surroundings(t, a, admin), "BILLING_OID="+billing.ObjectID, "BILLING_ID="+billing.ClientID, "BILLING_SECRET="+billing.Secret,
-		"SINGLE="+single.DSN("aad_server_type=single"), "SINGLE_AUTHORITY="+single.Authority(), "MYAPP_ID="+myapp.ClientID)
+		"SINGLE="+single.DSN("aad_server_type=single"), "SINGLE_AUTHORITY="+single.Authority(), "SINGLE_CERT="+single.CertFile(), "MYAPP_ID="+myapp.ClientID)
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
