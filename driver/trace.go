@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,7 @@ type trace struct {
 type leg struct {
 	said []string
 	took time.Duration
-	err  error // of the last try
+	err  error // of the latest try that failed
 }
 
 func (t *trace) note(name string, began time.Time, err error, format string, args ...any) {
@@ -38,8 +39,11 @@ func (t *trace) note(name string, began time.Time, err error, format string, arg
 		l = &leg{}
 		t.steps[name] = l
 	}
-	if l.err = err; err == nil {
-		l.said = append(l.said, fmt.Sprintf(format, args...))
+	switch said := fmt.Sprintf(format, args...); {
+	case err != nil:
+		l.err = err
+	case !slices.Contains(l.said, said): // the sign-in may be tried once more
+		l.said = append(l.said, said)
 	}
 	t.since = time.Now()
 	l.took += t.since.Sub(began)
