@@ -75,7 +75,7 @@ func BenchmarkQuery(b *testing.B) {
 	oursDB, pgxsDB := pgxDB(b, "bench query")
 	ours, pgxs := connOf(b, oursDB), connOf(b, pgxsDB)
 	n, m := allocations(b, ours, pgxs)
-	inTurn(b, func() { query(b, ours) }, func() { query(b, pgxs) })
+	inTurn(b, "ours/pgx", func() { query(b, ours) }, func() { query(b, pgxs) })
 	b.ReportMetric(n-m, "more-allocs")
 }
 
@@ -88,7 +88,7 @@ func BenchmarkConnect(b *testing.B) {
 			timed(b, db)
 		}
 	}
-	inTurn(b, connect(oursDB), connect(pgxsDB))
+	inTurn(b, "ours/pgx", connect(oursDB), connect(pgxsDB))
 }
 
 // naive is the hook that people write by hand: it asks azidentity's credential
@@ -229,11 +229,11 @@ func median(d []time.Duration) time.Duration {
 }
 
 // inTurn runs both, each first every other time, and compares their medians.
-func inTurn(b *testing.B, ours, pgxs func()) {
-	ours()
-	pgxs()
+func inTurn(b *testing.B, ratio string, one, other func()) {
+	one()
+	other()
 	var of [2][]time.Duration
-	run := [2]func(){ours, pgxs}
+	run := [2]func(){one, other}
 	for i := 0; b.Loop(); i++ {
 		for _, who := range [2]int{i % 2, 1 - i%2} {
 			t0 := time.Now()
@@ -241,5 +241,5 @@ func inTurn(b *testing.B, ours, pgxs func()) {
 			of[who] = append(of[who], time.Since(t0))
 		}
 	}
-	b.ReportMetric(float64(median(of[0]))/float64(median(of[1])), "ours/pgx")
+	b.ReportMetric(float64(median(of[0]))/float64(median(of[1])), ratio)
 }

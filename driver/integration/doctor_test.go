@@ -125,7 +125,7 @@ func TestDoctorWarns(t *testing.T) {
 // BenchmarkDoctor sets a whole diagnosis beside one connect of a connector's own.
 func BenchmarkDoctor(b *testing.B) {
 	_, dsn := newIdentity(b, "bench doctor")
-	inTurn(b, func() {
+	inTurn(b, "doctor/connect", func() {
 		for c := range driver.Diagnose(b.Context(), dsn) {
 			if c.Status != driver.OK {
 				b.Fatal(c)
