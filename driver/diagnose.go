@@ -114,8 +114,11 @@ func (d *diagnosis) prepared(err error) bool {
 		c.Status, c.Hint = Warn, "drop aad_insecure unless the proxy on this host is yours: the token travels readable"
 	}
 	a := d.c.about
-	if !d.say(c) || a.password {
-		return a.password
+	if !d.say(c) {
+		return false
+	}
+	if a.password {
+		return true
 	}
 	if err != nil && stage == "cloud" {
 		return d.say(Check{Name: stage, Err: err})

@@ -201,3 +201,27 @@ func TestIdentityIsSaid(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
+
+// A walk can be left at any check.
+func TestDiagnosisIsLeft(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28000", "no") })
+	for _, params := range []string{"", "aad_auth=password password=p sslmode=verify-full"} {
+		for leave := range 11 {
+			opts := []Option{}
+			if params == "" {
+				opts = append(opts, WithCredential(&fakeCredential{}))
+			}
+			n := 0
+			for range Diagnose(t.Context(), s.dsn("sslrootcert="+s.certFile+" "+params), opts...) {
+				if n++; n > leave {
+					break
+				}
+			}
+			if _, conns := s.got(); leave == 0 && conns > 0 {
+				t.Errorf("left at the first check, and still connected")
+			}
+		}
+		s = newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28000", "no") })
+	}
+}

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -13,6 +14,15 @@ type token struct {
 
 // name is the name that a token is, as PostgreSQL understands it.
 func (t token) name() string {
+	if unicoded.MatchString(t.text) {
+		return escape.ReplaceAllStringFunc(token{text: t.text[2:]}.name(), func(s string) string {
+			if s == `\\` {
+				return `\`
+			}
+			code, _ := strconv.ParseInt(strings.TrimLeft(s, `\+`), 16, 32) // the pattern has hexadecimal digits
+			return string(rune(code))
+		})
+	}
 	if len(t.text) > 1 && t.text[0] == '"' { // alone it begins a name that never ends
 		return strings.ReplaceAll(t.text[1:len(t.text)-1], `""`, `"`)
 	}
@@ -32,7 +42,10 @@ func says(s []token, names ...string) bool {
 var (
 	blank  = regexp.MustCompile(`^(?s:\s+|--[^\n]*|/\*.*?\*/)`)
 	dollar = regexp.MustCompile(`^\$[\pL_]?[\pL_\d]*\$`)
-	lexeme = regexp.MustCompile(`^(?s:[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|[\pL_][\pL_\d$]*|.)`)
+	// A name in Unicode escapes, with the usual escape character.
+	unicoded = regexp.MustCompile(`^(?s:[uU]&"(?:[^"]|"")*")$`)
+	escape   = regexp.MustCompile(`\\(?:\\|\+[0-9a-fA-F]{6}|[0-9a-fA-F]{4})`)
+	lexeme   = regexp.MustCompile(`^(?s:[uU]&"(?:[^"]|"")*"|[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|[\pL_][\pL_\d$]*|.)`)
 )
 
 // statements finds the tokens of each statement. It need not understand the
