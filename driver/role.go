@@ -71,7 +71,7 @@ func (r Role) check() (RoleKind, error) {
 			return k, fmt.Errorf("a %s has no client id; leave it out", k.Name)
 		}
 	case "cosmos":
-		return k, errors.New("Azure Cosmos DB for PostgreSQL has no SQL to make Entra roles; add the identity under Authentication in the Azure portal")
+		return k, errors.New("no SQL makes Entra roles on Azure Cosmos DB for PostgreSQL; add the identity under Authentication in the Azure portal")
 	default:
 		return k, fmt.Errorf("server type %q is not known; use flexible or single", r.ServerType)
 	}
