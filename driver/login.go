@@ -26,9 +26,6 @@ func (c *Connector) Login(ctx context.Context) (Login, error) {
 	if c.tokens == nil {
 		return Login{User: c.config.User, Password: c.config.Password}, nil
 	}
-	if err := c.guard.check(c.config); err != nil {
-		return Login{}, err
-	}
 	a := &attempt{c: c}
 	a.token, a.flight = c.tokens.get(c.log)
 	t, err := a.wait(ctx)
