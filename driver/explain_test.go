@@ -37,7 +37,7 @@ func TestHostileText(t *testing.T) {
 		"our marks":  "password authentication failed [double @server] [clock] {create} %s%n",
 	} {
 		s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28P01", strings.ReplaceAll(text, "\x00", "")) })
-		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(presents(map[string]any{"oid": "o", "appid": "a\x1b[1m", "tid": "t\n"})))
+		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(presents(map[string]any{"oid": strings.Repeat("o", 1<<20), "appid": "a\x1b[1m", "tid": "t\n"})))
 		var e *Error
 		if !errors.As(err, &e) {
 			t.Errorf("%s: %v", name, err)
@@ -50,7 +50,7 @@ func TestHostileText(t *testing.T) {
 		}
 		last := checks[len(checks)-1]
 		for where, text := range map[string]string{"error": line, "doctor": last.Found, "doctor's hint": last.Hint} {
-			if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 || len(text) > 3000 {
+			if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 || len(text) > 5000 {
 				t.Errorf("%s: %s of %d bytes does not print at %d: %.200q", name, where, len(text), i, text)
 			}
 		}
@@ -223,5 +223,59 @@ func TestDiagnosisIsLeft(t *testing.T) {
 			}
 		}
 		s = newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28000", "no") })
+	}
+}
+
+// Others' words are made safe wherever a check has them: a certificate's names, a
+// role's label.
+func TestChecksPrint(t *testing.T) {
+	var got Check
+	d := &diagnosis{yield: func(c Check) bool { got = c; return true }}
+	if d.say(Check{Found: "a\x1b[31m\nb\u202e" + strings.Repeat("c", 1<<20), Hint: "\x07"}); got.Found[:8] != "a [31m b" || len(got.Found) > 5000 || got.Hint != " " || got.Status != OK {
+		t.Errorf("%.100q, %q", got.Found, got.Hint)
+	}
+}
+
+// For whom a role would be made.
+func TestPrincipal(t *testing.T) {
+	for _, tt := range []struct {
+		claims claims
+		want   string // kind
+	}{
+		{claims{Type: "app", ObjectID: "o"}, "service-principal"},
+		{claims{AppID: "a", ObjectID: "o"}, "service-principal"},
+		{claims{AuthorizedParty: "a"}, "service-principal"},
+		{claims{ManagedIdentity: "/x/y"}, "service-principal"},
+		{claims{AppID: "azure cli", UPN: "me@contoso.com"}, "user"},
+		{claims{AuthorizedParty: "azure cli", PreferredUsername: "me@contoso.com"}, "user"},
+		{claims{AppID: "azure cli", IdentityProvider: "home", Issuer: "here"}, "user"}, // a guest
+		{claims{ObjectID: "o"}, "user"},
+		{claims{}, "user"},
+	} {
+		r := situation{role: "r", claims: tt.claims}.principal()
+		if r.Kind != tt.want || r.Kind != "user" && r.ObjectID != tt.claims.ObjectID {
+			t.Errorf("%+v: %+v, want %s", tt.claims, r, tt.want)
+		}
+		if _, err := r.SQL(); err != nil {
+			t.Errorf("%+v: %v", tt.claims, err)
+		}
+	}
+}
+
+// pgx keeps the config of a connect that failed in the midst of the sign-in; the
+// token is taken out of it.
+func TestTokenIsTakenOutWhenTheNetworkFails(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, func(s *fakeServer) { s.reply = nil }) // says nothing more
+	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = c.Connect(ctx)
+	var failed *pgconn.ConnectError
+	if heard, _ := s.got(); !errors.As(err, &failed) || failed.Config.Password != "" || !strings.Contains(heard, marker) {
+		t.Errorf("got %v", err)
 	}
 }
