@@ -96,18 +96,6 @@ func (a *attempt) secure(ctx context.Context, cfg *pgconn.Config, conn net.Conn,
 	return wrapped, err
 }
 
-// over tells whether conn is below, or wraps it and says so as crypto/tls does.
-func over(conn, below net.Conn) bool {
-	for conn != below {
-		w, ok := conn.(interface{ NetConn() net.Conn })
-		if !ok {
-			return false
-		}
-		conn = w.NetConn()
-	}
-	return true
-}
-
 // wait returns the token to present, a live one: a chain of hosts may take its
 // time.
 func (a *attempt) wait(ctx context.Context) (t *token, err error) {

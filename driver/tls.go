@@ -113,3 +113,15 @@ func (g guard) shake(ctx context.Context, conn net.Conn) error {
 	}
 	return &Error{Step: StepTLS, Err: errors.New("the connection is not TLS"), Hint: "let pgx negotiate TLS, or write aad_insecure=plaintext"}
 }
+
+// over tells whether conn is below, or wraps it and says so as crypto/tls does.
+func over(conn, below net.Conn) bool {
+	for conn != below {
+		w, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return false
+		}
+		conn = w.NetConn()
+	}
+	return true
+}
