@@ -23,7 +23,7 @@ fails: options, cloud, credential, token, claims, user, dns, tcp, tls, sign-in, 
 			return err
 		}
 		all := checks{OK: true, Checks: []driver.Check{}}
-		for check := range driver.Diagnose(ctx, dsn) {
+		for check := range driver.Diagnose(ctx, dsn, patience) {
 			all.OK = all.OK && check.Status != driver.Fail
 			if all.Checks = append(all.Checks, check); c.json {
 				continue

@@ -82,7 +82,9 @@ func environ(config *dsn.Config, login driver.Login) ([]string, error) {
 	env := []string{}
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
-		if _, ours := set[name]; !ours && name != "PGSERVICE" { // libpq would lay its section above
+		// What libpq would follow and the driver does not: a service's section is in the
+		// DSN by now, and an address beside the host is not what was checked.
+		if _, ours := set[name]; !ours && name != "PGSERVICE" && name != "PGHOSTADDR" {
 			env = append(env, kv)
 		}
 	}
@@ -95,18 +97,19 @@ func environ(config *dsn.Config, login driver.Login) ([]string, error) {
 // secure makes libpq hold to the driver's rules: verified TLS, and a token for who
 // asks for a password in the clear, that is inside TLS, only.
 func secure(config *dsn.Config, set map[string]string) error {
+	roots := cmp.Or(set["PGSSLROOTCERT"], os.Getenv("PGSSLROOTCERT"))
+	verified := strings.HasPrefix(set["PGSSLMODE"], "verify-")
 	switch {
 	case config.Insecure == "plaintext":
-	case config.Insecure == "unverified":
-		set["PGSSLMODE"] = cmp.Or(set["PGSSLMODE"], "require")
-	case set["PGSSLMODE"] == "verify-ca" && set["PGSSLROOTCERT"] != "":
-	default:
+	case config.Insecure == "unverified" && !verified:
+		set["PGSSLMODE"] = "require"
+	case !verified, set["PGSSLMODE"] == "verify-ca" && roots == "":
 		set["PGSSLMODE"] = "verify-full"
 	}
 	if set["PGREQUIREAUTH"] == "" {
 		set["PGREQUIREAUTH"] = "password" // known to libpq 16 and newer
 	}
-	if strings.HasPrefix(set["PGSSLMODE"], "verify") && cmp.Or(set["PGSSLROOTCERT"], os.Getenv("PGSSLROOTCERT")) == "" {
+	if strings.HasPrefix(set["PGSSLMODE"], "verify-") && roots == "" {
 		// libpq reads no system's roots before version 16, and then by a word of its own.
 		set["PGSSLROOTCERT"] = systemRoots()
 		if set["PGSSLROOTCERT"] == "" {

@@ -21,10 +21,16 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/aadpostgres/aadpostgres/driver"
 )
 
 // A command is one of the program's verbs.
@@ -155,3 +161,12 @@ func (c *call) dsn() (string, error) {
 	}
 	return os.Getenv("DATABASE_URL"), nil
 }
+
+// patience bounds a dial where the DSN does not: a firewall that drops packets is
+// what people call doctor for. Nothing else is bounded by it, such as a person who
+// signs in.
+var patience = driver.WithPgx(func(c *pgx.ConnConfig) {
+	if c.ConnectTimeout == 0 {
+		c.DialFunc = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	}
+})

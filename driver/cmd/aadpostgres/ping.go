@@ -26,7 +26,7 @@ var ping = command{
 		found := map[string]string{}
 		took := map[string]time.Duration{}
 		var steps []string
-		for check := range driver.Diagnose(ctx, dsn) {
+		for check := range driver.Diagnose(ctx, dsn, patience) {
 			if check.Err != nil {
 				return check.Err
 			}

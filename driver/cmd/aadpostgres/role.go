@@ -45,9 +45,13 @@ func makeRole(ctx context.Context, c *call) error {
 	if err != nil {
 		return misuse(err.Error())
 	}
-	made := ""
-	if target := value("apply"); target != "" {
-		if made, err = apply(ctx, r, target); err != nil {
+	made, applied := "", false
+	c.flags.Visit(func(f *flag.Flag) { applied = applied || f.Name == "apply" })
+	if applied && value("apply") == "" {
+		return misuse("-apply is given an empty DSN") // a variable that is not set, most likely
+	}
+	if applied {
+		if made, err = apply(ctx, r, value("apply")); err != nil {
 			return err
 		}
 	}
@@ -70,7 +74,7 @@ func apply(ctx context.Context, r driver.Role, target string) (string, error) {
 		return "", &driver.Error{Step: driver.StepDSN, Err: err}
 	}
 	config.Params["dbname"] = "postgres"
-	connector, err := driver.NewConnector(config.Format())
+	connector, err := driver.NewConnector(config.Format(), patience)
 	if err != nil {
 		return "", err
 	}
