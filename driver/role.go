@@ -3,6 +3,7 @@ package driver
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -40,6 +41,10 @@ func RoleKinds() []RoleKind { return slices.Clone(roleKinds) }
 // maxName is how many bytes PostgreSQL keeps of a name.
 const maxName = 63
 
+// A label is a list of settings: what stands in it for a GUID must be one, lest a
+// made-up token say ",admin" there.
+var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
 // check finds the role's kind, or says what is wrong with the role.
 func (r Role) check() (RoleKind, error) {
 	i := slices.IndexFunc(roleKinds, func(k RoleKind) bool { return k.Name == r.Kind })
@@ -54,6 +59,9 @@ func (r Role) check() (RoleKind, error) {
 		return RoleKind{}, fmt.Errorf("role %q has %d bytes, of which PostgreSQL keeps %d; give a shorter name, and the object id by which the principal is found", r.Name, len(r.Name), maxName)
 	}
 	k := roleKinds[i]
+	if r.ObjectID != "" && !guid.MatchString(r.ObjectID) {
+		return k, fmt.Errorf("object id %q is no GUID; give the one that Entra shows", r.ObjectID)
+	}
 	switch r.ServerType {
 	case "", "flexible":
 		if r.ClientID != "" {

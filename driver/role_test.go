@@ -3,6 +3,8 @@ package driver
 import (
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 func TestRoleSQL(t *testing.T) {
@@ -13,9 +15,9 @@ func TestRoleSQL(t *testing.T) {
 		{Role{Kind: "user", Name: "me@contoso.com"}, `SELECT * FROM pg_catalog.pgaadauth_create_principal('me@contoso.com', false, false);`},
 		{Role{Kind: "group", Name: "Admins", Admin: true}, `SELECT * FROM pg_catalog.pgaadauth_create_principal('Admins', true, false);`},
 		{Role{Kind: "managed-identity", Name: "billing"}, `SELECT * FROM pg_catalog.pgaadauth_create_principal('billing', false, false);`},
-		{Role{Kind: "managed-identity", Name: "any", ObjectID: "o", ServerType: "flexible"}, `SELECT * FROM pg_catalog.pgaadauth_create_principal_with_oid('any', 'o', 'service', false, false);`},
-		{Role{Kind: "service-principal", Name: "any", ObjectID: "o", Admin: true}, `SELECT * FROM pg_catalog.pgaadauth_create_principal_with_oid('any', 'o', 'service', true, false);`},
-		{Role{Kind: "group", Name: "g", ObjectID: "o"}, `SELECT * FROM pg_catalog.pgaadauth_create_principal_with_oid('g', 'o', 'group', false, false);`},
+		{Role{Kind: "managed-identity", Name: "any", ObjectID: "00000000-0000-0000-0000-00000000000a", ServerType: "flexible"}, `SELECT * FROM pg_catalog.pgaadauth_create_principal_with_oid('any', '00000000-0000-0000-0000-00000000000a', 'service', false, false);`},
+		{Role{Kind: "service-principal", Name: "any", ObjectID: "00000000-0000-0000-0000-00000000000a", Admin: true}, `SELECT * FROM pg_catalog.pgaadauth_create_principal_with_oid('any', '00000000-0000-0000-0000-00000000000a', 'service', true, false);`},
+		{Role{Kind: "group", Name: "g", ObjectID: "00000000-0000-0000-0000-00000000000a"}, `SELECT * FROM pg_catalog.pgaadauth_create_principal_with_oid('g', '00000000-0000-0000-0000-00000000000a', 'group', false, false);`},
 		{Role{Kind: "user", Name: "u@t.onmicrosoft.com", ServerType: "single"}, `CREATE USER "u@t.onmicrosoft.com" IN ROLE azure_ad_user;`},
 		{Role{Kind: "group", Name: "Prod DB", ServerType: "single"}, `CREATE USER "Prod DB" IN ROLE azure_ad_user;`},
 		{Role{Kind: "managed-identity", Name: "myuser", ServerType: "single", ClientID: "c"}, `SET aad_validate_oids_in_tenant = off; CREATE ROLE "myuser" WITH LOGIN PASSWORD 'c' IN ROLE azure_ad_user;`},
@@ -37,7 +39,9 @@ func TestRoleSQL(t *testing.T) {
 		{Role{Kind: "managed-identity", Name: "m", ClientID: "c"}, "in place of the client id"},
 		{Role{Kind: "managed-identity", Name: "m", ServerType: "single"}, "by its client id; give it"},
 		{Role{Kind: "user", Name: "m", ServerType: "single", ClientID: "c"}, "has no client id"},
-		{Role{Kind: "user", Name: "m", ServerType: "single", ObjectID: "o"}, "leave the object id out"},
+		{Role{Kind: "user", Name: "m", ObjectID: "the name"}, "is no GUID"},
+		{Role{Kind: "user", Name: "m", ObjectID: "00000000-0000-0000-0000-00000000000a,admin"}, "is no GUID"},
+		{Role{Kind: "user", Name: "m", ServerType: "single", ObjectID: "00000000-0000-0000-0000-00000000000a"}, "leave the object id out"},
 		{Role{Kind: "user", Name: "m", ServerType: "single", Admin: true}, "set it in the Azure portal"},
 	} {
 		statements, err := tt.role.SQL()
@@ -46,5 +50,15 @@ func TestRoleSQL(t *testing.T) {
 		} else if err != nil && (!strings.Contains(err.Error(), tt.want) || strings.HasPrefix(tt.want, "SELECT")) {
 			t.Errorf("%+v: %v, want %s", tt.role, err, tt.want)
 		}
+	}
+}
+
+// The object id of a made-up token does not make anyone an administrator who does
+// as the hint says.
+func TestForgedObjectID(t *testing.T) {
+	s := situation{role: "r", claims: claims{AppID: "a", ObjectID: "00000000-0000-0000-0000-00000000000a,type=service,admin"}}
+	err := s.explain(&pgconn.PgError{Code: "28P01", Message: "Service Principal oid mismatch for role[r]"})
+	if text := err.Error(); strings.Contains(text, "SECURITY LABEL") || !strings.Contains(text, "is no GUID") {
+		t.Error(err)
 	}
 }
