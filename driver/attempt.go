@@ -20,6 +20,7 @@ import (
 type attempt struct {
 	c      *Connector
 	host   string         // that is spoken to
+	hosts  []string       // all that may be
 	user   string         // who signs in; "" until the token tells
 	token  *token         // what is presented; nil until it is known
 	flight *flight        // the request to wait for; nil if the token was there
@@ -32,7 +33,7 @@ func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
 	if err := c.guard.check(config); err != nil {
 		return nil, err
 	}
-	a := &attempt{c: c, user: config.User}
+	a := &attempt{c: c, user: config.User, hosts: hosts(config)}
 	a.token, a.flight = c.tokens.get(c.log)
 	if a.flight != nil && a.flight.failure() != nil {
 		return nil, a.flight.failure()
@@ -45,8 +46,10 @@ func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
 
 	netConnect := config.AfterNetConnect
 	config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
-		a.live, a.host, cfg.Password = nil, cfg.Host, "" // of the host before
+		a.live, cfg.Password = nil, "" // of the host before
+		below := conn
 		conn, err := a.secure(ctx, cfg, conn, netConnect)
+		a.host = hostOf(cfg, below)
 		if err != nil {
 			return conn, err
 		}
@@ -54,7 +57,7 @@ func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
 		if err != nil {
 			return conn, err
 		}
-		if a.user, err = c.present(t, cfg.Host); err != nil {
+		if a.user, err = c.present(t, a.host, a.hosts); err != nil {
 			return conn, err
 		}
 		cfg.User = a.user
@@ -132,6 +135,7 @@ func (a *attempt) accepted() {
 		a.live.Password = ""
 	}
 	a.live, a.token, a.flight = nil, nil, nil
+	a.next = nil // another host may have refused what this one took
 	a.c.count.signIns.Add(1)
 	a.c.worked.Store(true)
 	a.c.asked.Store(nil)

@@ -487,3 +487,56 @@ func TestHangingHandshake(t *testing.T) {
 		}
 	})
 }
+
+// in leads each name to its server.
+func in(servers map[string]*fakeServer) Option {
+	return WithPgx(func(c *pgx.ConnConfig) {
+		c.LookupFunc = func(_ context.Context, host string) ([]string, error) {
+			if s := servers[host]; s != nil {
+				return []string{net.JoinHostPort(s.host, s.port)}, nil
+			}
+			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		}
+	})
+}
+
+// One host refuses, the next signs in but is not of the kind that is wanted: an
+// error, and no panic.
+func TestRefusedHereAndUnwantedThere(t *testing.T) {
+	clean(t)
+	one := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28000", "the access token has expired") })
+	two := newFakeServer(t, nil) // says nothing of being read-write
+	c, err := NewConnector("host=one.example.com,two.example.com user=me connect_timeout=5 sslrootcert="+one.certFile, in(map[string]*fakeServer{"one.example.com": one, "two.example.com": two}),
+		WithCredential(&fakeCredential{get: aged}), WithPgx(func(c *pgx.ConnConfig) {
+			c.ValidateConnect = func(context.Context, *pgconn.PgConn) error { return errors.New("not of that kind") }
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time the token is warm
+		if _, err := c.Connect(t.Context()); err == nil || !strings.Contains(err.Error(), "the access token has expired") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// pgx tells its hooks the first host's name only. The token's cloud and the user's
+// suffix are judged by the host that is spoken to.
+func TestLaterHosts(t *testing.T) {
+	clean(t)
+	const aud = "https://ossrdbms-aad.database.windows.net"
+	s := newFakeServer(t, nil)
+	dsn := "host=gone,b.example.com user=me connect_timeout=5 aad_server_type=single sslrootcert=" + s.certFile
+	if err := ping(t, dsn, WithCredential(presents(map[string]any{"aud": aud})), in(map[string]*fakeServer{"b.example.com": s})); err != nil {
+		t.Fatal(err)
+	}
+	if heard, _ := s.got(); !strings.Contains(heard, "user\x00me@b\x00") {
+		t.Errorf("the second host was asked for %q", heard)
+	}
+	s = newFakeServer(t, nil)
+	dsn = "host=gone,x.postgres.database.chinacloudapi.cn user=me connect_timeout=5 aad_insecure=unverified"
+	err := ping(t, dsn, WithCredential(presents(map[string]any{"aud": aud})), in(map[string]*fakeServer{"x.postgres.database.chinacloudapi.cn": s}))
+	if heard, _ := s.got(); err == nil || !strings.Contains(err.Error(), "the token is for servers of cloud public") || strings.Contains(heard, marker) {
+		t.Errorf("%v, and the server heard %q", err, heard)
+	}
+}

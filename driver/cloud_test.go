@@ -63,7 +63,7 @@ func TestTokenOfAnotherCloud(t *testing.T) {
 		{"a.postgres.database.azure.com", 7, false},
 	} {
 		token := jwt(map[string]any{"aud": tt.aud})
-		err := guard{}.meant(newToken(azcore.AccessToken{Token: token, ExpiresOn: time.Now().Add(time.Hour)}, time.Now(), 0), tt.host)
+		err := guard{}.meant(newToken(azcore.AccessToken{Token: token, ExpiresOn: time.Now().Add(time.Hour)}, time.Now(), 0), []string{"10.0.0.1", tt.host})
 		if (err != nil) != tt.fails || err != nil && strings.Contains(err.Error(), token) {
 			t.Errorf("%s, %v: %v", tt.host, tt.aud, err)
 		}

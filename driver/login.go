@@ -32,13 +32,13 @@ func (c *Connector) Login(ctx context.Context) (Login, error) {
 	if err != nil {
 		return Login{}, err
 	}
-	user, err := c.present(t, c.config.Host)
+	user, err := c.present(t, c.config.Host, hosts(c.config))
 	return Login{User: user, Password: t.value, Expires: t.expires}, err
 }
 
-// present judges whether t may be shown to host, and as whom.
-func (c *Connector) present(t *token, host string) (user string, err error) {
-	if err := c.guard.meant(t, host); err != nil {
+// present judges whether t may be shown to host, one of hosts, and as whom.
+func (c *Connector) present(t *token, host string, hosts []string) (user string, err error) {
+	if err := c.guard.meant(t, hosts); err != nil {
 		return "", err
 	}
 	return c.user.of(t, host)

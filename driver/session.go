@@ -48,7 +48,7 @@ func (d *diagnosis) session(ctx context.Context, conn *pgx.Conn, signedIn time.T
 	asked := time.Now()
 	a, err := readRole(ctx, conn, "session_user")
 	if err == nil {
-		in.Found = fmt.Sprintf("as %q, PostgreSQL %s, database %q", a.name, a.version, a.database)
+		in.Found = fmt.Sprintf("as %q on %s, PostgreSQL %s, database %q", a.name, conn.PgConn().Conn().RemoteAddr(), a.version, a.database)
 	}
 	if !d.say(in) {
 		return
@@ -85,10 +85,7 @@ func (r Role) Apply(ctx context.Context, conn *sql.Conn) (string, error) {
 		return err
 	})
 	if err != nil {
-		s := situation{role: r.Name, target: target{serverType: r.ServerType}, claims: claims{ObjectID: r.ObjectID, AppID: r.ClientID}}
-		if k, _ := r.check(); k.application {
-			s.claims.Type = "app"
-		}
+		s := situation{role: r.Name, target: target{serverType: r.ServerType}, made: &r}
 		hint, _ := s.hint(err, cause(err), StepRole)
 		return "", &Error{Step: StepRole, Err: err, Hint: hint}
 	}

@@ -86,13 +86,39 @@ func (g guard) checkHost(host string, t *tls.Config) error {
 
 // meant refuses a token that says it is for the servers of another cloud, however
 // it was come by.
-func (g guard) meant(t *token, host string) error {
-	of := dsn.CloudOf(host)
-	if t.cloud == "" || of == "" || of == t.cloud {
-		return nil
+func (g guard) meant(t *token, hosts []string) error {
+	for _, host := range hosts {
+		if of := dsn.CloudOf(host); t.cloud != "" && of != "" && of != t.cloud {
+			return &Error{Step: StepToken, Err: fmt.Errorf("the token is for servers of cloud %s, host %q is of %s", t.cloud, host, of),
+				Hint: "get a token for the host's cloud"}
+		}
 	}
-	return &Error{Step: StepToken, Err: fmt.Errorf("the token is for servers of cloud %s, host %q is of %s", t.cloud, host, of),
-		Hint: "get a token for the host's cloud"}
+	return nil
+}
+
+// hosts lists all that config may connect to.
+func hosts(config *pgx.ConnConfig) []string {
+	all := []string{config.Host}
+	for _, f := range config.Fallbacks {
+		all = append(all, f.Host)
+	}
+	return all
+}
+
+// hostOf is the host that conn leads to: pgx hands its hooks one config for all
+// hosts, with the first one's name. An address has no name to be asked by.
+func hostOf(cfg *pgconn.Config, conn net.Conn) string {
+	if len(cfg.Fallbacks) == 0 {
+		return cfg.Host
+	}
+	if t, ok := conn.(*tls.Conn); ok && t.ConnectionState().ServerName != "" {
+		return t.ConnectionState().ServerName
+	}
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		return cfg.Host // a socket
+	}
+	return host
 }
 
 // shake finishes TLS, which pgx leaves to the first write, and refuses a
