@@ -4,8 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/aadpostgres/aadpostgres/driver"
@@ -29,7 +33,7 @@ connects anew later than that must be started anew.
 		}
 		path, err := exec.LookPath(c.rest[0])
 		if err != nil {
-			return misuse(err.Error())
+			return noProgram{err}
 		}
 		given, err := c.dsn()
 		if err != nil {
@@ -56,22 +60,41 @@ connects anew later than that must be started anew.
 	},
 }
 
-// variables are libpq's names of what a DSN may say.
+// noProgram is what cannot be run; the statuses are a shell's.
+type noProgram struct{ error }
+
+func (n noProgram) status() int {
+	if errors.Is(n.error, fs.ErrPermission) {
+		return 126
+	}
+	return 127
+}
+
+// variables are libpq's names of what a DSN may say. What has none is pgx's own or,
+// if it is not in ours, a setting of the server.
 // https://www.postgresql.org/docs/current/libpq-envars.html
 var variables = map[string]string{
 	"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD",
 	"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslsni": "PGSSLSNI",
 	"sslnegotiation": "PGSSLNEGOTIATION", "require_auth": "PGREQUIREAUTH", "connect_timeout": "PGCONNECT_TIMEOUT",
 	"application_name": "PGAPPNAME", "options": "PGOPTIONS", "target_session_attrs": "PGTARGETSESSIONATTRS", "client_encoding": "PGCLIENTENCODING",
+	"channel_binding": "PGCHANNELBINDING", "sslcertmode": "PGSSLCERTMODE", "min_protocol_version": "PGMINPROTOCOLVERSION",
+	"max_protocol_version": "PGMAXPROTOCOLVERSION", "passfile": "PGPASSFILE", "krbsrvname": "PGKRBSRVNAME", "timezone": "PGTZ",
 }
+
+// ours are the keys of pgx and of its surroundings that mean nothing to others.
+var ours = []string{"service", "servicefile", "sslpassword", "sslinline", "krbspn", "default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity"}
 
 // environ is this process's environment with the sign-in in it.
 func environ(config *dsn.Config, login driver.Login) ([]string, error) {
 	set := map[string]string{}
 	for name, v := range config.Params {
-		if variable := variables[name]; variable != "" && v != "" {
+		if variable := variables[strings.ToLower(name)]; variable != "" && v != "" {
 			set[variable] = v
 		}
+	}
+	if settings := serverSettings(config); settings != "" {
+		set["PGOPTIONS"] = strings.TrimSpace(cmp.Or(set["PGOPTIONS"], os.Getenv("PGOPTIONS")) + settings)
 	}
 	set["PGUSER"], set["PGPASSWORD"] = login.User, login.Password
 	if config.Auth[0] != dsn.Password {
@@ -84,7 +107,7 @@ func environ(config *dsn.Config, login driver.Login) ([]string, error) {
 		name, _, _ := strings.Cut(kv, "=")
 		// What libpq would follow and the driver does not: a service's section is in the
 		// DSN by now, and an address beside the host is not what was checked.
-		if _, ours := set[name]; !ours && name != "PGSERVICE" && name != "PGHOSTADDR" {
+		if _, replaced := set[name]; !replaced && name != "PGSERVICE" && name != "PGHOSTADDR" {
 			env = append(env, kv)
 		}
 	}
@@ -92,6 +115,18 @@ func environ(config *dsn.Config, login driver.Login) ([]string, error) {
 		env = append(env, name+"="+v)
 	}
 	return env, nil
+}
+
+// serverSettings are what pgx would send along, such as search_path, as options of
+// the server's command line.
+func serverSettings(config *dsn.Config) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(config.Params)) {
+		if variables[strings.ToLower(name)] == "" && !slices.Contains(ours, name) {
+			b.WriteString(" -c " + strings.NewReplacer(`\`, `\\`, " ", `\ `).Replace(name+"="+config.Params[name]))
+		}
+	}
+	return b.String()
 }
 
 // secure makes libpq hold to the driver's rules: verified TLS, and a token for who
@@ -106,8 +141,13 @@ func secure(config *dsn.Config, set map[string]string) error {
 	case !verified, set["PGSSLMODE"] == "verify-ca" && roots == "":
 		set["PGSSLMODE"] = "verify-full"
 	}
+	set["PGGSSENCMODE"] = "disable" // libpq would take it for TLS, whatever sslmode says
 	if set["PGREQUIREAUTH"] == "" {
 		set["PGREQUIREAUTH"] = "password" // known to libpq 16 and newer
+	}
+	home, _ := os.UserHomeDir()
+	if _, err := os.Stat(filepath.Join(home, ".postgresql", "root.crt")); err == nil && home != "" {
+		return nil // both pgx and libpq take it
 	}
 	if strings.HasPrefix(set["PGSSLMODE"], "verify-") && roots == "" {
 		// libpq reads no system's roots before version 16, and then by a word of its own.

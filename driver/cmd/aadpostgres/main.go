@@ -12,7 +12,8 @@
 // variables say where to connect. No secret is printed but by token.
 //
 // The exit status is 0 when all is well, 1 when something was found wrong, 2 when
-// the command line makes no sense; exec's is the command's.
+// the command line makes no sense; exec's is the command's, 127 or 126 when that
+// cannot be run.
 package main
 
 import (
@@ -24,6 +25,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -64,8 +66,12 @@ func main() {
 	defer stop()
 	err := dispatch(ctx, os.Args[1:])
 	var wrong misuse
+	var missing noProgram
 	switch {
 	case err == nil:
+	case errors.As(err, &missing):
+		fmt.Fprintln(os.Stderr, "aadpostgres exec:", missing)
+		os.Exit(missing.status())
 	case errors.As(err, &wrong):
 		fmt.Fprintln(os.Stderr, wrong)
 		os.Exit(2)
@@ -92,7 +98,15 @@ func dispatch(ctx context.Context, args []string) error {
 			return cmd.call(ctx, args[1:])
 		}
 	}
-	return misuse(fmt.Sprintf("aadpostgres: command %q is not known; see aadpostgres -h", args[0]))
+	return misuse("aadpostgres: " + word("command", args[0]) + " is not known; see aadpostgres -h")
+}
+
+// word quotes what stands where a word should, unless it could be a DSN.
+func word(what, said string) string {
+	if len(said) > 20 || strings.Trim(said, "abcdefghijklmnopqrstuvwxyz-") != "" {
+		return "that " + what
+	}
+	return fmt.Sprintf("%s %q", what, said)
 }
 
 func usage(w io.Writer) {
@@ -105,6 +119,8 @@ aadpostgres command -h tells more. A DSN is what the Go driver takes; without on
 DATABASE_URL is it, or else the PG variables (PGHOST, PGUSER, ...) say where to connect.
 `)
 }
+
+var known = regexp.MustCompile(`^(flag provided but not defined|flag needs an argument): -[a-z-]{1,20}$`)
 
 // call parses the command line, flags before, between and after arguments, and
 // runs the command.
@@ -130,7 +146,11 @@ func (cmd command) call(ctx context.Context, args []string) error {
 			c.flags.PrintDefaults()
 			return nil
 		} else if err != nil {
-			return misuse(fmt.Sprintf("aadpostgres %s: %s; see aadpostgres %s -h", cmd.name, err, cmd.name))
+			said := err.Error()
+			if !known.MatchString(said) {
+				said = "a flag has a value that it cannot have" // and that may be a secret
+			}
+			return misuse(fmt.Sprintf("aadpostgres %s: %s; see aadpostgres %s -h", cmd.name, said, cmd.name))
 		}
 		if args = c.flags.Args(); len(args) == 0 {
 			break

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -27,6 +28,9 @@ var ping = command{
 		took := map[string]time.Duration{}
 		var steps []string
 		for check := range driver.Diagnose(ctx, dsn, patience) {
+			if check.Err != nil && c.json {
+				return errors.Join(printJSON(map[string]any{"failed": check.Name, "error": check.Err.Error()}), errFound)
+			}
 			if check.Err != nil {
 				return check.Err
 			}
@@ -37,12 +41,12 @@ var ping = command{
 			}
 		}
 		if c.json {
-			return printJSON(map[string]any{"sign_in": found["sign-in"], "to": found["tcp"], "tls": found["tls"], "token": found["token"],
+			return printJSON(map[string]any{"sign_in": found["sign-in"], "tls": found["tls"], "token": found["token"],
 				"took_ns": took, "total_ns": time.Since(began)})
 		}
-		for _, name := range []string{"sign-in", "tcp", "tls", "token"} {
+		for _, name := range []string{"sign-in", "tls", "token"} {
 			if found[name] != "" {
-				fmt.Printf("%-8s %s\n", strings.Replace(name, "tcp", "to", 1), found[name])
+				fmt.Printf("%-8s %s\n", name, found[name])
 			}
 		}
 		fmt.Printf("%-8s %s: %s\n", "took", ms(time.Since(began)), strings.Join(steps, ", "))

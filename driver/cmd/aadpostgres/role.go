@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aadpostgres/aadpostgres/driver"
@@ -38,6 +39,18 @@ func makeRole(ctx context.Context, c *call) error {
 	if len(c.args) != 2 {
 		return misuse("give a kind and a name, in quotes if it has spaces")
 	}
+	empty := ""
+	c.flags.Visit(func(f *flag.Flag) {
+		if f.Value.String() == "" { // of a variable that is not set, most likely
+			empty = f.Name
+		}
+	})
+	if empty != "" {
+		return misuse("-" + empty + " is given an empty value; leave it out, or set it")
+	}
+	if !slices.ContainsFunc(driver.RoleKinds(), func(k driver.RoleKind) bool { return k.Name == c.args[0] }) {
+		return misuse(word("kind", c.args[0]) + " is not known; use user, group, managed-identity or service-principal")
+	}
 	value := func(name string) string { return c.flags.Lookup(name).Value.String() }
 	r := driver.Role{Kind: c.args[0], Name: c.args[1], ServerType: value("server-type"), Admin: value("admin") == "true",
 		ObjectID: value("object-id"), ClientID: value("client-id")}
@@ -45,12 +58,8 @@ func makeRole(ctx context.Context, c *call) error {
 	if err != nil {
 		return misuse(err.Error())
 	}
-	made, applied := "", false
-	c.flags.Visit(func(f *flag.Flag) { applied = applied || f.Name == "apply" })
-	if applied && value("apply") == "" {
-		return misuse("-apply is given an empty DSN") // a variable that is not set, most likely
-	}
-	if applied {
+	made := ""
+	if value("apply") != "" {
 		if made, err = apply(ctx, r, value("apply")); err != nil {
 			return err
 		}
