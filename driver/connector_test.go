@@ -59,6 +59,24 @@ func TestWithOpen(t *testing.T) {
 	}
 }
 
+// What is opened with is the opener's own: the connector does not change with it.
+func TestWithOpenGetsACopy(t *testing.T) {
+	clean(t)
+	c, err := NewConnector("host=h user=u", WithOpen(func(_ context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
+		config.RuntimeParams["search_path"] = "changed"
+		return nil, errors.New("no")
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Connect(t.Context()); err == nil {
+		t.Error("it connects")
+	}
+	if v := c.Config().RuntimeParams["search_path"]; v != "" {
+		t.Errorf("search_path is %q", v)
+	}
+}
+
 // Options given to Register hold for whoever opens by that name, also for wrappers
 // that come by the driver through the empty DSN.
 func TestRegister(t *testing.T) {
