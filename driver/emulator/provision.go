@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -53,9 +54,10 @@ func (p *postgres) claim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	free := false
-	err = lock.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtext('aadpostgres emulator'))").Scan(&free)
-	if err == nil && !free {
+	// A little patience: the session of one that has just ended may not have.
+	_, err = lock.Exec(ctx, "SET lock_timeout = '1s'; SELECT pg_advisory_lock(hashtext('aadpostgres emulator')); RESET lock_timeout", pgx.QueryExecModeSimpleProtocol)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "55P03" {
 		err = errors.New("emulator: another emulator uses the given PostgreSQL; close it, or give this one a server of its own")
 	}
 	if err != nil {
