@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -85,8 +84,12 @@ func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
 // secure finishes TLS, and lets the user's own hook see the connection before
 // there is a token to be seen. What that hook returns must still be over it.
 func (a *attempt) secure(ctx context.Context, cfg *pgconn.Config, conn net.Conn, hook func(context.Context, *pgconn.Config, net.Conn) (net.Conn, error)) (net.Conn, error) {
-	if err := a.c.guard.shake(ctx, conn); err != nil || hook == nil {
+	if err := a.c.guard.shake(ctx, conn); err != nil {
+		a.c.trace.fail("tls", err)
 		return conn, err
+	}
+	if hook == nil {
+		return conn, nil
 	}
 	wrapped, err := hook(ctx, cfg, conn)
 	if wrapped == nil {
@@ -206,22 +209,6 @@ func (a *attempt) bindDial(config *pgx.ConnConfig) {
 		conn, err := dial(ctx, network, addr)
 		return conn, a.why(err)
 	}
-}
-
-// situation is what is known of the attempt.
-func (a *attempt) situation() situation {
-	s := a.c.about
-	s.host, s.role = cmp.Or(a.host, s.host), a.user
-	if a.token != nil {
-		s.claims, s.issued = a.token.claims, a.token.issued
-	}
-	switch of := a.c.tokens.(type) {
-	case *fixed:
-		s.given = true
-	case *source:
-		s.skew = time.Duration(of.skew.Load())
-	}
-	return s
 }
 
 // why names the token request's failure in place of what it caused.

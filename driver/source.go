@@ -104,7 +104,6 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 	answer := make(chan *flight, 1)
 	go func() {
 		t, err := s.request(ctx, old, refused)
-		asked.restore(err)
 		answer <- &flight{token: t, err: err}
 	}()
 	select {
@@ -118,8 +117,12 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 	closed := errors.Is(ctx.Err(), context.Canceled)
 	var wait time.Duration
 	s.mu.Lock()
-	s.flight = nil
+	mine := s.flight == f // or it was released, and another may be under way
+	if mine {
+		s.flight = nil
+	}
 	switch {
+	case !mine:
 	case f.err == nil:
 		s.current.Store(f.token)
 		s.failed, s.backoff, s.only = nil, 0, ""
@@ -152,6 +155,7 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 // answered with what will not do.
 func (s *source) request(ctx context.Context, old *token, refused string) (*token, error) {
 	at, err := s.ask(ctx, "")
+	heard(ctx).restore(err)
 	about := s.about
 	about.skew = time.Duration(heard(ctx).skew.Load())
 	if err != nil {
@@ -163,6 +167,7 @@ func (s *source) request(ctx context.Context, old *token, refused string) (*toke
 	if t.value == refused || s.maxAge > 0 && (cached || !t.live(now)) && now.Before(at.ExpiresOn) {
 		var younger azcore.AccessToken
 		younger, err = s.ask(ctx, notBefore(now))
+		heard(ctx).restore(err)
 		if now = time.Now().Round(0); err == nil {
 			at, t = younger, newToken(younger, now, s.maxAge)
 		}
@@ -200,6 +205,7 @@ func (s *source) release() {
 	defer s.mu.Unlock()
 	if s.users--; s.users <= 0 && s.flight != nil {
 		s.flight.cancel()
+		s.flight = nil // nobody may join it any more
 	}
 }
 

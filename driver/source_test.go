@@ -487,3 +487,27 @@ func TestCloseEndsTheRequest(t *testing.T) {
 		}
 	})
 }
+
+// A request that the last connector's Close has ended is nobody else's.
+func TestNobodyJoinsAnEndedRequest(t *testing.T) {
+	clean(t)
+	cred := &fakeCredential{delay: 5 * time.Millisecond}
+	for range 200 {
+		c, err := NewConnector("host=h user=u", WithCredential(cred))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := c.tokens.(*source)
+		s.current.Store(nil)
+		s.get(c.log)
+		c.Close()
+		next, err := NewConnector("host=h user=u", WithCredential(cred))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := next.Login(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next.Close()
+	}
+}

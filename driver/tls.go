@@ -3,9 +3,11 @@ package driver
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -150,4 +152,29 @@ func over(conn, below net.Conn) bool {
 		conn = w.NetConn()
 	}
 	return true
+}
+
+// certificateNames lists what the server's certificate is for, as far as err tells.
+func certificateNames(err error) string {
+	var wrong x509.HostnameError
+	if !errors.As(err, &wrong) {
+		return "nobody"
+	}
+	return nameList(wrong.Certificate)
+}
+
+func nameList(c *x509.Certificate) string {
+	var names []string
+	for _, name := range c.DNSNames {
+		if strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789.*-_") == "" { // others are no names
+			names = append(names, name)
+		}
+	}
+	for _, ip := range c.IPAddresses {
+		names = append(names[:len(names):len(names)], ip.String())
+	}
+	if len(names) > 5 {
+		names = append(names[:5:5], "...")
+	}
+	return strings.Join(names, ", ")
 }

@@ -49,6 +49,17 @@ func (t *trace) note(name string, began time.Time, err error, format string, arg
 	l.took += t.since.Sub(began)
 }
 
+// fail notes a step that failed where no hook sees it. Without a trace it does
+// nothing.
+func (t *trace) fail(name string, err error) {
+	if t != nil {
+		t.mu.Lock()
+		began := t.since
+		t.mu.Unlock()
+		t.note(name, began, err, "")
+	}
+}
+
 // hang puts the trace into the hooks of config, around those that are there.
 func (t *trace) hang(config *pgx.ConnConfig) {
 	lookup, dial, netConnect := config.LookupFunc, config.DialFunc, config.AfterNetConnect
@@ -74,6 +85,11 @@ func (t *trace) hang(config *pgx.ConnConfig) {
 		t.mu.Unlock()
 		said := "none"
 		if c, ok := conn.(*tls.Conn); ok {
+			// In mode password pgx leaves it to the first write.
+			if err := c.HandshakeContext(ctx); err != nil {
+				t.note("tls", began, err, "")
+				return conn, err
+			}
 			said = handshake(c.ConnectionState())
 		}
 		t.note("tls", began, nil, "%s", said)

@@ -88,6 +88,8 @@ func TestDoctorWarns(t *testing.T) {
 			s.superuser(t, "REVOKE SELECT ON pg_catalog.pg_auth_members FROM PUBLIC")
 			return func() { s.superuser(t, "GRANT SELECT ON pg_catalog.pg_auth_members TO PUBLIC") }
 		}, check: "role", hint: "look at the role with an administrator's rights", found: "not to be read: permission denied for table pg_auth_members"},
+		{name: "a host with another's certificate in the list", dsn: fmt.Sprintf("host=nobody.example,localhost port=%d %suser=billing", s.az.Port(), secret), check: "tls", hint: "certificate is valid for", found: "TLS 1.3, certificate for localhost"},
+		{name: "no Entra, TLS", dsn: "aad_auth=password user=native password=p sslmode=verify-full", found: "password=xxxxx"},
 		{name: "no Entra", dsn: "aad_auth=password user=native password=p sslmode=verify-full", found: "password=xxxxx"},
 	} {
 		s.az.SetenvOn(t, emulator.VirtualMachine, s.app)
@@ -96,7 +98,7 @@ func TestDoctorWarns(t *testing.T) {
 			undo = tt.set()
 		}
 		dsn := s.dsn(tt.dsn)
-		if strings.HasPrefix(tt.dsn, "host=127") {
+		if strings.HasPrefix(tt.dsn, "host=127") || strings.HasPrefix(tt.dsn, "host=nobody") {
 			dsn = strings.Replace(dsn, fmt.Sprintf("port=%d ", s.az.Port()), "", 1)
 		}
 		if tt.name == "unverified" { // with a root, pgx would hold require to it
@@ -111,6 +113,9 @@ func TestDoctorWarns(t *testing.T) {
 			if (c.Status == driver.Warn) != (name == tt.check) || (name == tt.check && !strings.Contains(c.Hint, tt.hint)) {
 				t.Errorf("%s: %+v", tt.name, c)
 			}
+		}
+		if tls := found["tls"].Found; !strings.HasPrefix(tls, "TLS 1.3, certificate for ") {
+			t.Errorf("%s: TLS is said to be %q", tt.name, tls)
 		}
 		at := tt.check
 		if at == "" {

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aadpostgres/aadpostgres/driver"
 )
@@ -182,11 +183,22 @@ func (c *call) dsn() (string, error) {
 	return os.Getenv("DATABASE_URL"), nil
 }
 
-// patience bounds a dial where the DSN does not: a firewall that drops packets is
-// what people call doctor for. Nothing else is bounded by it, such as a person who
-// signs in.
+// patience bounds dial and TLS where the DSN does not: a firewall that drops packets
+// is what people call doctor for. Nothing else is bounded by it, such as a person
+// who signs in.
 var patience = driver.WithPgx(func(c *pgx.ConnConfig) {
-	if c.ConnectTimeout == 0 {
-		c.DialFunc = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	const most = 10 * time.Second
+	if c.ConnectTimeout != 0 {
+		return
+	}
+	c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{Timeout: most}).DialContext(ctx, network, addr)
+		if err == nil {
+			err = conn.SetDeadline(time.Now().Add(most))
+		}
+		return conn, err
+	}
+	c.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
+		return conn, conn.SetDeadline(time.Time{})
 	}
 })

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +23,9 @@ and logs, and send it over verified TLS only. For a single program, use exec.
 		login, err := c.login(ctx)
 		if err != nil {
 			return err
+		}
+		if login.Expires.IsZero() {
+			return &driver.Error{Step: driver.StepDSN, Err: errors.New("aad_auth=password has no token; name a mode that has")}
 		}
 		if c.json {
 			return printJSON(map[string]any{"user": login.User, "token": login.Password, "expires": login.Expires.UTC().Format(time.RFC3339)})
