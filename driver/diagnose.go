@@ -57,8 +57,9 @@ func (d *diagnosis) say(c Check) bool {
 		c.Status = Fail
 		var e *Error
 		if errors.As(c.Err, &e) {
-			c.Found, c.Hint = (&Error{Step: e.Step, Err: e.Err}).Error(), e.Hint
-			c.Found = strings.TrimPrefix(c.Found, "aadpostgres: "+e.Step+": ")
+			alone := *e // its words were read once, by whoever made it
+			alone.Hint = ""
+			c.Found, c.Hint = strings.TrimPrefix(alone.Error(), "aadpostgres: "+e.Step+": "), e.Hint
 		} else {
 			c.Found = c.Err.Error()
 		}

@@ -340,7 +340,9 @@ func TestSharedErrorIsPrinted(t *testing.T) {
 		}
 		return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 	}
-	c, err := NewConnector("host=h user=u aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=s aad_disable_instance_discovery=true", WithTransport(doer(answer)))
+	const dsn = "host=h user=u aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=s aad_disable_instance_discovery=true"
+	transport := WithTransport(doer(answer))
+	c, err := NewConnector(dsn, transport)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,6 +352,15 @@ func TestSharedErrorIsPrinted(t *testing.T) {
 		wg.Go(func() {
 			if _, err := c.Login(t.Context()); err == nil || !strings.Contains(err.Error(), "AADSTS7000215: Invalid client secret provided; check the client secret") {
 				t.Error(err)
+			}
+		})
+	}
+	for range 4 {
+		wg.Go(func() {
+			for c := range Diagnose(t.Context(), dsn, transport) {
+				if c.Name == "token" && c.Found != "AADSTS7000215: Invalid client secret provided" {
+					t.Errorf("%+v", c)
+				}
 			}
 		})
 	}

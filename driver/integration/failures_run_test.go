@@ -209,7 +209,7 @@ func (s *scene) scrub(text string) string {
 	return text
 }
 
-// quietly runs SQL past the gateway, as superuser.
+// superuser runs SQL past the gateway, as superuser.
 func (s *scene) superuser(t *testing.T, statements ...string) {
 	t.Helper()
 	conn, err := pgx.Connect(context.Background(), s.az.PostgresDSN())

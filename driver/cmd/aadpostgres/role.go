@@ -77,7 +77,6 @@ func makeRole(ctx context.Context, c *call) error {
 // apply makes the role by the administrator's DSN, in database postgres whatever
 // that says.
 func apply(ctx context.Context, r driver.Role, target string) (string, error) {
-	// A later setting wins, in a DSN of pairs; a URL is made one first.
 	config, err := dsn.Parse(target)
 	if err != nil {
 		return "", &driver.Error{Step: driver.StepDSN, Err: err}
