@@ -51,16 +51,23 @@ func surroundings(t *testing.T, a *emulator.Azure, admin emulator.Identity) []st
 		"TENANT="+emulator.TenantID, "OID="+admin.ObjectID, "NO_COLOR=1")
 }
 
-// The commands, as they are used and misused.
-func TestScripts(t *testing.T) {
+// workplace is an Azure and its Entra administrator, who is signed in to az and its kind.
+func workplace(t *testing.T) (*emulator.Azure, emulator.Identity) {
+	t.Helper()
 	a := emulator.Start(t)
 	admin := a.Add(emulator.Identity{Name: "admin@contoso.com", Kind: emulator.User})
 	if err := a.GrantAdmin(context.Background(), admin); err != nil {
 		t.Fatal(err)
 	}
+	a.Login(admin)
+	return a, admin
+}
+
+// The commands, as they are used and misused.
+func TestScripts(t *testing.T) {
+	a, admin := workplace(t)
 	a.Add(emulator.Identity{Name: "Prod DB Readonly", Kind: emulator.Group})
 	billing := a.Add(emulator.Identity{Name: "billing", Secret: "opensesame"})
-	a.Login(admin)
 	single := emulator.Start(t, emulator.WithSingleServer())
 	head := single.Add(emulator.Identity{Name: "head@contoso.com", Kind: emulator.User})
 	if err := single.GrantAdmin(context.Background(), head); err != nil {
@@ -107,13 +114,8 @@ var (
 // Every example that -h and the documentation print runs, with the emulator in the
 // place of the server that they name.
 func TestExamples(t *testing.T) {
-	a := emulator.Start(t)
-	admin := a.Add(emulator.Identity{Name: "admin@contoso.com", Kind: emulator.User})
-	if err := a.GrantAdmin(context.Background(), admin); err != nil {
-		t.Fatal(err)
-	}
+	a, admin := workplace(t)
 	a.Add(emulator.Identity{Name: "Admins", Kind: emulator.Group})
-	a.Login(admin)
 	env := append(os.Environ(), surroundings(t, a, admin)...)
 	bin, err := program()
 	if err != nil {
