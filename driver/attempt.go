@@ -4,9 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"log/slog"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,7 +22,9 @@ type attempt struct {
 	token  *token         // what is presented; nil until it is known
 	flight *flight        // the request to wait for; nil if the token was there
 	live   *pgconn.Config // of the sign-in under way; holds the password
+	quota  *quota         // of the server spoken to
 	next   *flight        // what may bring another token after a refusal
+	late   error          // the caller's time ended while it waited for the token
 }
 
 // begin hangs the attempt into pgx's hooks, before those that are there.
@@ -42,10 +42,11 @@ func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
 		config.RequireAuth = requireAuth
 	}
 	config.OAuthTokenProvider = a.bearer
+	a.ration(config)
 
 	netConnect := config.AfterNetConnect
 	config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
-		a.live, cfg.Password = nil, "" // of the host before
+		a.live, a.late, cfg.Password = nil, nil, "" // of the host before
 		below := conn
 		conn, err := a.secure(ctx, cfg, conn, netConnect)
 		a.host = hostOf(cfg, below)
@@ -54,6 +55,9 @@ func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
 		}
 		t, err := a.wait(ctx)
 		if err != nil {
+			if ctx.Err() != nil {
+				a.late = err
+			}
 			return conn, err
 		}
 		if a.user, err = c.present(t, a.host, a.hosts); err != nil {
@@ -65,6 +69,7 @@ func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
 	}
 	validate := config.ValidateConnect
 	config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		a.lift(conn, config.MaxProtocolMessageBodyLen)
 		a.accepted()
 		if validate != nil {
 			return validate(ctx, conn)
@@ -144,45 +149,12 @@ func (a *attempt) accepted() {
 	a.c.asked.Store(nil)
 }
 
-// A question is what a connector asked when the server refused a token.
-type question struct {
-	than   *token
-	flight *flight
-}
-
-// refused asks for a newer token where that may help. A token may be refused for
-// its own sake (revoked, say) or for the role's, which no other token would mend,
-// and the server's words are not to be relied on. So: not for a token that is
-// young or that this connect has just asked for; only for a role that has let us
-// in before, or if the words are of the token; and once, until a sign-in works. A
-// role that does not exist costs no request.
-func (a *attempt) refused(e *pgconn.PgError) {
-	a.live.Password, a.live = "", nil
-	if e.Code != "28P01" && e.Code != "28000" {
-		return
-	}
-	c := a.c
-	c.count.rejected.Add(1)
-	c.log.Warn("sign-in rejected", slog.String("code", e.Code), slog.String("message", oneLine(e.Message)), slog.Time("token_issued", a.token.issued))
-	q := c.asked.Load()
-	switch {
-	case a.flight != nil, a.token.young(time.Now()):
-	case q != nil && q.than != a.token && q.flight.failure() == nil: // of no use
-	case c.worked.Load() || strings.Contains(strings.ToLower(e.Message), "token"):
-		t, f := c.tokens.newer(a.token, c.log)
-		if t != nil {
-			f = landed(t, nil)
-		}
-		a.next = f
-		c.asked.Store(&question{a.token, f})
-	}
-}
-
 // connect opens the connection. A token request that fails ends it at once, and
 // its error is the connect's.
 func (a *attempt) connect(ctx context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
 	if a.flight == nil {
-		return a.c.open(ctx, config)
+		conn, err := a.c.open(ctx, config)
+		return conn, a.why(err)
 	}
 	ctx, stop := a.flight.bind(ctx)
 	defer stop()
@@ -211,27 +183,15 @@ func (a *attempt) bindDial(config *pgx.ConnConfig) {
 	}
 }
 
-// why names the token request's failure in place of what it caused.
+// why names the token request's failure in place of what it caused, and the wait for
+// it where pgx says of any deadline that the network was late.
 func (a *attempt) why(err error) error {
-	if err != nil && a.flight != nil && a.flight.failure() != nil {
+	switch {
+	case err == nil:
+	case a.flight != nil && a.flight.failure() != nil:
 		return a.flight.failure()
+	case a.late != nil:
+		return a.late
 	}
 	return err
-}
-
-// again tells whether err is a refusal for which there is another token now.
-func (a *attempt) again(ctx context.Context, err error) bool {
-	const oauth = "OAuth authentication failed" // pgx has no type for it
-	if a.live != nil && strings.Contains(err.Error(), oauth) {
-		a.refused(&pgconn.PgError{Code: "28000", Message: oauth + ": invalid_token"})
-	}
-	if a.next == nil {
-		return false
-	}
-	t, err := a.next.Token(ctx)
-	if err != nil || t.value == a.token.value {
-		return false
-	}
-	a.c.count.retried.Add(1)
-	return true
 }

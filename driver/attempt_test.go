@@ -162,6 +162,9 @@ func TestRejected(t *testing.T) {
 		}
 		return aged(1, "")
 	}
+	young := func(n int64, _ string) (azcore.AccessToken, error) {
+		return azcore.AccessToken{Token: jwt(map[string]any{"n": n}), ExpiresOn: time.Now().Add(time.Hour)}, nil
+	}
 	same := func(int64, string) (azcore.AccessToken, error) { return aged(1, "") }
 	down := func(n int64, claims string) (azcore.AccessToken, error) {
 		if n > 1 {
@@ -183,8 +186,9 @@ func TestRejected(t *testing.T) {
 		{name: "no such role", code: "28P01", text: nobody, get: aged, refuse: func(string, int) bool { return true }},
 		{name: "role taken away", code: "28P01", text: nobody, get: aged, worked: true, first: 1, refuse: func(string, int) bool { return true }},
 		{name: "firewall", code: "28000", text: "no pg_hba.conf entry for host", get: aged, refuse: func(string, int) bool { return true }},
-		{name: "same token back", code: "28P01", text: expired, get: same, first: 2, refuse: func(string, int) bool { return true }},
+		{name: "same token back", code: "28P01", text: expired, get: same, first: 2, later: 8, refuse: func(string, int) bool { return true }},
 		{name: "none to be had", code: "28P01", text: expired, get: down, first: 1, later: 8, refuse: func(string, int) bool { return true }},
+		{name: "a token that is young", code: "28P01", text: expired, get: young, later: 8, refuse: func(string, int) bool { return true }},
 		{name: "another error", code: "53300", text: "too many connections for token", get: aged, refuse: func(string, int) bool { return true }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -538,5 +542,63 @@ func TestLaterHosts(t *testing.T) {
 	err := ping(t, dsn, WithCredential(presents(map[string]any{"aud": aud})), in(map[string]*fakeServer{"x.postgres.database.chinacloudapi.cn": s}))
 	if heard, _ := s.got(); err == nil || !strings.Contains(err.Error(), "the token is for servers of cloud public") || strings.Contains(heard, marker) {
 		t.Errorf("%v, and the server heard %q", err, heard)
+	}
+}
+
+// The user's own hook, which runs before the token is put in, sees none: not what the
+// host before was shown either, nor another password.
+func TestHookSeesNoPassword(t *testing.T) {
+	clean(t)
+	var mu sync.Mutex
+	n := 0
+	s := newFakeServer(t, func(s *fakeServer) {
+		s.judge = func(string) []pgproto3.BackendMessage {
+			mu.Lock()
+			defer mu.Unlock()
+			if n++; n == 1 { // not by an error of the server's, which would clear it
+				return []pgproto3.BackendMessage{&pgproto3.AuthenticationMD5Password{}}
+			}
+			return welcome
+		}
+	})
+	var seen []string
+	dsn := strings.Replace(s.dsn("sslrootcert="+s.certFile), "host=127.0.0.1", "host=127.0.0.1,127.0.0.1", 1)
+	err := ping(t, dsn, WithCredential(&fakeCredential{}), WithPgx(func(config *pgx.ConnConfig) {
+		config.Password = "hunter2"
+		config.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+			seen = append(seen, cfg.Password)
+			return conn, nil
+		}
+	}))
+	if err != nil || len(seen) != 2 || seen[0] != "" || seen[1] != "" {
+		t.Errorf("the hook saw %d passwords, %q; %v", len(seen), seen, err)
+	}
+	c, err := NewConnector(dsn, WithCredential(&fakeCredential{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	config := c.Config()
+	config.Password = "hunter2"
+	if err := c.BeforeConnect(t.Context(), config); err != nil || config.Password != "" {
+		t.Errorf("tracers and dial functions see %q; %v", config.Password, err)
+	}
+}
+
+// A caller whose time ends while it waits for the token is told so: pgx takes every
+// deadline for the network's.
+func TestLateToken(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, nil)
+	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{delay: 2 * time.Second}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = c.Connect(ctx)
+	var e *Error
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &e) || e.Step != StepToken || !strings.Contains(e.Hint, "on its way") {
+		t.Errorf("got %v", err)
 	}
 }

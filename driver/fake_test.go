@@ -66,10 +66,13 @@ type fakeServer struct {
 	auth       pgproto3.BackendMessage // what to ask for; nil asks for nothing
 	reply      []pgproto3.BackendMessage
 	judge      func(said string) []pgproto3.BackendMessage // replies instead, if not nil
+	rogue      func(s *fakeServer, conn net.Conn)          // does all of it instead, if not nil
 
 	mu    sync.Mutex
 	heard bytes.Buffer
 	conns int
+	open  int        // of conns
+	ended *sync.Cond // of one of them
 }
 
 var welcome = []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}, &pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{1, 2, 3, 4}}, &pgproto3.ReadyForQuery{TxStatus: 'I'}}
@@ -98,6 +101,7 @@ func newFakeServer(t *testing.T, change func(*fakeServer)) *fakeServer {
 		t.Fatal(err)
 	}
 	s.host, s.port = "127.0.0.1", strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+	s.ended = sync.NewCond(&s.mu)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.accept(ln, &wg) })
 	t.Cleanup(func() { ln.Close(); wg.Wait() })
@@ -112,8 +116,10 @@ func (s *fakeServer) accept(ln net.Listener, wg *sync.WaitGroup) {
 		}
 		s.mu.Lock()
 		s.conns++
+		s.open++
 		s.mu.Unlock()
 		wg.Go(func() {
+			defer s.hangUp()
 			defer conn.Close()
 			conn.SetDeadline(time.Now().Add(5 * time.Second))
 			s.serve(conn)
@@ -122,6 +128,10 @@ func (s *fakeServer) accept(ln net.Listener, wg *sync.WaitGroup) {
 }
 
 func (s *fakeServer) serve(conn net.Conn) {
+	if s.rogue != nil {
+		s.rogue(s, conn)
+		return
+	}
 	var rw io.ReadWriter = struct {
 		io.Reader
 		io.Writer
@@ -185,6 +195,23 @@ func (s *fakeServer) got() (heard string, conns int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.heard.String(), s.conns
+}
+
+func (s *fakeServer) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	s.ended.Broadcast()
+}
+
+// hungUp waits until no connection is left of those that there were, so that all is
+// heard.
+func (s *fakeServer) hungUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.conns == 0 || s.open > 0 {
+		s.ended.Wait()
+	}
 }
 
 // dsn leads to the server; params follow.

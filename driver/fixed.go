@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -20,10 +23,14 @@ type fixed struct {
 	value  string
 	maxAge time.Duration
 	scope  string
+	warned atomic.Bool
 }
 
-func (f *fixed) get(*slog.Logger) (*token, *flight) {
+func (f *fixed) get(log *slog.Logger) (*token, *flight) {
 	t, err := f.read()
+	if mode := f.exposed(); mode != 0 && !f.warned.Swap(true) {
+		log.Warn("others may read or replace the token's file", slog.String("file", f.file), slog.String("mode", mode.String()))
+	}
 	if err != nil {
 		return nil, landed(nil, err)
 	}
@@ -54,7 +61,7 @@ func (f *fixed) read() (*token, error) {
 		end = now.Add(time.Hour) // opaque: the server knows
 	}
 	t := newToken(azcore.AccessToken{Token: value, ExpiresOn: end}, now, f.maxAge)
-	if err := t.meantFor(f.scope); err != nil {
+	if err := t.fits(f.scope); err != nil {
 		return nil, err
 	}
 	switch {
@@ -66,20 +73,38 @@ func (f *fixed) read() (*token, error) {
 	return t, nil
 }
 
+// exposed returns the file's mode if others than its owner and group can read it, or
+// others than its owner replace its contents, and 0 if not. It is no error:
+// Kubernetes mounts secrets so. Windows has no such modes.
+func (f *fixed) exposed() fs.FileMode {
+	info, err := os.Stat(f.file)
+	if f.file == "" || err != nil || runtime.GOOS == "windows" || info.Mode()&0o027 == 0 {
+		return 0
+	}
+	return info.Mode()
+}
+
+const mostFile = 1 << 20
+
+// saneFile refuses a file that would block, or never end, whoever reads it. One that
+// is not there is left to whoever wants it.
+func saneFile(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > mostFile) {
+		return fmt.Errorf("%s is not a regular file of at most 1 MiB", path)
+	}
+	return nil
+}
+
 // readFile reads a file of sane size, not a pipe that would block.
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+	if err := saneFile(path); err != nil {
 		return nil, err
-	}
-	const most = 1 << 20
-	if !info.Mode().IsRegular() || info.Size() > most {
-		return nil, fmt.Errorf("%s is not a regular file of at most 1 MiB", path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, most))
+	return io.ReadAll(io.LimitReader(f, mostFile))
 }

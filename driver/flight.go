@@ -42,6 +42,16 @@ func (f *flight) failure() error {
 	}
 }
 
+// brought tells whether the request has ended and brought that same token.
+func (f *flight) brought(t *token) bool {
+	select {
+	case <-f.done:
+		return f.token != nil && f.token.value == t.value
+	default:
+		return false
+	}
+}
+
 // bind returns a context that ends when the request fails.
 func (f *flight) bind(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)

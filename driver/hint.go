@@ -24,10 +24,13 @@ type row struct {
 
 const (
 	check = "check that role {role} was made for Entra and is spelled alike, capitals included; if not, {create}"
+	// PgBouncer's MAX_PASSWORD was 2048 up to 1.25, and it hangs up on a longer one.
+	tooLong = "check the token's length: PgBouncer before 1.26 takes none of more than 2,047 characters, as a person's with many groups; sign in with another identity, or connect to port 5432, past it"
 )
 
 var hints = []row{
 	// Server. Two wordings of Azure's texts are about; plain makes them one.
+	{StepSignIn, "server login has been failing|query_wait_timeout", "check PgBouncer's log for the server's error: it opens sessions with the token that it was shown last; SetConnMaxLifetime has it shown newer ones", run},
 	{StepSignIn, "password authentication failed*[extra @server]|requested scram-sha-256*[extra @server]|requested md5*[extra @server]",
 		"set user={bare}: check whether this is a single server, for only they want {suffix} after the name", documented},
 	{StepSignIn, "password authentication failed*[double @server]|requested scram-sha-256*[double @server]", "set user={bare}: {suffix} is there twice", documented},
@@ -56,8 +59,10 @@ var hints = []row{
 	{StepSignIn, "ssl connection is required", "check for sslmode=disable and aad_insecure=plaintext, and drop them: the server wants TLS", reported},
 	{StepSignIn, "no pg_hba.conf entry*no encryption|no pg_hba.conf entry*ssl off", "drop sslmode=disable and aad_insecure=plaintext: the server wants TLS", documented},
 	{StepSignIn, "no pg_hba.conf entry", "let this machine in by the server's firewall rules, and check that Entra authentication is on", documented},
-	{StepSignIn, "client sent partial pkt in startup", "check the length of the user name: an older PgBouncer takes no long one; connect to port 5432, past it", reported},
-	{StepSignIn, "unsupported startup parameter", "check the DSN for a key that is a setting, which PgBouncer does not take at startup: drop it, or use SET", reported},
+	{StepSignIn, "client sent partial pkt in startup|password too long", tooLong, run},
+	{StepSignIn, "pam authentication failed*[long token]", tooLong, run},
+	{StepSignIn, "pam authentication failed", "check who signs in: PgBouncer has refused the token; connect to port 5432, past it, to see the server's own error", run},
+	{StepSignIn, "unsupported startup parameter", "check the DSN for a key that is a setting, which PgBouncer does not take at startup: drop it, or give it to the role: ALTER ROLE {roleName} SET ...", reported},
 	{StepSignIn, "no more connections allowed", "lower SetMaxOpenConns of all pools together: PgBouncer has no client connection left", documented},
 	{StepSignIn, "cannot read pg_class without having selected", "check for an update of the server: PostgreSQL 18 was reported to say so with Entra roles", reported},
 	{StepSignIn, "too many clients|remaining connection slots|too many connections", "lower SetMaxOpenConns of all pools together, or raise the server's max_connections", documented},
@@ -102,6 +107,10 @@ var hints = []row{
 	{StepToken, "multiple user assigned identities", "set aad_client_id to one of the host's identities: check which, it has several", reported},
 	{StepToken, "defaultazurecredential", "name the mode to see its own error, as in aad_auth=managed-identity, or azure-cli on a laptop", run},
 	{StepToken, "is not assigned to this resource|identity not found|no user assigned or delegated managed identity", "assign the identity to this host, or correct its id", run},
+	{StepToken, "too many requests|http 429", "wait: the authority has had too many requests, and is left alone as long as it asked", documented},
+	{StepToken, "http 500|http 502|http 503|http 504|aadsts90033:", "try again in a moment, and check Azure's status: the authority has trouble of its own", inferred},
+	{StepToken, "malformed http|malformed mime|error parsing the json|json decode error|missing access_token|longer than 1 mib",
+		"check for a proxy or a page to sign in at on the way to {authority}: what answers there is none", run},
 	{StepToken, "managed identity timed out|no instance metadata service|169.254.169.254", "name a mode that works here, such as azure-cli: no managed identity answers", run},
 	{StepToken, "az login", "run az login", run},
 	{StepToken, "azd auth login", "run azd auth login", run},
@@ -110,9 +119,10 @@ var hints = []row{
 	{StepToken, "certificate signed by unknown authority|certificate is not trusted", "check for a proxy that opens TLS on the way to {authority}: add its certificate to the system's roots (SSL_CERT_FILE)", inferred},
 	{StepToken, "no such host", "check that this machine can look up {authority}, and aad_authority_host", inferred},
 	{StepToken, "connection refused|network is unreachable|no route to host|connection reset", "check the way to {authority}, a proxy (HTTPS_PROXY) included", inferred},
-	{StepToken, "too many requests|http 429", "wait: the authority has had too many requests, and is left alone as long as it asked", documented},
+	{StepToken, "certificate has expired or is not yet valid", "check this machine's clock, and for a proxy that opens TLS on the way to {authority}: a certificate there does not hold now", run},
+	{StepToken, "certificate is valid for|certificate is not valid for|cannot validate certificate for", "check for a proxy that opens TLS on the way to {authority}, and aad_authority_host: the certificate is another's", inferred},
+	{StepToken, "eof|broken pipe|connection broken|closed network connection", "check for a firewall or proxy that cuts the way to {authority}", inferred},
 	{StepToken, "deadline exceeded|timed out", "check the way to {authority}, or raise aad_token_timeout: it did not answer in time", inferred},
-	{StepToken, "http 500|http 502|http 503|http 504|aadsts90033:", "try again in a moment, and check Azure's status: the authority has trouble of its own", inferred},
 
 	// TLS.
 	{StepTLS, "certificate is valid for|certificate is not valid for|cannot validate certificate for|certificate relies on legacy", "check the host, and connect by the server's own full name: the certificate is for {names}", run},
@@ -124,10 +134,13 @@ var hints = []row{
 
 	// Network.
 	{StepNetwork, "no such host|server misbehaving", "check the name {host}; that of a server with private access is known inside its network only (private DNS zone)", documented},
+	{StepNetwork, "lookup*i/o timeout|lookup*timed out", "check this machine's name servers: they do not answer", run},
 	{StepNetwork, "connection refused", "check host and port (5432, or 6432 for PgBouncer): nothing listens there", run},
 	{StepNetwork, "network is unreachable|no route to host", "check the way to {host}: a server with private access is reached from its network only", run},
 	{StepNetwork, "read tcp*i/o timeout", "check host and port: what listens there takes connections and says nothing", inferred},
 	{StepNetwork, "i/o timeout|deadline exceeded|timed out", "let this machine in by the server's firewall rules, or connect from the server's network; a long way needs a longer connect_timeout", documented},
+	{StepNetwork, "invalid body length|says more than a sign-in takes|asks again and again", "check host and port: what answers there is no PostgreSQL", run},
+	{StepNetwork, "connection reset*[long token]|broken pipe*[long token]|eof*[long token]", tooLong, run},
 	{StepNetwork, "connection reset|unexpected eof|eof|broken pipe", "check for a firewall or proxy between here and the server that cuts PostgreSQL off", inferred},
 
 	// Role: making one.

@@ -78,7 +78,8 @@ func newSource(cfg *dsn.Config, t target, o *options) (*source, error) {
 			return nil, err
 		}
 	}
-	return &source{ask: asker(cred, t.scope), about: situation{target: t}, maxAge: cfg.TokenMaxAge, timeout: cfg.TokenTimeout, users: 1}, nil
+	return &source{ask: asker(cred, t.scope), about: situation{target: t}, maxAge: cfg.TokenMaxAge, timeout: cfg.TokenTimeout, users: 1,
+		mixed: len(cfg.Auth) > 1 || cfg.Auth[0] == dsn.Default}, nil
 }
 
 // forget drops the entry of a collected source, unless a new one took its place.

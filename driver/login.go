@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -49,6 +50,11 @@ func (l Login) String() string { return fmt.Sprintf("%q, password xxxxx", l.User
 
 // MarshalText is String, so that JSON and slog cannot leak.
 func (l Login) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// GobEncode refuses: gob would write the fields, and knows no text.
+func (l Login) GobEncode() ([]byte, error) {
+	return nil, errors.New("driver: a Login holds a token and is not written")
+}
 
 // Format is String for every verb: %x and %#v would print the fields.
 func (l Login) Format(f fmt.State, _ rune) { io.WriteString(f, l.String()) }

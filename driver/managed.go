@@ -17,6 +17,9 @@ import (
 )
 
 func newManagedIdentity(c *dsn.Config, p parts) (azcore.TokenCredential, error) {
+	if onServiceFabric() {
+		p.Transport = p.bare
+	}
 	o := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: p.ClientOptions}
 	var is func(claims) (got string)
 	var want string

@@ -165,3 +165,6 @@ func TestListEndsWithARefusal(t *testing.T) {
 		}
 	}
 }
+
+// absentService is a network on which nothing answers.
+func absentService(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") }

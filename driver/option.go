@@ -81,9 +81,9 @@ func forHost(t, dsn *tls.Config, host string) *tls.Config {
 
 // parts are what the DSN's own credential is made with.
 func (o *options) parts(t target) parts {
-	p := parts{undiscovered: !t.discovery, prompt: prompt, ClientOptions: azcore.ClientOptions{
+	p := parts{undiscovered: !t.discovery, prompt: prompt, bare: o.transport, ClientOptions: azcore.ClientOptions{
 		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: t.authority},
-		Transport: o.transport, PerRetryPolicies: []policy.Policy{heed{}},
+		Transport: carry(o.transport), PerRetryPolicies: []policy.Policy{heed{}},
 	}}
 	if o.prompt != nil {
 		p.prompt = *o.prompt
@@ -106,7 +106,8 @@ func WithTLSConfig(t *tls.Config) Option {
 }
 
 // WithLogger tells l of tokens fetched and renewed, of failed token requests and
-// when the next one is due (retry_in), and of sign-ins that the server rejects.
+// when the next one is due (retry_in), of sign-ins that the server rejects, and once of
+// an aad_token_file that others may read or write.
 // Never of a token or secret. A token source that several connectors share tells
 // the one whose connect began the request. A nil l logs nothing.
 func WithLogger(l *slog.Logger) Option {
@@ -124,9 +125,11 @@ func WithPgx(f func(*pgx.ConnConfig)) Option {
 }
 
 // WithTransport sends token requests through t, an *http.Client say: for an
-// authority with a certificate of its own, a proxy, or tests. Connectors with the
-// same t share tokens. A nil t is azidentity's own. The modes that run a
-// developer's tool make no requests themselves, and WithCredential brings its own.
+// authority with a certificate of its own, a proxy, or tests. An *http.Client follows
+// no redirect here, and another t should follow none: a secret would go along. Of an
+// answer one mebibyte is read. Connectors with the same t share tokens. A nil t is
+// azidentity's own. The modes that run a developer's tool make no requests
+// themselves, and WithCredential brings its own.
 func WithTransport(t policy.Transporter) Option {
 	return func(o *options) { o.transport = t }
 }

@@ -1,9 +1,12 @@
 package driver
 
 import (
+	"encoding/gob"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
+	"expvar"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -29,6 +32,8 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 	clean(t)
 	const secrets = "aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + marker
 	cfg, err := dsn.Parse("host=h sslpassword=" + marker + " " + secrets)
+	certificate, err2 := dsn.Parse("host=h aad_auth=client-certificate aad_client_certificate=f aad_client_certificate_password=" + marker)
+	err = errors.Join(err, err2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +75,41 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 	chained := situation{}.explainToken(fmt.Errorf("first line\n%s", marker))
 
 	values := map[string][]any{
-		"dsn.Config": {*cfg, cfg}, "dsn.Key": {dsn.Keys()[5]}, "dsn.ModeInfo": {dsn.Modes()[0]}, "dsn.Cloud": {dsn.Clouds()[0]}, "dsn.Mode": {dsn.Default}, "dsn.Env": {dsn.OS},
+		"dsn.Config": {*cfg, cfg, certificate, cfg.Clone()}, "dsn.Key": {dsn.Keys()[5]}, "dsn.ModeInfo": {dsn.Modes()[0]}, "dsn.Cloud": {dsn.Clouds()[0]}, "dsn.Mode": {dsn.Default}, "dsn.Env": {dsn.OS},
 		"driver.Connector": {ours, fixed, password, holding}, "driver.Driver": {ours.Driver(), *ours.driver},
 		"driver.Error": {failed, chained, *chained, refused, errors.Join(failed), fmt.Errorf("wrapped: %w", failed)},
 		"driver.Login": {login, &login}, "driver.Role": {Role{Name: "r", Kind: "user"}}, "driver.RoleKind": {RoleKinds()[0]}, "driver.Check": checks,
 		"driver.Stats": {holding.Stats()}, "driver.Option": {WithCredential(credential)},
+	}
+	for name, texts := range map[string][]any{ // that functions return, or hand over
+		"dsn.CloudOf()": {dsn.CloudOf(marker)}, "dsn.Cloud.Scope()": {dsn.Clouds()[0].Scope()}, "dsn.Config.Host()": {cfg.Host()}, "dsn.Config.Postgres()": {cfg.Postgres()},
+		"dsn.Config.String()": {cfg.String()}, "dsn.Config.GoString()": {cfg.GoString()}, "dsn.Config.LogValue()": {cfg.LogValue()}, "dsn.Config.MarshalText()": called(cfg.MarshalText()),
+		"dsn.Config.GobEncode()": called(cfg.GobEncode()), "driver.Login.GobEncode()": called(login.GobEncode()),
+		"driver.Connector.Config()": {*ours.Config(), *fixed.Config(), *holding.Config()}, "driver.Connector.Driver()": {ours.Driver()},
+		"driver.Connector.String()": {ours.String(), fixed.String(), password.String(), holding.String()}, "driver.Connector.GoString()": {ours.GoString()},
+		"driver.Connector.Stats()": {holding.Stats()}, "driver.Diagnose()": checks,
+		"driver.Error.Error()": {failed.Error(), chained.Error(), refused.Error()}, "driver.Error.GoString()": {chained.GoString()}, "driver.Error.MarshalText()": called(chained.MarshalText()),
+		"driver.Error.Unwrap()": {refused.(*Error).Unwrap().Error()}, // what else it leads to is checked by oneHarmlessLine
+		"driver.Login.String()": {login.String()}, "driver.Login.Format()": {fmt.Sprint(login)}, "driver.Login.MarshalText()": called(login.MarshalText()),
+		"driver.NewConnector()": {refused}, "driver.Connector.Connect()": {failed}, "driver.Driver.Open()": called((&Driver{}).Open("host=h " + secrets + " x")),
+		"driver.Driver.OpenConnector()": called((&Driver{}).OpenConnector("host=h " + secrets + " x")),
+	} {
+		values[name] = texts
+	}
+	for name := range strings.FieldsSeq(`
+		dsn.Parse() dsn.ParseEnv() dsn.Config.Clone() dsn.Clouds() dsn.Keys() dsn.Modes() dsn.OS() driver.RoleKinds()
+		driver.WithCredential() driver.WithDeviceCodePrompt() driver.WithLogger() driver.WithOpen() driver.WithPgx() driver.WithTLSConfig() driver.WithTransport()
+			return what is looked at above
+		dsn.Default() dsn.Environment() dsn.WorkloadIdentity() dsn.ManagedIdentity() dsn.ClientSecret() dsn.ClientCertificate() dsn.AzureCLI() dsn.AzureDeveloperCLI()
+		dsn.AzurePowerShell() dsn.AzurePipelines() dsn.InteractiveBrowser() dsn.DeviceCode() dsn.AccessToken() dsn.Password() dsn.CosmosSuffix() dsn.CosmosScope()
+		driver.Name() driver.OK() driver.Warn() driver.Fail()
+		driver.StepDSN() driver.StepCredential() driver.StepToken() driver.StepNetwork() driver.StepTLS() driver.StepSignIn() driver.StepRole()
+			are constant
+		driver.Register() driver.Connector.Close() driver.Role.SQL() driver.Role.Apply()
+			know no secret
+		dsn.Config.Format() driver.Connector.Login() driver.Connector.BeforeConnect()
+			are for the secret`) {
+		values[name] = []any{}
 	}
 	for _, name := range exported(t, "dsn", "../dsn", "driver", ".") {
 		if values[name] == nil {
@@ -98,6 +133,14 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 	}
 }
 
+// called lists what a call returned.
+func called(a any, err error) []any {
+	if b, ok := a.([]byte); ok {
+		a = string(b)
+	}
+	return []any{a, err}
+}
+
 // However an Error is printed, it is its one line.
 func TestErrorPrintsAsOneLine(t *testing.T) {
 	e := &Error{Step: StepToken, Hint: "do that", Err: errors.New("a \"cause\"")}
@@ -106,8 +149,15 @@ func TestErrorPrintsAsOneLine(t *testing.T) {
 		switch route {
 		case "%q", "JSON", "slog text", "slog JSON":
 			want = strings.Trim(strconv.Quote(want), `"`)
-		case "%x":
+		case "%x", "%X":
 			want = hex.EncodeToString([]byte(want))
+			text = strings.ToLower(text)
+		case "XML":
+			want = strings.ReplaceAll(want, `"`, "&#34;")
+		case "gob":
+			continue // it is not written
+		case "expvar":
+			want = strings.Trim(strconv.Quote(want), `"`)
 		}
 		if !strings.Contains(text, want) || strings.Contains(text, "Err:") || strings.Contains(text, `"Err"`) {
 			t.Errorf("%s: %s, want %s", route, text, want)
@@ -118,11 +168,17 @@ func TestErrorPrintsAsOneLine(t *testing.T) {
 // routes prints v in every way that a program might.
 func routes(v any) map[string]string {
 	out := map[string]string{}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X"} {
 		out[verb] = fmt.Sprintf(verb, v)
 	}
 	b, err := json.Marshal(v)
 	out["JSON"] = fmt.Sprint(string(b), err)
+	b, err = xml.Marshal(v)
+	out["XML"] = fmt.Sprint(string(b), err)
+	var g strings.Builder
+	err = gob.NewEncoder(&g).Encode(v)
+	out["gob"] = fmt.Sprint(g.String(), err)
+	out["expvar"] = expvar.Func(func() any { return v }).String()
 	var text, js strings.Builder
 	slog.New(slog.NewTextHandler(&text, nil)).Info("m", "k", v)
 	slog.New(slog.NewJSONHandler(&js, nil)).Info("m", "k", v)
@@ -130,15 +186,16 @@ func routes(v any) map[string]string {
 	return out
 }
 
-// exported lists the exported types of packages, given as name, folder.
+// exported lists all exported names of packages, given as name, folder: types, and
+// with parentheses, functions, methods, constants and variables.
 func exported(t *testing.T, packages ...string) (names []string) {
 	t.Helper()
 	for i := 0; i < len(packages); i += 2 {
-		pkgs, err := fs.Glob(os.DirFS(packages[i+1]), "*.go")
-		if err != nil || len(pkgs) == 0 {
+		files, err := fs.Glob(os.DirFS(packages[i+1]), "*.go")
+		if err != nil || len(files) == 0 {
 			t.Fatal(packages[i+1], err)
 		}
-		for _, file := range pkgs {
+		for _, file := range files {
 			if strings.HasSuffix(file, "_test.go") {
 				continue
 			}
@@ -147,11 +204,43 @@ func exported(t *testing.T, packages ...string) (names []string) {
 				t.Fatal(err)
 			}
 			for _, d := range f.Decls {
-				if d, ok := d.(*ast.GenDecl); ok && d.Tok == gotoken.TYPE {
-					for _, s := range d.Specs {
-						if name := s.(*ast.TypeSpec).Name; name.IsExported() {
-							names = append(names, packages[i]+"."+name.Name)
-						}
+				for _, name := range declared(d) {
+					names = append(names, packages[i]+"."+name)
+				}
+			}
+		}
+	}
+	return names
+}
+
+func declared(d ast.Decl) (names []string) {
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		name := d.Name.Name
+		if d.Recv != nil {
+			of := d.Recv.List[0].Type
+			if star, ok := of.(*ast.StarExpr); ok {
+				of = star.X
+			}
+			if !ast.IsExported(of.(*ast.Ident).Name) {
+				return nil
+			}
+			name = of.(*ast.Ident).Name + "." + name
+		}
+		if d.Name.IsExported() {
+			names = append(names, name+"()")
+		}
+	case *ast.GenDecl:
+		for _, s := range d.Specs {
+			switch s := s.(type) {
+			case *ast.TypeSpec:
+				if s.Name.IsExported() {
+					names = append(names, s.Name.Name)
+				}
+			case *ast.ValueSpec:
+				for _, n := range s.Names {
+					if n.IsExported() {
+						names = append(names, n.Name+"()")
 					}
 				}
 			}

@@ -23,9 +23,11 @@ type source struct {
 	about   situation     // what is known when a request fails
 	maxAge  time.Duration // 0: none
 	timeout time.Duration
+	mixed   bool // ask is a chain of credentials
 	current atomic.Pointer[token]
 	count   sourceCount
-	skew    atomic.Int64 // of this machine's clock, as the last answer showed it
+	skew    atomic.Int64          // of this machine's clock, as the last answer showed it
+	unfit   atomic.Pointer[token] // the last answer that no server would take, or did not
 
 	mu      sync.Mutex // guards what follows; never held across a request
 	users   int        // connectors that are not closed
@@ -34,7 +36,7 @@ type source struct {
 	failed  *flight       // the last failure, until retry
 	retry   time.Time     // when to ask again after it
 	wait    time.Duration // how long that was away
-	only    string        // a refused token for which no other is to be had
+	asked   time.Time     // when a token came in place of a refused one
 }
 
 // get is one atomic load for a fresh token. A live one that is due is returned
@@ -68,7 +70,9 @@ func (s *source) start(t *token, refused string, now time.Time, log *slog.Logger
 	if c := s.current.Load(); c != t && c.live(now) {
 		return landed(c, nil) // it came since
 	}
-	if refused != "" && refused == s.only {
+	// Many pools may be refused at once, each of which would ask for itself.
+	since := now.Sub(s.asked)
+	if refused != "" && since >= 0 && since < time.Second {
 		return landed(t, nil)
 	}
 	if s.flight != nil {
@@ -101,6 +105,7 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 	defer f.cancel()
 	began := time.Now()
 	ctx, asked := withThrottle(ctx)
+	asked.mixed = s.mixed
 	answer := make(chan *flight, 1)
 	go func() {
 		t, err := s.request(ctx, old, refused)
@@ -110,24 +115,22 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 	case r := <-answer:
 		f.token, f.err = r.token, r.err
 	case <-ctx.Done():
-		f.err = s.about.explainToken(ctx.Err())
+		f.err = asked.from(s.about).explainToken(asked.late(ctx, ctx.Err()))
 	}
 	s.skew.Store(asked.skew.Load())
 
 	closed := errors.Is(ctx.Err(), context.Canceled)
 	var wait time.Duration
 	s.mu.Lock()
-	mine := s.flight == f // or it was released, and another may be under way
-	if mine {
+	if s.flight == f { // or it was released, and another may be under way
 		s.flight = nil
 	}
 	switch {
-	case !mine:
 	case f.err == nil:
 		s.current.Store(f.token)
-		s.failed, s.backoff, s.only = nil, 0, ""
-		if f.token.value == refused {
-			s.only = refused
+		s.failed, s.backoff = nil, 0
+		if refused != "" {
+			s.asked = time.Now().Round(0)
 		}
 	case !closed:
 		s.backoff = min(max(2*s.backoff, time.Second), maxBackoff)
@@ -152,28 +155,33 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 }
 
 // request asks once, and once more past the credential's own cache if that
-// answered with what will not do.
+// answered with what will not do, or would not the last time.
 func (s *source) request(ctx context.Context, old *token, refused string) (*token, error) {
 	at, err := s.ask(ctx, "")
 	heard(ctx).restore(err)
-	about := s.about
+	about := heard(ctx).from(s.about)
 	about.skew = time.Duration(heard(ctx).skew.Load())
 	if err != nil {
-		return nil, about.explainToken(err)
+		return nil, about.explainToken(heard(ctx).late(ctx, err))
 	}
 	now := time.Now().Round(0)
 	t := newToken(at, now, s.maxAge)
 	cached := old != nil && t.value == old.value
-	if t.value == refused || s.maxAge > 0 && (cached || !t.live(now)) && now.Before(at.ExpiresOn) {
+	unfit := s.unfit.Load()
+	if t.value == refused || unfit != nil && t.value == unfit.value || s.maxAge > 0 && (cached || !t.live(now)) && now.Before(at.ExpiresOn) {
 		var younger azcore.AccessToken
 		younger, err = s.ask(ctx, notBefore(now))
 		heard(ctx).restore(err)
-		if now = time.Now().Round(0); err == nil {
+		if now = time.Now().Round(0); err == nil && shape(younger.Token) == nil {
 			at, t = younger, newToken(younger, now, s.maxAge)
 		}
 	}
-	if err := t.meantFor(s.about.scope); err != nil {
+	if err := t.fits(s.about.scope); err != nil {
+		s.unfit.Store(t) // the credential's cache would answer with it to its end
 		return nil, err
+	}
+	if refused != "" && t.value != refused {
+		s.unfit.Store(old) // a cache may keep it beside its successor, if that lives for minutes only
 	}
 	switch {
 	case t.live(now):

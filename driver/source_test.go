@@ -430,6 +430,10 @@ func TestNewer(t *testing.T) {
 			t.Errorf("replaced already: %v, %d requests", got, cred.calls.Load())
 		}
 		cred.get = func(int64, string) (azcore.AccessToken, error) { return azcore.AccessToken{}, errors.New("down") }
+		if _, f := s.newer(second, quiet); f.failure() != nil || cred.calls.Load() != 2 {
+			t.Error("what came just now is asked for again: many pools would ask one after the other")
+		}
+		time.Sleep(time.Second)
 		_, f = s.newer(second, quiet)
 		if _, err := f.Token(t.Context()); err == nil {
 			t.Error("it is down")
@@ -509,5 +513,51 @@ func TestNobodyJoinsAnEndedRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		next.Close()
+	}
+}
+
+// What no server would take is not kept: where the credential's cache answers with
+// it again, it is asked past that, and a failure has its backoff.
+func TestUnfitTokenIsNotKept(t *testing.T) {
+	for name, bad := range map[string]string{"of another resource": jwt(map[string]any{"aud": "https://vault.azure.net"}), "of a megabyte": strings.Repeat("x", 1<<20)} {
+		synctest.Test(t, func(t *testing.T) {
+			cached, healed := "", false
+			past := 0
+			cred := &fakeCredential{get: func(_ int64, claims string) (azcore.AccessToken, error) {
+				if claims != "" {
+					past++
+				}
+				if cached == "" || claims != "" {
+					if cached = bad; healed {
+						cached = jwt(map[string]any{"aud": "https://ossrdbms-aad.database.windows.net"})
+					}
+				}
+				return azcore.AccessToken{Token: cached, ExpiresOn: time.Now().Add(time.Hour)}, nil
+			}}
+			s := sourceOf(cred)
+			if _, err := ask(s, t.Context()); err == nil || past != 0 {
+				t.Errorf("%s: %v, asked past the cache %d times", name, err, past)
+			}
+			for range 100 {
+				if _, err := ask(s, t.Context()); err == nil {
+					t.Errorf("%s: it is taken", name)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			if past > 4 {
+				t.Errorf("%s: in ten seconds asked past the cache %d times", name, past)
+			}
+			healed = true
+			began := time.Now()
+			for time.Since(began) < time.Minute {
+				if _, err := ask(s, t.Context()); err == nil {
+					break
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			if d := time.Since(began); d > 16*time.Second { // the fifth step
+				t.Errorf("%s: back after %s", name, d)
+			}
+		})
 	}
 }

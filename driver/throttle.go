@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,11 +20,45 @@ import (
 
 // A throttle notes how long the authority asked to be left alone during one
 // token request, its last refusal, and its clock. azidentity's errors do not always bring its
-// answer along, or only after the library below has read it.
+// answer along, or only after the library below has read it; and one that ran out of
+// time between two tries says nothing of why the first had failed.
 type throttle struct {
 	after atomic.Int64
 	skew  atomic.Int64 // how far this machine's clock is ahead of the authority's
 	said  atomic.Pointer[[]byte]
+	asked atomic.Pointer[string] // who was, a URL without its path
+	last  atomic.Pointer[string] // how the last try failed
+	mixed bool                   // several may be asked: asked and last would say too little
+}
+
+// A timeout is a request that ran out of time, with what had come of it.
+type timeout struct {
+	error        // of the context
+	words string // what is known
+}
+
+func (t *timeout) Error() string { return t.words }
+func (t *timeout) Unwrap() error { return t.error }
+
+// late says of a request that ended with its time what had come of it.
+func (t *throttle) late(ctx context.Context, err error) error {
+	asked, last := t.asked.Load(), t.last.Load()
+	switch {
+	case !errors.Is(ctx.Err(), context.DeadlineExceeded) || asked == nil:
+		return err
+	case last != nil:
+		return &timeout{context.DeadlineExceeded, *last + ", and no better answer in time"}
+	}
+	return &timeout{context.DeadlineExceeded, "no answer from " + *asked + ": " + context.DeadlineExceeded.Error()}
+}
+
+// from is s, where it is known who was asked: a managed identity's endpoint is not
+// the cloud's authority.
+func (t *throttle) from(s situation) situation {
+	if asked := t.asked.Load(); asked != nil && !sameHost(*asked, s.authority) {
+		s.authority = *asked
+	}
+	return s
 }
 
 // restore puts the words of a refusal back into an error that has lost them.
@@ -71,12 +107,30 @@ func (t *throttle) wait(err error) time.Duration {
 type heed struct{}
 
 func (heed) Do(req *policy.Request) (*http.Response, error) {
+	t, url := heard(req.Raw().Context()), req.Raw().URL
+	if asked := url.Scheme + "://" + url.Host; !t.mixed {
+		t.asked.Store(&asked)
+	}
+	runtime.SkipBodyDownload(req) // of what is no refusal: sane does it
 	resp, err := req.Next()
-	t := heard(req.Raw().Context())
-	if err == nil && resp.StatusCode >= 400 {
+	if err == nil {
+		err = sane(resp)
+	}
+	switch {
+	case err == nil && resp.StatusCode >= 400:
+		words := ""
 		if b, err := runtime.Payload(resp); err == nil {
+			b = mask(b, sent(req))
+			resp.Body = io.NopCloser(bytes.NewReader(b))
+			runtime.Payload(resp) // makes it a body that can be read again
 			t.said.Store(&b)
+			words = description(resp)
 		}
+		words = strings.TrimSpace(fmt.Sprintf("%s (HTTP %d)", words, resp.StatusCode))
+		t.last.Store(&words)
+	case err != nil && req.Raw().Context().Err() == nil:
+		words := firstLine(err.Error())
+		t.last.Store(&words)
 	}
 	if err == nil {
 		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
@@ -114,4 +168,27 @@ func retryAfter(resp *http.Response) time.Duration {
 		}
 	}
 	return 0
+}
+
+// A final error is not for azcore to try again.
+type final struct{ error }
+
+// NonRetriable is azcore's mark.
+func (final) NonRetriable() {}
+
+func (f final) Unwrap() error { return f.error }
+
+// sane downloads an answer, which the carrier sees the end of. What broke off in the
+// middle is not asked for again by POST.
+func sane(resp *http.Response) error {
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	switch {
+	case err != nil && resp.Request.Method == http.MethodPost:
+		return final{fmt.Errorf("reading the answer: %w", err)} // a code or refresh token may be used up
+	case err != nil:
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(b))
+	return nil
 }

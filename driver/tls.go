@@ -178,3 +178,15 @@ func nameList(c *x509.Certificate) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// verified tells what TLS is held to, for the first host as for the others.
+func (d *diagnosis) verified() string {
+	t := d.c.config.TLSConfig
+	switch {
+	case t == nil || t.InsecureSkipVerify && t.VerifyPeerCertificate == nil && t.VerifyConnection == nil:
+		return "not verified"
+	case t.InsecureSkipVerify: // verify-ca, or somebody's own way
+		return "verified, by its issuer alone"
+	}
+	return "verified"
+}

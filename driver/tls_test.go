@@ -113,14 +113,16 @@ func TestVerifiedTLS(t *testing.T) {
 
 func TestWrongName(t *testing.T) {
 	clean(t)
-	s := newFakeServer(t, nil)
-	dsn := strings.Replace(s.dsn("sslrootcert="+s.certFile), "127.0.0.1", "localhost", 1)
-	err := ping(t, dsn, WithCredential(&fakeCredential{}))
-	if err == nil || !strings.Contains(err.Error(), "the certificate is for example.com") {
-		t.Errorf("got %v", err)
-	}
-	if heard, _ := s.got(); strings.Contains(heard, marker) {
-		t.Error("the token left")
+	for _, params := range []string{"", " sslmode=allow", " sslmode=prefer", " sslmode=require"} { // a root alone would make pgx verify less
+		s := newFakeServer(t, nil)
+		dsn := strings.Replace(s.dsn("sslrootcert="+s.certFile+params), "127.0.0.1", "localhost", 1)
+		err := ping(t, dsn, WithCredential(&fakeCredential{}))
+		if err == nil || !strings.Contains(err.Error(), "the certificate is for example.com") {
+			t.Errorf("%q: got %v", params, err)
+		}
+		if heard, _ := s.got(); strings.Contains(heard, marker) {
+			t.Errorf("%q: the token left", params)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -76,10 +77,31 @@ func (t *token) fresh(now time.Time) bool {
 // young tells that the server's refusal is not for the token's age.
 func (t *token) young(now time.Time) bool { return now.Sub(t.issued).Abs() < time.Minute }
 
-// meantFor refuses a token that says it is for something else than PostgreSQL
+// mostToken is what PostgreSQL takes for a password: PG_MAX_AUTH_TOKEN_LENGTH, less
+// the zero that ends it.
+const mostToken = 65534
+
+// shape refuses what can be no token, so that nothing else is put into a message of
+// the protocol or of SASL. Tokens are opaque, but of printable ASCII (RFC 6750).
+func shape(value string) error {
+	switch {
+	case value == "":
+		return &Error{Step: StepToken, Err: errors.New("the answer holds no token"), Hint: "check what answers the token request"}
+	case len(value) > mostToken:
+		return &Error{Step: StepToken, Err: fmt.Errorf("what came as token has %d bytes, of which PostgreSQL takes %d", len(value), mostToken), Hint: "check what answers the token request"}
+	case strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return &Error{Step: StepToken, Err: errors.New("what came as token holds characters that no token has"), Hint: "check what answers the token request"}
+	}
+	return nil
+}
+
+// fits refuses what can be no token, or says it is for something else than PostgreSQL,
 // before a server does, in fewer words. Audiences that are no URL are the server's
 // to judge: application ids, of which this package does not know all.
-func (t *token) meantFor(scope string) error {
+func (t *token) fits(scope string) error {
+	if err := shape(t.value); err != nil {
+		return err
+	}
 	for _, aud := range t.claims.Audience {
 		if !strings.HasPrefix(aud, "https://") || sameHost(aud, scope) || resourceCloud(aud) != "" {
 			return nil

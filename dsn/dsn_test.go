@@ -1,6 +1,7 @@
 package dsn
 
 import (
+	"encoding/gob"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -287,6 +288,13 @@ func TestSecretsAreMasked(t *testing.T) {
 		js, err := json.Marshal(struct{ P, V any }{c, *c})
 		if err != nil {
 			t.Fatal(err)
+		}
+		var gobbled strings.Builder
+		if err := gob.NewEncoder(&gobbled).Encode(c); err == nil || strings.Contains(gobbled.String(), marker) || strings.Contains(c.Postgres(), marker) {
+			t.Errorf("%q: gob writes %q, %v; pgx gets %s", in, gobbled.String(), err, c.Postgres())
+		}
+		if b, err := c.GobEncode(); b != nil || err == nil {
+			t.Errorf("%q: gob would write %q", in, b)
 		}
 		for _, out := range []string{
 			c.String(), fmt.Sprint(c, *c), fmt.Sprintf("%v %+v %#v %s %q", c, c, c, c, c),

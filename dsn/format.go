@@ -1,6 +1,7 @@
 package dsn
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -41,6 +42,11 @@ func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 // MarshalText is String, so that JSON and its kind cannot leak. It is not meant
 // to be read back: that is what Format is for.
 func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// GobEncode refuses: gob would write the fields, and knows no text.
+func (c Config) GobEncode() ([]byte, error) {
+	return nil, errors.New("dsn: a Config holds secrets and is not written; write its Format if you must")
+}
 
 func (c *Config) format(redact bool) string {
 	var parts []string

@@ -1,0 +1,62 @@
+package driver
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+)
+
+// Whoever is shown a secret may say it again, in an error that ends up in a log:
+// a proxy that quotes the request, a server that logs what it refuses.
+
+const masked = "xxxxx"
+
+// mask takes tokens out of what somebody said who has seen them, and secrets. What is
+// too short to be one would be found in any text.
+func mask(said []byte, secrets []string) []byte {
+	for _, s := range secrets {
+		if len(s) >= 6 {
+			said = bytes.ReplaceAll(said, []byte(s), []byte(masked))
+		}
+	}
+	return jot.ReplaceAll(said, []byte(masked))
+}
+
+// hush is err, or its words alone where it holds what mask takes out: what wraps and
+// what is wrapped are printed too.
+func hush(err error, secrets ...string) error {
+	said := []byte(err.Error())
+	if kept := mask(said, secrets); !bytes.Equal(kept, said) {
+		return errors.New(string(kept))
+	}
+	return err
+}
+
+// sent lists the secrets in a request, as they are and as a form has them.
+func sent(req *policy.Request) (secrets []string) {
+	h := req.Raw().Header
+	secrets = append(secrets, strings.TrimPrefix(h.Get("Authorization"), "Bearer "), h.Get("X-Identity-Header"), h.Get("Secret"))
+	body := req.Body()
+	if body == nil || req.RewindBody() != nil { // it was sent already
+		return secrets
+	}
+	b, err := io.ReadAll(body)
+	if req.RewindBody() != nil || err != nil {
+		return secrets
+	}
+	form, _ := url.ParseQuery(string(b)) // what there is of one
+	for _, name := range []string{"client_secret", "client_assertion", "assertion", "refresh_token", "code", "device_code", "code_verifier", "password"} {
+		if v := form.Get(name); v != "" {
+			secrets = append(secrets, v, url.QueryEscape(v))
+		}
+	}
+	return secrets
+}
+
+// jot is what tokens and assertions look like: a JWT, or the head of one.
+var jot = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*`)

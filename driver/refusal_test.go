@@ -1,0 +1,228 @@
+package driver
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	expired = "The access token has expired."
+	nobody  = `password authentication failed for user "u"`
+)
+
+// judge goes as far as the server's verdict, as Connect does, and tells whether the
+// server takes a token in the end.
+func judge(t *testing.T, c *Connector, words string, refuse func(*token) bool) bool {
+	for again := false; ; again = true {
+		a := &attempt{c: c}
+		a.token, a.flight = c.tokens.get(quiet)
+		if _, err := a.wait(t.Context()); err != nil {
+			t.Error(err)
+			return false
+		}
+		a.live = &pgconn.Config{}
+		if !refuse(a.token) {
+			a.accepted()
+			return true
+		}
+		a.refused(&pgconn.PgError{Code: "28P01", Message: words})
+		if again || !a.again(t.Context(), errors.New("refused")) {
+			return false
+		}
+	}
+}
+
+// Another token is asked for where that may help, and only there.
+func TestAskedAfterARefusal(t *testing.T) {
+	clean(t)
+	const hour = time.Hour
+	for _, tt := range []struct {
+		name, words       string
+		age               time.Duration // of the tokens
+		cold, worked      bool          // no token before the connect; a sign-in
+		same              bool          // there is no other token
+		at                []time.Duration
+		requests, retried []int64 // after each connect
+	}{
+		{name: "old, in words of the token", words: expired, age: hour, at: []time.Duration{0}, requests: []int64{1}, retried: []int64{1}},
+		{name: "young", words: expired, at: []time.Duration{0, hour / 3600, 2 * time.Second}, requests: []int64{0, 1, 1}, retried: []int64{0, 1, 1}},
+		{name: "just fetched", words: expired, age: hour, cold: true, at: []time.Duration{0}, requests: []int64{1}, retried: []int64{0}},
+		{name: "in other words, where none has signed in", words: nobody, age: hour, at: []time.Duration{0, time.Minute}, requests: []int64{0, 0}, retried: []int64{0, 0}},
+		{name: "in other words, where one has", words: nobody, age: hour, worked: true, at: []time.Duration{0, time.Minute, 10 * time.Minute}, requests: []int64{1, 1, 1}, retried: []int64{1, 1, 1}},
+		{name: "in other words, young", words: nobody, worked: true, at: []time.Duration{0, 30 * time.Second, 2 * time.Minute}, requests: []int64{0, 0, 1}, retried: []int64{0, 0, 1}},
+		{name: "in other words, just fetched", words: nobody, age: hour, cold: true, worked: true, at: []time.Duration{0, 2 * time.Second}, requests: []int64{1, 2}, retried: []int64{0, 1}},
+		{name: "the same token again", words: expired, age: hour, same: true, at: []time.Duration{0, 0, time.Second}, requests: []int64{2, 2, 4}, retried: []int64{0, 0, 0}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			cred := &fakeCredential{get: func(n int64, _ string) (azcore.AccessToken, error) {
+				if tt.same {
+					n = 0
+				}
+				return azcore.AccessToken{Token: jwt(map[string]any{"n": n, "iat": start.Add(-tt.age).Unix()}), ExpiresOn: time.Now().Add(2 * time.Hour)}, nil
+			}}
+			c, err := NewConnector("host=h user=u", WithCredential(cred))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if !tt.cold {
+				if _, err := ask(c.tokens, t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			warm := cred.calls.Load()
+			c.worked.Store(tt.worked)
+			for i, at := range tt.at {
+				time.Sleep(at - time.Since(start))
+				if judge(t, c, tt.words, func(*token) bool { return true }) {
+					t.Fatal("it works")
+				}
+				if n, retried := cred.calls.Load()-warm, c.Stats().Retried; n != tt.requests[i] || retried != tt.retried[i] {
+					t.Errorf("%s: after %s %d requests and %d more tries, want %d and %d", tt.name, at, n, retried, tt.requests[i], tt.retried[i])
+				}
+			}
+		})
+	}
+}
+
+// A token that was refused and replaced does not come back from a credential's cache,
+// which does not keep a successor that lives for a few minutes only.
+func TestRefusedTokenDoesNotComeBack(t *testing.T) {
+	clean(t)
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		bad := jwt(map[string]any{"n": 0, "iat": start.Add(-time.Hour).Unix()})
+		cred := &fakeCredential{get: func(n int64, claims string) (azcore.AccessToken, error) {
+			if claims == "" {
+				return azcore.AccessToken{Token: bad, ExpiresOn: start.Add(time.Hour)}, nil
+			}
+			return azcore.AccessToken{Token: jwt(map[string]any{"n": n}), ExpiresOn: time.Now().Add(4 * time.Minute)}, nil
+		}}
+		c, err := NewConnector("host=h user=u", WithCredential(cred))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := ask(c.tokens, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for time.Since(start) < 50*time.Minute {
+			if !judge(t, c, expired, func(is *token) bool { return is.value == bad }) {
+				t.Fatalf("refused after %s", time.Since(start))
+			}
+			time.Sleep(time.Second)
+		}
+		if st := c.Stats(); st.Rejected != 1 || cred.calls.Load() > 2*50 {
+			t.Errorf("%d requests, %+v", cred.calls.Load(), st)
+		}
+	})
+}
+
+// Whoever is refused while another token is on its way waits for that, and a request
+// that failed is made again.
+func TestSameQuestion(t *testing.T) {
+	clean(t)
+	synctest.Test(t, func(t *testing.T) {
+		start, down := time.Now(), false
+		cred := &fakeCredential{delay: time.Second, get: func(n int64, _ string) (azcore.AccessToken, error) {
+			if down {
+				return azcore.AccessToken{}, errors.New("down")
+			}
+			return azcore.AccessToken{Token: jwt(map[string]any{"n": n, "iat": start.Add(-time.Hour).Unix()}), ExpiresOn: time.Now().Add(2 * time.Hour)}, nil
+		}}
+		c, err := NewConnector("host=h user=u", WithCredential(cred))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		connect := func(want bool) {
+			t.Helper()
+			bad, err := ask(c.tokens, t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			for range 3 {
+				wg.Go(func() {
+					if judge(t, c, nobody, func(is *token) bool { return is.value == bad.value }) != want {
+						t.Errorf("after %s: signed in: %t", time.Since(start), !want)
+					}
+				})
+				time.Sleep(100 * time.Millisecond)
+			}
+			wg.Wait()
+		}
+		c.worked.Store(true)
+		connect(true)
+		if n := cred.calls.Load(); n != 2 {
+			t.Errorf("%d requests", n)
+		}
+		time.Sleep(time.Second) // less, and the token is as new as can be
+		down = true
+		connect(false)
+		down = false
+		time.Sleep(maxBackoff)
+		c.tokens.(*source).current.Store(nil) // be it of another token by now
+		connect(true)
+	})
+}
+
+// A pool whose tokens are refused though they are young, by a server or an authority
+// that is out of order, asks for others, ever more slowly, and is well again
+// soon after they are.
+func TestBadTokensAreReplaced(t *testing.T) {
+	clean(t)
+	for _, bad := range []struct {
+		issued time.Duration
+		same   bool // the same again and again
+		least  int64
+	}{{0, false, 8}, {time.Hour, false, 8}, {0, true, 8}, {time.Hour, true, 8}} {
+		synctest.Test(t, func(t *testing.T) {
+			start, healthy := time.Now(), false
+			cred := &fakeCredential{get: func(n int64, _ string) (azcore.AccessToken, error) {
+				if bad.same && !healthy {
+					n = 0
+				}
+				return azcore.AccessToken{Token: jwt(map[string]any{"n": n, "iat": start.Add(-bad.issued).Unix()}), ExpiresOn: time.Now().Add(time.Hour)}, nil
+			}}
+			var pools [20]*Connector
+			for i := range pools {
+				var err error
+				if pools[i], err = NewConnector("host=h user=u", WithCredential(cred)); err != nil {
+					t.Fatal(err)
+				}
+				defer pools[i].Close()
+			}
+			began := time.Now()
+			for time.Since(began) < 3*time.Minute {
+				for _, c := range pools {
+					if judge(t, c, expired, func(*token) bool { return true }) {
+						t.Fatal("it works")
+					}
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			// Each pool has six questions in its first minute and one every half minute
+			// after that; together they ask no more than once a second.
+			if n := cred.calls.Load(); n > 3*60 || n < bad.least {
+				t.Errorf("20 pools made %d requests in three minutes", n)
+			}
+			healed := cred.calls.Load()
+			healthy, began = true, time.Now()
+			for !judge(t, pools[0], expired, func(*token) bool { return cred.calls.Load() == healed }) {
+				if time.Since(began) > maxBackoff {
+					t.Fatal("a bad token stays")
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			t.Logf("%d requests, back after %s", healed, time.Since(began))
+		})
+	}
+}
