@@ -1,27 +1,50 @@
 // Package emulator is an Azure to test against, in the spirit of
 // net/http/httptest: an Entra that issues real tokens, a gateway that signs in
-// as Azure Database for PostgreSQL does, and a real PostgreSQL behind it.
+// as Azure Database for PostgreSQL does, and a real PostgreSQL behind it. It takes a
+// fraction of a second to start.
 //
 //	az := emulator.Start(t)
 //	az.Setenv(t)
 //	db, err := sql.Open("aadpostgres", az.DSN("aad_auth=managed-identity"))
 //
-// [Azure.SetenvOn] makes the test run elsewhere: in Kubernetes, in a pipeline, on a
-// workstation. The authorities of every cloud, and the metadata service of a
+// [Start] is for a test, [New] for a TestMain. Both know the identity "app", which
+// has a role and is the managed identity of the host.
+//
+// Roles: [WithIdentity] and [WithAdmin] add identities that have one from the start,
+// [Azure.Add] and [Azure.Grant] later. Or by SQL as on Azure, in a session of an
+// administrator. [WithSingleServer] is the older kind of server.
+//
+// Hosts: [Azure.SetenvOn] makes the test run in Kubernetes, in a pipeline, on a
+// workstation and so on. The authorities of every cloud, and the metadata service of a
 // virtual machine, are played for those who ask by [Azure.Client]:
 //
-//	id := az.Add(emulator.Identity{Name: "billing"})
-//	err := az.Grant(ctx, id)
-//	az.SetenvOn(t, emulator.Kubernetes, id)
+//	az := emulator.Start(t, emulator.WithIdentity(emulator.Identity{Name: "billing"}))
+//	az.SetenvOn(t, emulator.Kubernetes, az.Identity("billing"))
 //	c, err := driver.NewConnector(az.DSN("user=billing aad_auth=workload-identity"), driver.WithTransport(az.Client()))
 //
-// Roles may also be made as on Azure, by SQL: [Azure.GrantAdmin] makes the
-// administrator whose sessions can.
+// Parallel tests cannot set the environment. They share one emulator, have a
+// database each and need no variable:
+//
+//	c, err := driver.NewConnector(az.Database(t).DSN("aad_auth=managed-identity"), driver.WithTransport(az.Client()))
+//
+// Faults: [Faults] has a knob for what may go wrong, from expired tokens to wrong
+// certificates; [Azure.Counts], [Azure.Requests] and [Azure.Startups] tell what was
+// asked for.
+//
+// Other languages: [Azure.Command] runs any program where a host's identity and
+// the server are in its environment, and so does, without Go, the command emulate.
+//
+// PostgreSQL is that of this machine, or one that is downloaded, or the given one:
+// [WithPostgres] or AADPOSTGRES_EMULATOR_POSTGRES, a superuser's DSN. What is slow to
+// make is kept in the user's cache folder or, where set, AADPOSTGRES_EMULATOR_CACHE. A
+// server's data is in memory if there is /dev/shm with 1 GiB to spare and no TMPDIR,
+// and is gone when its program is, however that ends.
 //
 // It listens on 127.0.0.1 only. Nothing in it is fit for production.
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -43,23 +66,13 @@ const ServerName = "emulator"
 // TenantID is the one tenant that the emulator has.
 const TenantID = "11111111-2222-3333-4444-555555555555"
 
-// An Option changes what [New] starts.
-type Option func(*Azure)
-
-// WithPostgres uses the server of that superuser DSN instead of starting one. One
-// emulator at a time may, and Close leaves the server as it was found. Azure's
-// functions go to its database postgres, which there must be.
-func WithPostgres(dsn string) Option { return func(a *Azure) { a.postgres.dsn = dsn } }
-
-// WithSingleServer emulates single server: user names end in "@" + [ServerName].
-func WithSingleServer() Option { return func(a *Azure) { a.single = true } }
-
 // Azure is a running emulator. It is safe for concurrent use.
 type Azure struct {
 	Faults Faults // knobs; zero is none
 
 	single   bool
-	dir      string // holds the CA's certificate and PostgreSQL's data
+	granted  []granted // at the start
+	dir      string    // holds the CA's certificate
 	ca       *authority
 	signer   *signer
 	entra    *httptest.Server
@@ -70,6 +83,7 @@ type Azure struct {
 	password string // of the gateway, for all roles of Entra's
 	verifier string // that PostgreSQL has of it
 	adopting sync.Mutex
+	granting sync.Mutex
 	gateway  *gateway
 
 	mu         sync.Mutex
@@ -79,6 +93,7 @@ type Azure struct {
 	asked      []Request
 	person     *Identity           // of Login
 	pending    map[string]*pending // codes and refresh tokens
+	served     []*gateway          // by Serve
 
 	requests, tokens, signIns, refused atomic.Int64
 
@@ -119,22 +134,13 @@ func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
 	if a.dir, err = os.MkdirTemp("", "aadpostgres-emulator-"); err != nil {
 		return nil, err
 	}
-	if a.ca, err = newAuthority(); err != nil {
-		return nil, err
+	keys := make(chan error, 1) // they are made while the server starts
+	go func() { keys <- a.makeKeys() }()
+	err = a.postgres.start(ctx, a.dir)
+	if err == nil {
+		err = a.postgres.provision(ctx, a.single)
 	}
-	if err = os.WriteFile(a.CertFile(), a.ca.pem, 0o644); err != nil {
-		return nil, err
-	}
-	if a.signer, err = newSigner(); err != nil {
-		return nil, err
-	}
-	if a.verifier, err = verifier(a.password); err != nil {
-		return nil, err
-	}
-	if err = a.postgres.start(ctx, filepath.Join(a.dir, "data")); err != nil {
-		return nil, err
-	}
-	if err = a.postgres.provision(ctx, a.single); err != nil {
+	if err = cmp.Or(err, <-keys); err != nil {
 		return nil, err
 	}
 	a.entra = httptest.NewUnstartedServer(a.entraHandler())
@@ -142,10 +148,29 @@ func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
 	a.entra.StartTLS()
 	a.host = httptest.NewServer(a.hostHandler())
 	a.client = a.newClient()
-	if a.gateway, err = listen(a); err != nil {
+	if a.gateway, err = listen(a, &a.postgres); err != nil {
 		return nil, err
 	}
-	return a, a.Grant(ctx, a.Add(Identity{Name: "app"}))
+	for _, g := range append([]granted{{Identity{Name: "app"}, false}}, a.granted...) {
+		if err := a.grant(ctx, a.Add(g.id), g.admin); err != nil {
+			return nil, fmt.Errorf("emulator: the role of %s: %w", g.id.Name, err)
+		}
+	}
+	return a, nil
+}
+
+func (a *Azure) makeKeys() (err error) {
+	if a.ca, err = newAuthority(); err != nil {
+		return err
+	}
+	if err = os.WriteFile(a.CertFile(), a.ca.pem, 0o644); err != nil {
+		return err
+	}
+	if a.signer, err = newSigner(); err != nil {
+		return err
+	}
+	a.verifier, err = verifier(a.password)
+	return err
 }
 
 // Close stops everything and removes what was created. It waits until
@@ -156,6 +181,13 @@ func (a *Azure) shutdown() error {
 	var errs []error
 	if a.gateway != nil {
 		a.gateway.close()
+	}
+	a.mu.Lock()
+	served := a.served
+	a.mu.Unlock()
+	for _, g := range served {
+		g.close()
+		g.server.pool.Close()
 	}
 	a.browsing.Wait()
 	if a.client != nil {
@@ -180,8 +212,13 @@ func (a *Azure) shutdown() error {
 // DSN is a DSN for the driver aadpostgres: host, port, database and the
 // emulator's certificate authority, followed by params such as "user=app".
 func (a *Azure) DSN(params ...string) string {
-	return strings.Join(append([]string{fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s sslrootcert=%s",
-		a.Port(), quote(a.postgres.database()), quote(a.CertFile()))}, params...), " ")
+	return a.dsn(a.postgres.database(), params)
+}
+
+// URL is the same as a URL, for tools that want one: postgres://127.0.0.1:port/name
+// with params, each a key=value, as its query.
+func (a *Azure) URL(params ...string) string {
+	return a.url("127.0.0.1", a.postgres.database(), params)
 }
 
 // quote makes any value fit for a DSN: temporary folders have spaces and, on
@@ -204,24 +241,3 @@ func (a *Azure) CertFile() string { return filepath.Join(a.dir, "ca.pem") }
 
 // Authority is the URL of the emulated Entra, for aad_authority_host.
 func (a *Azure) Authority() string { return a.entra.URL + "/" }
-
-// Environ is what a program needs in its environment to meet the emulator as
-// its managed identity endpoint and authority, as KEY=value. Where Go reads
-// SSL_CERT_FILE (not on macOS and Windows) the program also trusts it.
-func (a *Azure) Environ() []string {
-	return []string{
-		"IDENTITY_ENDPOINT=" + a.host.URL + "/msi/token",
-		"IDENTITY_HEADER=" + a.header,
-		"AZURE_AUTHORITY_HOST=" + a.Authority(),
-		"AZURE_TENANT_ID=" + TenantID,
-		"SSL_CERT_FILE=" + a.CertFile(),
-	}
-}
-
-// Setenv sets the managed identity variables of Environ for the length of t.
-func (a *Azure) Setenv(t testing.TB) {
-	for _, kv := range a.Environ()[:2] {
-		name, v, _ := strings.Cut(kv, "=")
-		t.Setenv(name, v)
-	}
-}

@@ -13,6 +13,9 @@ RESET allow_system_table_mods;
 -- The roles that were there before, which are never dropped.
 CREATE TABLE pg_emulator.before AS SELECT oid AS role FROM pg_authid;
 
+-- The databases of tests.
+CREATE TABLE pg_emulator.databases (name text PRIMARY KEY);
+
 -- The tenant, as its Entra has it.
 CREATE TABLE pg_emulator.directory (oid text PRIMARY KEY, name text NOT NULL, kind text NOT NULL);
 
@@ -41,15 +44,16 @@ BEGIN
 	END IF;
 END $$;
 
--- map writes a role's label, and makes an administrator of who is one in it, or
--- no more of who was one. It is no way to a role that is above administrators.
+-- map writes a role's label or, if it is null, takes it away; and makes an
+-- administrator of who is one in it, or no more of who was one. It is no way to a
+-- role that is above administrators.
 CREATE FUNCTION pg_emulator.map(target name, content text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	target_oid oid;
 	was_admin  boolean;
-	is_admin   boolean := content ~ ',admin\M';
+	is_admin   boolean := coalesce(content ~ ',admin\M', false);
 BEGIN
-	IF content IS NULL OR content !~ '^aadauth,oid=[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12},type=(user|group|service)(,admin)?(,mfa)?$' THEN
+	IF content !~ '^aadauth,oid=[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12},type=(user|group|service)(,admin)?(,mfa)?$' THEN
 		RAISE invalid_parameter_value USING MESSAGE = format('invalid security label for role "%s": "%s"', target, content),
 			HINT = 'The label is aadauth,oid=<object id>,type=<user, group or service>, and ,admin for an administrator.';
 	END IF;
@@ -62,7 +66,9 @@ BEGIN
 	END IF;
 	SELECT p.admin INTO was_admin FROM pg_emulator.principals p WHERE p.id = target_oid;
 	DELETE FROM pg_shseclabel l WHERE l.objoid = target_oid AND l.classoid = 'pg_authid'::regclass AND l.provider = 'pgaadauth';
-	INSERT INTO pg_shseclabel (objoid, classoid, provider, label) VALUES (target_oid, 'pg_authid'::regclass, 'pgaadauth', content);
+	IF content IS NOT NULL THEN
+		INSERT INTO pg_shseclabel (objoid, classoid, provider, label) VALUES (target_oid, 'pg_authid'::regclass, 'pgaadauth', content);
+	END IF;
 	IF is_admin THEN
 		EXECUTE format('ALTER ROLE %I CREATEROLE CREATEDB', target);
 		EXECUTE format('GRANT azure_pg_admin TO %I', target);

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -180,4 +182,17 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Error("PostgreSQL still answers")
 	}
 	goleak.VerifyNone(t, before)
+}
+
+func TestGrantsAtOnce(t *testing.T) {
+	az := emulator.Start(t)
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			if err := az.Grant(context.Background(), az.Add(emulator.Identity{Name: fmt.Sprint("one of many ", i)})); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }

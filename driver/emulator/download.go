@@ -3,7 +3,6 @@ package emulator
 import (
 	"context"
 	"io"
-	"os"
 	"path/filepath"
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
@@ -13,14 +12,12 @@ import (
 // library also starts the server it unpacks; that fails as root, and what counts
 // is what it has unpacked.
 func download(ctx context.Context) (string, error) {
-	cache, err := os.UserCacheDir()
-	if os.Geteuid() == 0 { // root's own is closed to the user that the server runs as
-		cache, err = "/var/cache", nil
-	}
+	root, err := cache()
 	if err != nil {
-		cache = os.TempDir()
+		return "", err
 	}
-	dir := filepath.Join(cache, "aadpostgres-emulator")
+	defer root.Close()
+	dir := root.Name()
 	bin := filepath.Join(dir, "server", "bin")
 	if complete(bin) {
 		return bin, nil

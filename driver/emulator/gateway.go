@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"maps"
 	"net"
 	"sync"
@@ -16,6 +17,7 @@ import (
 // roles in, and relays everything else untouched.
 type gateway struct {
 	azure  *Azure
+	server *postgres
 	port   int
 	ln     net.Listener
 	dial   pgconn.DialFunc // reaches PostgreSQL
@@ -24,12 +26,12 @@ type gateway struct {
 	wg     sync.WaitGroup
 }
 
-func listen(a *Azure) (*gateway, error) {
+func listen(a *Azure, server *postgres) (*gateway, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{azure: a, ln: ln, port: ln.Addr().(*net.TCPAddr).Port, dial: (&net.Dialer{}).DialContext}
+	g := &gateway{azure: a, server: server, ln: ln, port: ln.Addr().(*net.TCPAddr).Port, dial: (&net.Dialer{}).DialContext}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.wg.Go(func() {
 		for {
@@ -122,7 +124,11 @@ func (g *gateway) start(conn net.Conn, packet []byte) error {
 	if err != nil {
 		return fatal(conn, "28000", err.Error(), "")
 	}
-	role, mapped, err := a.principal(g.ctx, name)
+	role, mapped, err := a.principal(g.ctx, g.server, name)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) { // it starts or stops
+		return passOn(conn, pg)
+	}
 	if err != nil {
 		return fatal(conn, "08006", "the emulator cannot ask its PostgreSQL for the role", "")
 	}

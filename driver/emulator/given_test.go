@@ -3,7 +3,6 @@ package emulator
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,21 +12,13 @@ import (
 // given starts a PostgreSQL as a user of the emulator may have one.
 func given(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "given-")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var p postgres
 	t.Cleanup(func() {
 		if err := p.stop(); err != nil {
 			t.Error(err)
 		}
-		os.RemoveAll(dir)
 	})
-	if err := os.Chmod(dir, 0o755); err != nil { // the server's user passes through
-		t.Fatal(err)
-	}
-	if err := p.start(context.Background(), filepath.Join(dir, "data")); err != nil {
+	if err := p.start(context.Background(), ""); err != nil {
 		t.Fatal(err)
 	}
 	return p.dsn
@@ -110,6 +101,9 @@ func TestGivenServer(t *testing.T) {
 		exec(third, "CREATE SCHEMA mine", "CREATE TABLE mine.t (n int)")
 		third.Close(ctx)
 
+		if err := (&Database{"of_a_test", a}).create(ctx); err != nil {
+			t.Fatal(err)
+		}
 		if !a.single { // a run that is killed leaves all of it, to the next one
 			a.gateway.close()
 			a.entra.Close()

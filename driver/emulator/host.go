@@ -11,8 +11,10 @@ import (
 // A Host is a place for a program to run in.
 type Host string
 
-// The hosts, each with what a program finds there. Only with [Azure.Client] does
-// VirtualMachine differ from nowhere: the address of its endpoint is fixed.
+// The hosts, each with what a program finds there. Where they have managed identities
+// they have all of them, as on Azure: one that is not the host's own is asked for by
+// its client id, as in aad_client_id. Only with [Azure.Client] does VirtualMachine
+// differ from nowhere: the address of its endpoint is fixed.
 const (
 	AppService      Host = "app-service"      // IDENTITY_ENDPOINT and IDENTITY_HEADER
 	VirtualMachine  Host = "virtual-machine"  // nothing in the environment
@@ -70,6 +72,27 @@ func (a *Azure) SetenvOn(t testing.TB, h Host, id Identity) {
 		os.Unsetenv(name)
 	}
 	for _, kv := range env {
+		name, v, _ := strings.Cut(kv, "=")
+		t.Setenv(name, v)
+	}
+}
+
+// Environ is what a program needs in its environment to meet the emulator as
+// its managed identity endpoint and authority, as KEY=value. Where Go reads
+// SSL_CERT_FILE (not on macOS and Windows) the program also trusts it.
+func (a *Azure) Environ() []string {
+	return []string{
+		"IDENTITY_ENDPOINT=" + a.host.URL + "/msi/token",
+		"IDENTITY_HEADER=" + a.header,
+		"AZURE_AUTHORITY_HOST=" + a.Authority(),
+		"AZURE_TENANT_ID=" + TenantID,
+		"SSL_CERT_FILE=" + a.CertFile(),
+	}
+}
+
+// Setenv sets the managed identity variables of Environ for the length of t.
+func (a *Azure) Setenv(t testing.TB) {
+	for _, kv := range a.Environ()[:2] {
 		name, v, _ := strings.Cut(kv, "=")
 		t.Setenv(name, v)
 	}

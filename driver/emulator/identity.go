@@ -26,7 +26,7 @@ type Identity struct {
 	ClientID   string   // appid
 	ObjectID   string   // oid
 	ResourceID string   // ARM id of a user-assigned managed identity; set by Add
-	Secret     string   // client secret; an application without one has none
+	Secret     string   `json:"-"` // client secret; an application without one has none
 	Groups     []string // object ids of its groups
 
 	// Certificates are what an application may sign in with, instead of a secret: a
@@ -68,6 +68,16 @@ func (a *Azure) Add(id Identity) Identity {
 	a.identities = append(a.identities, id)
 	a.mu.Unlock()
 	a.enter(id)
+	return id
+}
+
+// Identity is the identity of that name, as Add returned it. It panics if there is
+// none: a name is not mistyped for long.
+func (a *Azure) Identity(name string) Identity {
+	id, ok := a.find(func(id Identity) bool { return id.Name == name })
+	if !ok {
+		panic("emulator: no identity named " + name)
+	}
 	return id
 }
 

@@ -56,6 +56,17 @@ func TestSecurityLabel(t *testing.T) {
 	if err := dba.QueryRow(ctx, `SELECT $$ ; SECURITY LABEL FOR "pgaadauth" ON ROLE r IS 'x'; $$ || $1`, "é").Scan(&text); err != nil || text != ` ; SECURITY LABEL FOR "pgaadauth" ON ROLE r IS 'x'; é` {
 		t.Errorf("%q, %v", text, err)
 	}
+	// A label that is taken away, twice.
+	for _, mode := range []pgx.QueryExecMode{simple, extended} {
+		if _, err := dba.Exec(ctx, `SECURITY LABEL FOR "pgaadauth" ON ROLE many IS NULL`, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, refusal := signIn(t, az, "many", az.Token(id, nil))
+	refused(t, refusal, "28P01", "password authentication failed")
+	if err := dba.QueryRow(ctx, "SELECT concat(rolcreaterole, rolcreatedb, pg_has_role('many', 'azure_pg_admin', 'member')) FROM pg_roles WHERE rolname = 'many'").Scan(&text); err != nil || text != "fff" {
+		t.Errorf("attributes %s, %v", text, err)
+	}
 	// Others than administrators speak with PostgreSQL itself.
 	_, err := session(t, az, "lower", az.Token(id, nil)).Exec(ctx, `SECURITY LABEL FOR "pgaadauth" ON ROLE lower IS 'aadauth,oid=`+old.ObjectID+`,type=service'`)
 	refused(t, err, "22023", `security label provider "pgaadauth" is not loaded`)

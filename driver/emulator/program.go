@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -44,7 +45,7 @@ var programTable = map[string]program{"az": az, "azd": azd, "pwsh": pwsh, "xdg-o
 // programs writes the scripts and returns their folder.
 func (a *Azure) programs() (string, error) {
 	bin := filepath.Join(a.dir, "bin")
-	if err := os.MkdirAll(bin, 0o755); err != nil {
+	if err := os.MkdirAll(bin, 0o700); err != nil {
 		return "", err
 	}
 	host, port, err := net.SplitHostPort(a.host.Listener.Addr().String())
@@ -98,17 +99,24 @@ func after(args []string, name string) string {
 
 func az(a *Azure, args []string) (string, int) {
 	id, ok := a.loggedIn()
+	resource := after(args, "--resource")
+	if after(args, "--resource-type") == "oss-rdbms" {
+		resource = Resource
+	}
 	switch {
-	case len(args) < 2 || args[0] != "account" || args[1] != "get-access-token" || after(args, "--resource") == "":
+	case len(args) < 2 || args[0] != "account" || args[1] != "get-access-token" || resource == "":
 		return "ERROR: the following arguments are required: get-access-token, --resource", 2
 	case !ok:
 		return "ERROR: Please run 'az login' to setup account.", 1
 	case after(args, "--tenant") != "" && after(args, "--tenant") != TenantID:
 		return "ERROR: AADSTS90002: Tenant '" + after(args, "--tenant") + "' not found.", 1
 	}
-	end := a.now().Add(a.Faults.life())
+	token, end := a.issue(id, resource), a.now().Add(a.Faults.life())
+	if strings.Trim(after(args, "--query"), "[]") == "accessToken" && cmp.Or(after(args, "--output"), after(args, "-o")) == "tsv" {
+		return token, 0
+	}
 	return fmt.Sprintf(`{"accessToken":%q,"expiresOn":%q,"expires_on":%d,"subscription":%q,"tenant":%q,"tokenType":"Bearer"}`,
-		a.issue(id, after(args, "--resource")), end.Format("2006-01-02 15:04:05.000000"), end.Unix(), guid("subscription"), TenantID), 0
+		token, end.Format("2006-01-02 15:04:05.000000"), end.Unix(), guid("subscription"), TenantID), 0
 }
 
 func azd(a *Azure, args []string) (string, int) {

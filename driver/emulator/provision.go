@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 //go:embed azure.sql
@@ -24,14 +23,7 @@ func part(name string) string {
 
 // provision makes a server that [postgres.start] has found one of Azure's.
 func (p *postgres) provision(ctx context.Context, single bool) (err error) {
-	config, err := pgxpool.ParseConfig(p.dsn)
-	if err != nil {
-		return err
-	}
-	config.ConnConfig.Database = "postgres" // where Azure has its functions
-	config.ConnConfig.RuntimeParams = nil   // none of PGAPPNAME, PGOPTIONS and PGTZ of this process
-	config.MaxConns = 5                     // one of them may be the lock
-	if p.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+	if err := p.connect(ctx); err != nil {
 		return err
 	}
 	if p.cmd == nil {
@@ -68,9 +60,9 @@ func (p *postgres) claim(ctx context.Context) error {
 	return p.clear(ctx)
 }
 
-// clear removes from a given server what was made there: the roles that are
-// Entra's with all they own, Azure's own roles and the functions. What was there
-// before stays.
+// clear removes from a given server what was made there: the databases of tests,
+// the roles that are Entra's with all they own, Azure's own roles and the
+// functions. What was there before stays.
 func (p *postgres) clear(ctx context.Context) error {
 	made := false
 	err := p.pool.QueryRow(ctx, "SELECT to_regclass('pg_emulator.before') IS NOT NULL").Scan(&made)
@@ -82,7 +74,8 @@ func (p *postgres) clear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	owned, err := p.list(ctx, "SELECT datname::text FROM pg_database WHERE datdba = ANY(SELECT oid FROM pg_roles WHERE rolname = ANY($1))", roles)
+	owned, err := p.list(ctx, `SELECT datname::text FROM pg_database WHERE datname IN (SELECT name FROM pg_emulator.databases)
+		OR datdba = ANY(SELECT oid FROM pg_roles WHERE rolname = ANY($1))`, roles)
 	if err != nil {
 		return err
 	}

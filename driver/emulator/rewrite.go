@@ -16,7 +16,8 @@ type rewriting struct {
 
 // securityLabel makes a call of SECURITY LABEL. Neither answers with rows.
 var securityLabel = rewriting{"pgaadauth", func(s []token) (string, bool) {
-	if len(s) != 9 || !says(s, "security", "label", "for", "pgaadauth", "on", "role", "", "is", "") || !strings.HasSuffix(s[8].text, "'") {
+	if len(s) != 9 || !says(s, "security", "label", "for", "pgaadauth", "on", "role", "", "is", "") ||
+		!strings.HasSuffix(s[8].text, "'") && !strings.EqualFold(s[8].text, "null") {
 		return "", false
 	}
 	return "CALL pg_emulator.label(" + literal(s[6].name()) + ", " + s[8].text + ")", true

@@ -33,6 +33,8 @@ func (a *Azure) grant(ctx context.Context, id Identity, admin bool) error {
 		}
 	}
 	name := pgx.Identifier{id.Name}.Sanitize()
+	a.granting.Lock() // PostgreSQL does not wait for another grant on the same schema: it fails
+	defer a.granting.Unlock()
 	err := pgx.BeginFunc(ctx, a.postgres.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_emulator.make($1, $2, $3, $4, false)", id.Name, id.ObjectID, kindOf(id), admin); err != nil {
 			return err
@@ -69,11 +71,11 @@ type principal struct {
 
 // principal asks PostgreSQL to whom a role is mapped. A role of PostgreSQL's own,
 // like one that does not exist, is mapped to nobody.
-func (a *Azure) principal(ctx context.Context, name string) (_ principal, mapped bool, err error) {
+func (a *Azure) principal(ctx context.Context, server *postgres, name string) (_ principal, mapped bool, err error) {
 	if !utf8.ValidString(name) { // then it is no role's
 		return principal{}, false, nil
 	}
-	p, stored, err := a.lookUp(ctx, name)
+	p, stored, err := server.lookUp(ctx, name)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return principal{}, false, nil
@@ -84,7 +86,7 @@ func (a *Azure) principal(ctx context.Context, name string) (_ principal, mapped
 		p.kind = ServicePrincipal
 		return p, true, nil
 	default:
-		if err := a.adopt(ctx, p.role); err != nil {
+		if err := a.adopt(ctx, server, p.role); err != nil {
 			return principal{}, false, err
 		}
 	}
@@ -92,21 +94,21 @@ func (a *Azure) principal(ctx context.Context, name string) (_ principal, mapped
 	return p, true, nil
 }
 
-func (a *Azure) lookUp(ctx context.Context, name string) (p principal, stored string, err error) {
-	err = a.postgres.pool.QueryRow(ctx, "SELECT role::text, kind, oid, admin, coalesce(password, '') FROM pg_emulator.principals WHERE role = $1::name", name).
-		Scan(&p.role, &p.kind, &p.oid, &p.admin, &stored)
-	return p, stored, err
+func (p *postgres) lookUp(ctx context.Context, name string) (who principal, stored string, err error) {
+	err = p.pool.QueryRow(ctx, "SELECT role::text, kind, oid, admin, coalesce(password, '') FROM pg_emulator.principals WHERE role = $1::name", name).
+		Scan(&who.role, &who.kind, &who.oid, &who.admin, &stored)
+	return who, stored, err
 }
 
 // adopt gives a role that SQL has made the password by which the gateway opens its
 // sessions. PostgreSQL does not wait for a change of the same role: it fails.
-func (a *Azure) adopt(ctx context.Context, role string) error {
+func (a *Azure) adopt(ctx context.Context, server *postgres, role string) error {
 	a.adopting.Lock()
 	defer a.adopting.Unlock()
-	if _, stored, err := a.lookUp(ctx, role); err != nil || stored == a.verifier {
+	if _, stored, err := server.lookUp(ctx, role); err != nil || stored == a.verifier {
 		return err
 	}
-	_, err := a.postgres.pool.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", pgx.Identifier{role}.Sanitize(), a.verifier))
+	_, err := server.pool.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", pgx.Identifier{role}.Sanitize(), a.verifier))
 	return err
 }
 

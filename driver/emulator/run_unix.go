@@ -4,6 +4,7 @@ package emulator
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -11,22 +12,29 @@ import (
 	"syscall"
 )
 
-// supervised runs args below a shell that stops them when its standard input
-// ends: so the server does not outlive this process, however that ends. The
-// watching part holds none of our pipes: Wait would wait for it after the server.
-func supervised(args []string) *exec.Cmd {
-	const script = `"$@" </dev/null & pid=$!; { cat; kill -QUIT $pid; } >/dev/null 2>&1 <&3 & wait $pid`
-	return exec.Command("/bin/sh", append([]string{"-c", "exec 3<&0; " + script, "sh"}, args...)...)
+// watch runs its arguments, but for the first two, and stops them when its
+// standard input ends. The first two are folders that it removes then, as far as
+// its user may. The watching part holds none of our pipes: Wait would wait for it
+// after the server.
+const watch = `data=$1 dir=$2; shift 2; exec 3<&0
+trap 'stopped=yes; kill -QUIT $pid' TERM
+"$@" </dev/null 3<&- & pid=$!
+{ cat; kill -TERM $$; } >/dev/null 2>&1 <&3 3<&- &
+wait $pid; status=$?
+if [ "$stopped" ]; then wait $pid; rm -rf "$data" "$dir" 2>/dev/null; fi
+exit $status`
+
+// supervised runs args below a shell, so that neither the server nor its files
+// outlive this process, however that ends.
+func supervised(args []string, data, dir string) *exec.Cmd {
+	return exec.Command("/bin/sh", append([]string{"-c", watch, "sh", data, dir}, args...)...)
 }
 
-// unprivileged makes cmd run as an unprivileged user where this process is root,
-// and gives that user the files.
-func unprivileged(cmd *exec.Cmd, files ...string) error {
-	attr := &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is ours to handle
-	cmd.SysProcAttr = attr
-	cmd.Dir = "/"
-	if os.Getuid() != 0 {
-		return nil
+// serverUser is whom the server runs as where this process is root, as which
+// PostgreSQL refuses to run; else it is -1.
+func serverUser() (uid, gid int, err error) {
+	if os.Geteuid() != 0 {
+		return -1, -1, nil
 	}
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
@@ -35,16 +43,24 @@ func unprivileged(cmd *exec.Cmd, files ...string) error {
 		}
 		uid, err1 := strconv.Atoi(u.Uid)
 		gid, err2 := strconv.Atoi(u.Gid)
-		if err := errors.Join(err1, err2); err != nil {
-			return err
-		}
-		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		for _, f := range files {
-			if err := os.Chown(f, uid, gid); err != nil {
-				return err
-			}
-		}
-		return nil
+		return uid, gid, errors.Join(err1, err2)
 	}
-	return errors.New("emulator: PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+	return -1, -1, errors.New("emulator: PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+}
+
+// unprivileged makes cmd run as that user.
+func unprivileged(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is ours to handle
+	cmd.Dir = "/"
+	uid, gid, err := serverUser()
+	if uid >= 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	}
+	return err
+}
+
+// ours tells that a file is this user's, and that nobody else may write to it.
+func ours(info fs.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(s.Uid) == os.Geteuid() && info.Mode()&0o022 == 0
 }

@@ -34,7 +34,7 @@ func negotiate(m *pgproto3.StartupMessage) []pgproto3.BackendMessage {
 
 // session opens the backend as the role and relays from there on.
 func (g *gateway) session(conn net.Conn, role principal, claims jwt.MapClaims, params map[string]string) error {
-	config, err := pgconn.ParseConfig(g.azure.postgres.dsn)
+	config, err := pgconn.ParseConfig(g.server.dsn)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (g *gateway) session(conn net.Conn, role principal, claims jwt.MapClaims, p
 
 // relayRaw passes the packet that began a connection, and all that follows, on.
 func (g *gateway) relayRaw(conn net.Conn, packet []byte) error {
-	config, err := pgconn.ParseConfig(g.azure.postgres.dsn)
+	config, err := pgconn.ParseConfig(g.server.dsn)
 	if err != nil {
 		return err
 	}

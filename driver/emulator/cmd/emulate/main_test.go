@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,23 +36,105 @@ func TestDemo(t *testing.T) {
 
 // A command runs with the environment set, and its exit status comes back.
 func TestCommand(t *testing.T) {
-	if err := run(context.Background(), false, []string{"sh", "-c", `test -n "$IDENTITY_ENDPOINT" && case "$DATABASE_URL" in host=127.0.0.1*) ;; *) exit 3;; esac`}); err != nil {
-		t.Error(err)
+	t.Setenv("AZURE_CLIENT_ID", "of another host")
+	t.Setenv("PGREQUIREPEER", "of another server")
+	t.Setenv("PGHOST", "another")
+	app := place{on: emulator.AppService}
+	if got, err := output(t, app, `echo "$PGHOST $PGUSER $AZURE_CLIENT_ID $PGREQUIREPEER${IDENTITY_ENDPOINT%%:*} ${DATABASE_URL%%localhost*}"`); err != nil || got != "localhost app  http postgres://app@" {
+		t.Errorf("%q, %v", got, err)
 	}
 	var exit *exec.ExitError
-	if err := run(context.Background(), false, []string{"sh", "-c", "exit 4"}); !errors.As(err, &exit) || exit.ExitCode() != 4 {
+	if _, err := output(t, app, "exit 4"); !errors.As(err, &exit) || exit.ExitCode() != 4 {
 		t.Errorf("got %v", err)
 	}
 }
 
-// PostgreSQL does not outlive a program that is killed.
+// output runs a script and returns what it prints.
+func output(t *testing.T, p place, script string) (string, error) {
+	t.Helper()
+	var out strings.Builder
+	err := run(context.Background(), p, &out, []string{"sh", "-c", script})
+	return strings.TrimSpace(out.String()), err
+}
+
+func flags(t *testing.T, on emulator.Host, names ...string) place {
+	t.Helper()
+	p := place{on: on}
+	for _, name := range names {
+		if err := p.add(false)(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+// Without a command it prints what a shell takes, until it is stopped.
+func TestExports(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	out, in := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx, flags(t, emulator.AppService, "o'brien@contoso.com's"), in, nil)
+		in.CloseWithError(err)
+		done <- err
+	}()
+	if b, err := io.ReadAll(out); err == nil || !strings.Contains(err.Error(), "app-service has managed identities only") {
+		t.Errorf("%q, %v", b, err)
+	}
+	<-done
+	out, in = io.Pipe()
+	go func() { done <- run(ctx, flags(t, emulator.Workstation, "o'brien@contoso.com"), in, nil) }()
+	var script strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
+		if strings.HasPrefix(lines.Text(), "  export ") {
+			script.WriteString(lines.Text() + "\n")
+		}
+	}
+	b, err := exec.Command("sh", "-c", script.String()+`PGPASSWORD=$(`+ways[emulator.Workstation]+`) psql -AtXc "select session_user"`).CombinedOutput()
+	if got := strings.TrimSpace(string(b)); err != nil || got != "o'brien@contoso.com" {
+		t.Errorf("%q, %v\n%s", got, err, &script)
+	}
+	cancel()
+	go io.Copy(io.Discard, out)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// What makes no sense is said, in words that help.
+func TestMisuse(t *testing.T) {
+	for _, tt := range []struct {
+		place
+		want string
+	}{
+		{flags(t, "virtual-machine"), "choose one of app-service, kubernetes, pipelines, workstation, machine-learning and cloud-shell"},
+		{flags(t, emulator.AppService, "me@contoso.com"), "a person signs in on a workstation"},
+		{flags(t, emulator.Kubernetes, "me@contoso.com"), "me@contoso.com is a user, and kubernetes has none"},
+		{flags(t, emulator.CloudShell, "billing"), "one identity, app"},
+		{flags(t, emulator.AppService, "twice", "twice"), `role "twice" already exists`},
+	} {
+		if _, err := output(t, tt.place, "true"); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("got %v, want %q", err, tt.want)
+		}
+	}
+	for name, want := range map[string]string{"robot:x": `"robot" is none of`, "user:": "no name", "": "no name"} {
+		if err := new(place).add(false)(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// Neither PostgreSQL nor its files outlive a program that is killed.
 func TestServerEndsWithItsProgram(t *testing.T) {
+	ctx := context.Background()
 	if os.Getenv("EMULATE_CHILD") != "" {
-		az, err := emulator.New(context.Background())
+		az, err := emulator.New(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		os.Stdout.WriteString(filepath.Dir(az.CertFile()) + "|" + az.PostgresDSN() + "\n")
+		fmt.Println(filepath.Dir(az.CertFile()) + "|" + az.PostgresDSN())
 		select {}
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServerEndsWithItsProgram$")
@@ -61,22 +146,39 @@ func TestServerEndsWithItsProgram(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	end := sync.OnceFunc(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	defer end()
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	dir, dsn, ok := strings.Cut(strings.TrimSpace(line), "|")
 	if err != nil || !ok {
-		cmd.Process.Kill()
 		t.Fatalf("%q, %v", line, err)
 	}
-	defer os.RemoveAll(dir) // files do outlive it
-	cmd.Process.Kill()
-	cmd.Wait()
-	for range 100 {
-		conn, err := pgx.Connect(context.Background(), dsn)
-		if err != nil {
+	defer os.RemoveAll(dir) // what is in it is root's, if we are: a few files
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	var data string
+	if err := conn.QueryRow(ctx, "SHOW data_directory").Scan(&data); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(data); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	for range 200 {
+		conn, refused := pgx.Connect(ctx, dsn)
+		if refused == nil {
+			conn.Close(ctx)
+		}
+		if _, err := os.Stat(data); refused != nil && os.IsNotExist(err) {
 			return
 		}
-		conn.Close(context.Background())
 		time.Sleep(50 * time.Millisecond)
 	}
-	t.Error("PostgreSQL still answers 5 seconds after its program was killed")
+	t.Error("10 seconds after its program was killed, PostgreSQL still answers or has left its files")
 }

@@ -1,0 +1,219 @@
+package emulator_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	_ "github.com/aadpostgres/aadpostgres"
+	"github.com/aadpostgres/aadpostgres/driver"
+	"github.com/aadpostgres/aadpostgres/driver/emulator"
+)
+
+// In these examples t is a test's.
+var t *testing.T
+
+func setT(of *testing.T) { t = of }
+
+// A test in five lines, as the managed identity of an App Service.
+func Example() {
+	az := emulator.Start(t)
+	az.Setenv(t)
+	db, err := sql.Open("aadpostgres", az.DSN("aad_auth=managed-identity"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if err := db.Ping(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Parallel tests share an emulator and have a database each. They cannot set the
+// environment: with Client the metadata service of a virtual machine answers.
+func Example_parallel() {
+	az := emulator.Start(t)
+	for _, name := range []string{"insert", "update", "delete"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := driver.NewConnector(az.Database(t).DSN("aad_auth=managed-identity"), driver.WithTransport(az.Client()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			db := sql.OpenDB(c)
+			t.Cleanup(func() { db.Close() })
+			if err := db.Ping(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A TestMain starts one emulator for all tests of a package, parallel ones too, and
+// makes the whole process a program on App Service.
+func ExampleNew() {
+	var az *emulator.Azure                                             // the package's
+	testMain := func(m interface{ Run() int }) (code int, err error) { // m is a *testing.M
+		if az, err = emulator.New(context.Background()); err != nil {
+			return 1, err
+		}
+		defer func() { err = errors.Join(err, az.Close()) }()
+		env, err := az.EnvironOn(emulator.AppService, az.Identity("app"))
+		if err != nil {
+			return 1, err
+		}
+		for _, kv := range env {
+			name, value, _ := strings.Cut(kv, "=")
+			os.Setenv(name, value)
+			defer os.Unsetenv(name)
+		}
+		return m.Run(), nil
+	}
+	tests := runner(func() int {
+		db, err := sql.Open("aadpostgres", az.DSN("aad_auth=managed-identity"))
+		if err != nil {
+			return 1
+		}
+		defer db.Close()
+		var who string
+		fmt.Println(db.QueryRow("select session_user").Scan(&who), who)
+		return 0
+	})
+	fmt.Println(testMain(tests))
+	// Output:
+	// <nil> app
+	// 0 <nil>
+}
+
+type runner func() int
+
+func (r runner) Run() int { return r() }
+
+// Identities that there are from the start, and what each may.
+func ExampleWithIdentity() {
+	az := emulator.Start(t,
+		emulator.WithIdentity(emulator.Identity{Name: "billing"}),
+		emulator.WithAdmin(emulator.Identity{Name: "dba@contoso.com", Kind: emulator.User}))
+	az.SetenvOn(t, emulator.Kubernetes, az.Identity("billing"))
+	c, err := driver.NewConnector(az.DSN("user=billing aad_auth=workload-identity"), driver.WithTransport(az.Client()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	t.Cleanup(func() { db.Close() })
+	if err := db.Ping(); err != nil {
+		t.Error(err)
+	}
+}
+
+// An application signs in with its secret, as the role that was made for it.
+func ExampleAzure_Grant() {
+	ctx := context.Background()
+	az, err := emulator.New(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer az.Close()
+	id := az.Add(emulator.Identity{Name: "billing", Kind: emulator.ServicePrincipal, Secret: "of billing"})
+	if err := az.Grant(ctx, id); err != nil {
+		log.Fatal(err)
+	}
+	c, err := driver.NewConnector(az.DSN("user=billing aad_auth=client-secret aad_client_secret='of billing'",
+		"aad_tenant_id="+emulator.TenantID, "aad_client_id="+id.ClientID), driver.WithTransport(az.Client()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	defer db.Close()
+	var who string
+	fmt.Println(db.QueryRow("select session_user").Scan(&who), who)
+	// Output: <nil> billing
+}
+
+// A database for a test, with a schema in it.
+func ExampleAzure_Database() {
+	az := emulator.Start(t)
+	d := az.Database(t)
+	d.Exec(t, "CREATE TABLE orders (id serial PRIMARY KEY, item text)")
+	az.Setenv(t)
+	db, err := sql.Open("aadpostgres", d.DSN("aad_auth=managed-identity"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if _, err := db.Exec("INSERT INTO orders (item) VALUES ('tea')"); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a program does when its server is full is seen by turning a knob.
+func ExampleFaults() {
+	az, err := emulator.New(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer az.Close()
+	c, err := driver.NewConnector(az.DSN("user=app aad_auth=managed-identity"), driver.WithTransport(az.Client()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	defer db.Close()
+
+	az.Faults.Refuse(&pgconn.PgError{Code: "53300", Message: "sorry, too many clients already"})
+	var pg *pgconn.PgError
+	fmt.Println(errors.As(db.Ping(), &pg) && pg.Code == "53300")
+	az.Faults.Refuse(nil)
+	fmt.Println(db.Ping(), az.Counts().SignIns)
+	// Output:
+	// true
+	// <nil> 1
+}
+
+// A program in another language, as a test of it in Go runs it: a script on a
+// workstation to which me@contoso.com has signed in.
+func ExampleAzure_Command() {
+	az := emulator.Start(t, emulator.WithIdentity(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User}))
+	cmd, err := az.Command(t.Context(), emulator.Workstation, az.Identity("me@contoso.com"), "sh", "-c",
+		`PGPASSWORD=$(az account get-access-token --resource-type oss-rdbms --query accessToken -o tsv) psql -Atc "select session_user"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := cmd.Output(); err != nil || string(out) != "me@contoso.com\n" {
+		t.Errorf("%s, %v", out, err)
+	}
+}
+
+// Who asks over HTTP himself needs no driver: this is what one on App Service does.
+func ExampleAzure_Environ() {
+	az, err := emulator.New(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer az.Close()
+	env := map[string]string{}
+	for _, kv := range az.Environ() {
+		name, value, _ := strings.Cut(kv, "=")
+		env[name] = value
+	}
+	req, err := http.NewRequest("GET", env["IDENTITY_ENDPOINT"]+"?api-version=2019-08-01&resource="+emulator.Resource, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	req.Header.Set("X-IDENTITY-HEADER", env["IDENTITY_HEADER"])
+	resp, err := az.Client().Do(req)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	fmt.Println(resp.Status)
+	// Output: 200 OK
+}
