@@ -1,0 +1,153 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"ariga.io/atlas/sql/migrate"
+	"ariga.io/atlas/sql/postgres"
+	"ariga.io/atlas/sql/schema"
+	"ariga.io/atlas/sql/sqlclient"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// errAtlas is what one gets who has not registered the name; once it is, that holds
+// for the process.
+var _, errAtlas = sqlclient.Open(context.Background(), "aadpostgres://127.0.0.1/app")
+
+func init() {
+	sqlclient.Register("aadpostgres", sqlclient.DriverOpener(postgres.Open))
+}
+
+const atlasAuthors = `
+schema "public" {}
+
+table "author" {
+  schema = schema.public
+  column "id" {
+    type = bigint
+    identity { generated = ALWAYS }
+  }
+  column "name" { type = text }
+  primary_key { columns = [column.id] }
+}
+`
+
+const atlasBooks = atlasAuthors + `
+enum "kind" {
+  schema = schema.public
+  values = ["novel", "poem"]
+}
+
+table "book" {
+  schema = schema.public
+  column "id" { type = uuid }
+  column "author" { type = bigint }
+  column "kind" {
+    type = enum.kind
+    default = "novel"
+  }
+  column "extra" {
+    type = jsonb
+    null = true
+  }
+  primary_key { columns = [column.id] }
+  foreign_key "book_author" {
+    columns     = [column.author]
+    ref_columns = [table.author.column.id]
+    on_delete   = CASCADE
+  }
+  index "book_kind" {
+    columns = [column.kind]
+    where   = "(extra IS NOT NULL)"
+  }
+  check "named" { expr = "(id IS NOT NULL)" }
+}
+`
+
+// atlasChanges lead from what the database has to what hcl says.
+func atlasChanges(t *testing.T, client *sqlclient.Client, hcl string) []schema.Change {
+	t.Helper()
+	want := new(schema.Schema)
+	check(t, postgres.EvalHCLBytes([]byte(hcl), want, nil))
+	have, err := client.InspectSchema(t.Context(), "public", nil)
+	check(t, err)
+	want.Attrs = have.Attrs // the comment and collation that every schema has
+	changes, err := client.SchemaDiff(have, want)
+	check(t, err)
+	return changes
+}
+
+func TestAtlas(t *testing.T) {
+	p := newPlace(t)
+	ctx := t.Context()
+	client, err := sqlclient.Open(ctx, p.URL)
+	check(t, err)
+	defer client.Close()
+	apply := func(hcl string, atLeast int) {
+		t.Helper()
+		changes := atlasChanges(t, client, hcl)
+		if len(changes) < atLeast {
+			t.Errorf("%d changes, want %d", len(changes), atLeast)
+		}
+		check(t, client.ApplyChanges(ctx, changes))
+		if rest := atlasChanges(t, client, hcl); len(rest) != 0 {
+			t.Errorf("changes that were applied are still to do: %v", rest)
+		}
+	}
+	apply(atlasAuthors, 1)
+
+	p.expire()
+	apply(atlasBooks, 2)
+	realm, err := client.InspectRealm(ctx, &schema.InspectRealmOption{Schemas: []string{"public"}})
+	check(t, err)
+	book, ok := realm.Schemas[0].Table("book")
+	if !ok || len(book.Columns) != 4 || len(book.ForeignKeys) != 1 || len(book.Indexes) != 1 || book.ForeignKeys[0].OnDelete != schema.Cascade {
+		t.Errorf("got %+v", book)
+	}
+
+	// In a transaction, that is given up.
+	tx, err := client.Tx(ctx, nil)
+	check(t, err)
+	check(t, tx.ApplyChanges(ctx, []schema.Change{&schema.DropTable{T: book}}))
+	check(t, tx.Rollback())
+	if rest := atlasChanges(t, client, atlasBooks); len(rest) != 0 {
+		t.Errorf("after the rollback: %v", rest)
+	}
+
+	// One at a time.
+	unlock, err := client.Lock(ctx, "migrate", 0)
+	check(t, err)
+	if _, err := client.Lock(ctx, "migrate", 100*time.Millisecond); !errors.Is(err, schema.ErrLocked) {
+		t.Errorf("a second lock: %v", err)
+	}
+	check(t, unlock())
+
+	// Versioned files: an index beside the work, and one that fails.
+	dir := migrate.OpenMemDir(p.Role)
+	defer dir.Close()
+	executor, err := migrate.NewExecutor(client.Driver, dir, migrate.NopRevisionReadWriter{}, migrate.WithAllowDirty(true))
+	check(t, err)
+	check(t, dir.WriteFile("1_name.sql", []byte("CREATE INDEX CONCURRENTLY author_name ON author (name);\nINSERT INTO author (name) VALUES ('Ada');\n")))
+	check(t, dir.WriteFile("2_broken.sql", []byte("CREATE TABLE author ();\n")))
+	sum, err := dir.Checksum()
+	check(t, err)
+	check(t, migrate.WriteSumFile(dir, sum))
+	check(t, executor.ExecuteN(ctx, 1))
+	files, err := dir.Files()
+	check(t, err)
+	err = executor.ExecuteFiles(ctx, files[1:])
+	var failed *migrate.StmtExecError
+	var pg *pgconn.PgError
+	if !errors.As(err, &failed) || failed.Version != "2" || !errors.As(err, &pg) || pg.Code != "42P07" {
+		t.Errorf("got %v", err)
+	}
+	apply(atlasAuthors, 2) // down: the table, its enum and the index go
+	apply(`schema "public" {}`, 1)
+}
+
+func TestAtlasWithout(t *testing.T) {
+	wants(t, errAtlas, `unknown driver "aadpostgres"`)
+}

@@ -1,0 +1,95 @@
+package tools
+
+import (
+	"testing"
+
+	"entgo.io/ent/dialect"
+	entsql "entgo.io/ent/dialect/sql"
+	"entgo.io/ent/dialect/sql/sqljson"
+	"github.com/lib/pq"
+
+	"github.com/aadpostgres/aadpostgres/driver/integration/tools/entdb"
+	"github.com/aadpostgres/aadpostgres/driver/integration/tools/entdb/migrate"
+	"github.com/aadpostgres/aadpostgres/driver/integration/tools/entdb/person"
+)
+
+func TestEnt(t *testing.T) {
+	p := newPlace(t)
+	db, ctx := p.open(), t.Context()
+	client := entdb.NewClient(entdb.Driver(entsql.OpenDB(dialect.Postgres, db)))
+	check(t, client.Schema.Create(ctx))
+	add := func(name string) *entdb.PersonCreate { return client.Person.Create().SetName(name).SetBorn(born) }
+	const pay = "123456789012.00000001"
+	tags, extra := pq.StringArray{"a", `b",{}`}, map[string]any{"k": []any{1.0, nil}}
+	lorde, err := add("Lorde").SetBio("poet").SetPhoto([]byte{0, 255}).SetPay(pay).SetTags(tags).SetExtra(extra).Save(ctx)
+	check(t, err)
+	staff, err := client.Person.CreateBulk(add("Ann").SetBoss(lorde), add("Bea").SetBoss(lorde).AddFriends(lorde)).Save(ctx)
+	check(t, err)
+
+	p.expire()
+
+	check(t, client.Schema.Create(ctx, migrate.WithDropColumn(true)))
+	who, err := client.QueryContext(ctx, "SELECT session_user")
+	check(t, err)
+	defer who.Close()
+	var name string
+	check(t, entsql.ScanOne(who, &name))
+	check(t, who.Err())
+	check(t, who.Close()) // and gives its session back
+	same(t, "session_user", name, p.Role)
+
+	got, err := client.Person.Query().
+		Where(person.Name("Lorde"), person.Born(born), func(s *entsql.Selector) {
+			s.Where(entsql.And(sqljson.ValueContains(person.FieldExtra, 1, sqljson.Path("k")), entsql.ExprP("'a' = ANY(tags)")))
+		}).
+		WithStaff(func(q *entdb.PersonQuery) { q.WithBoss().WithFriends().Order(entdb.Asc(person.FieldName)) }).Only(ctx)
+	check(t, err)
+	if s := got.Edges.Staff; len(s) != 2 || s[1].Name != "Bea" || s[1].Edges.Boss.ID != lorde.ID || len(s[1].Edges.Friends) != 1 || len(s[0].Edges.Friends) != 0 {
+		t.Errorf("edges: got %v", s)
+	}
+	if !got.Born.Equal(born) {
+		t.Errorf("born: got %v, want %v", got.Born, born)
+	}
+	same(t, "fields", []any{got.ID, *got.Bio, got.Photo, got.Pay, got.Tags, got.Extra}, []any{lorde.ID, "poet", []byte{0, 255}, pay, tags, extra})
+	ann, err := client.Person.Get(ctx, staff[0].ID)
+	check(t, err)
+	same(t, "NULLs", []any{ann.Bio, ann.Photo, ann.Tags, ann.Extra}, []any{(*string)(nil), []byte(nil), pq.StringArray(nil), map[string]any(nil)})
+
+	err = add("Lorde").Exec(ctx)
+	if !entdb.IsConstraintError(err) || state(err) != "23505" {
+		t.Errorf("a second Lorde: got %v", err)
+	}
+	if _, err := client.Person.Query().Where(person.Name("nobody")).Only(ctx); !entdb.IsNotFound(err) {
+		t.Errorf("nobody: got %v", err)
+	}
+	check(t, client.Person.CreateBulk(add("Lorde").SetBio("late"), add("Cleo")).OnConflictColumns(person.FieldName).Update(func(u *entdb.PersonUpsert) { u.UpdateBio() }).Exec(ctx))
+	got, err = client.Person.Query().Where(person.Name("Lorde")).Only(ctx)
+	check(t, err)
+	same(t, "upserted", []any{*got.Bio, got.Photo}, []any{"late", []byte{0, 255}})
+
+	tx, err := client.Tx(ctx)
+	check(t, err)
+	check(t, tx.Person.Create().SetName("kept").SetBorn(born).Exec(ctx))
+	_, err = tx.ExecContext(ctx, "SAVEPOINT one")
+	check(t, err)
+	err = tx.Person.Create().SetName("kept").SetBorn(born).Exec(ctx)
+	same(t, "in the savepoint", entdb.IsConstraintError(err), true)
+	_, err = tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT one")
+	check(t, err)
+	check(t, tx.Commit())
+	tx, err = client.Tx(ctx)
+	check(t, err)
+	_, err = tx.Person.Delete().Exec(ctx)
+	check(t, err)
+	check(t, tx.Rollback())
+	n, err := client.Person.Query().Count(ctx)
+	check(t, err)
+	same(t, "persons", n, 5)
+}
+
+// ent opens drivers by the dialect's name alone.
+func TestEntWithout(t *testing.T) {
+	p := newPlace(t)
+	_, err := entdb.Open("aadpostgres", p.DSN)
+	wants(t, err, `unsupported driver: "aadpostgres"`)
+}

@@ -1,0 +1,187 @@
+package tools
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+	"gorm.io/gorm/logger"
+
+	"github.com/aadpostgres/aadpostgres/driver"
+)
+
+type gormAuthor struct {
+	ID    uuid.UUID `gorm:"type:uuid;primaryKey;default:gen_random_uuid()"`
+	Name  string    `gorm:"uniqueIndex"`
+	Bio   *string
+	Photo []byte
+	Pay   string         `gorm:"type:numeric(20,8);default:0"`
+	Tags  pq.StringArray `gorm:"type:text[]"`
+	Extra map[string]any `gorm:"type:jsonb;serializer:json"`
+	Born  time.Time
+	By    string     `gorm:"default:(session_user)"`
+	Books []gormBook `gorm:"foreignKey:AuthorID"`
+}
+
+type gormBook struct {
+	ID       uint
+	Title    string
+	AuthorID uuid.UUID
+	Author   *gormAuthor
+	Genres   []gormGenre `gorm:"many2many:gorm_book_genres"`
+}
+
+type gormGenre struct {
+	Name string `gorm:"primaryKey"`
+}
+
+// gormQuiet is a new one each time, for gorm.Open writes to it.
+func gormQuiet() *gorm.Config {
+	return &gorm.Config{TranslateError: true, PrepareStmt: true, Logger: logger.Discard}
+}
+
+func gormClose(t *testing.T, db *gorm.DB) {
+	pool, err := db.DB()
+	check(t, err)
+	check(t, pool.Close())
+}
+
+func TestGorm(t *testing.T) {
+	p := newPlace(t)
+	dsn := p.DSN
+	db, err := gorm.Open(postgres.New(postgres.Config{DriverName: "aadpostgres", DSN: dsn}), gormQuiet())
+	check(t, err)
+	defer gormClose(t, db)
+	db = db.WithContext(t.Context())
+	check(t, db.AutoMigrate(&gormAuthor{}, &gormBook{}))
+	bio := "poet"
+	lorde := gormAuthor{Name: "Lorde", Bio: &bio, Photo: []byte{0, 255}, Pay: "123456789012.00000001", Tags: pq.StringArray{"a", `b",{}`}, Extra: map[string]any{"k": []any{1.0, nil}}, Born: born,
+		Books: []gormBook{{Title: "Coal"}, {Title: "Zami", Genres: []gormGenre{{"memoir"}, {"poetry"}}}}}
+	check(t, db.Create(&lorde).Error)
+
+	p.expire()
+
+	type gormBook struct { // has changed
+		ID    uint
+		Title string
+		Year  *int `gorm:"index;check:year > 1500"`
+	}
+	check(t, db.Table("gorm_books").AutoMigrate(&gormBook{}))
+	if m := db.Migrator(); !m.HasColumn("gorm_books", "year") || !m.HasConstraint("gorm_books", "fk_gorm_authors_books") {
+		t.Error("a column or a foreign key is missing")
+	}
+	var got gormAuthor
+	find := db.Preload("Books.Genres").Preload("Books.Author").Where("tags @> ? AND extra @> ?", pq.StringArray{"a"}, `{"k":[1]}`)
+	check(t, find.Where("name = @name", map[string]any{"name": "Lorde"}).First(&got).Error)
+	if len(got.Books) != 2 || len(got.Books[1].Genres) != 2 || got.Books[0].Author.Name != "Lorde" {
+		t.Errorf("associations: got %v", got.Books)
+	}
+	if !got.Born.Equal(born) {
+		t.Errorf("born: got %v, want %v", got.Born, born)
+	}
+	same(t, "session_user", got.By, p.Role)
+	got.Born, got.Books, lorde.Books = lorde.Born, nil, nil
+	same(t, "author", got, lorde)
+
+	err = db.Create(&gormAuthor{Name: "Lorde"}).Error
+	if !errors.Is(err, gorm.ErrDuplicatedKey) || state(err) != "23505" {
+		t.Errorf("a second Lorde: got %v", err)
+	}
+	if err := db.Table("gorm_books").Create(map[string]any{"title": "1", "year": 1}).Error; !errors.Is(err, gorm.ErrCheckConstraintViolated) {
+		t.Errorf("year 1: got %v", err)
+	}
+	if err := db.First(&gormAuthor{}, "name = ?", "nobody").Error; !errors.Is(err, gorm.ErrRecordNotFound) {
+		t.Errorf("nobody: got %v", err)
+	}
+	upsert := clause.OnConflict{Columns: []clause.Column{{Name: "name"}}, DoUpdates: clause.AssignmentColumns([]string{"bio"})}
+	many := []gormAuthor{{Name: "Lorde"}, {Name: "Morrison"}, {Name: "Walker"}}
+	check(t, db.Clauses(upsert).CreateInBatches(&many, 2).Error)
+	var now []gormAuthor
+	check(t, db.Order("name").Find(&now).Error)
+	same(t, "authors", []any{len(now), now[0].Bio, now[0].Photo, now[1].Tags}, []any{3, (*string)(nil), lorde.Photo, pq.StringArray(nil)})
+
+	add := func(db *gorm.DB, name string) error { return db.Create(&gormGenre{name}).Error }
+	err = db.Transaction(func(tx *gorm.DB) error {
+		check(t, add(tx, "kept"))
+		err := tx.Transaction(func(inner *gorm.DB) error { // a savepoint
+			check(t, add(inner, "lost"))
+			return add(inner, "kept")
+		})
+		if !errors.Is(err, gorm.ErrDuplicatedKey) {
+			t.Errorf("in the savepoint: got %v", err)
+		}
+		return nil
+	})
+	check(t, err)
+	err = db.Transaction(func(tx *gorm.DB) error {
+		check(t, add(tx, "lost"))
+		return add(tx, "poetry")
+	})
+	if !errors.Is(err, gorm.ErrDuplicatedKey) {
+		t.Errorf("in a transaction: got %v", err)
+	}
+	var names []string
+	check(t, db.Model(&gormGenre{}).Where("name IN ?", []string{"kept", "lost"}).Pluck("name", &names).Error)
+	same(t, "genres", names, []string{"kept"})
+}
+
+// A pool that is open already serves too.
+func TestGormConn(t *testing.T) {
+	p := newPlace(t)
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: p.open()}), gormQuiet())
+	check(t, err)
+	check(t, db.AutoMigrate(&gormGenre{}))
+	check(t, db.Create(&gormGenre{"early"}).Error)
+	p.expire()
+	check(t, db.Create(&gormGenre{"late"}).Error)
+	var names []string
+	check(t, db.Model(&gormGenre{}).Order("name").Pluck("name", &names).Error)
+	same(t, "genres", names, []string{"early", "late"})
+}
+
+// Left to itself gorm's driver opens pgx, which has no password and takes our keys
+// for the server's.
+func TestGormWithout(t *testing.T) {
+	p := newPlace(t)
+	dsn := p.DSN + " user=" + p.Role
+	_, err := gorm.Open(postgres.Open(dsn), gormQuiet())
+	wants(t, err, "28P01")
+	t.Log(err)
+	c, err := driver.NewConnector(dsn)
+	check(t, err)
+	login, err := c.Login(t.Context())
+	check(t, err)
+	_, err = gorm.Open(postgres.Open(dsn+" sslmode=verify-full password="+login.Password), gormQuiet())
+	wants(t, err, `unrecognized configuration parameter "aad_`)
+	t.Log(err)
+}
+
+// Two fields of Config go past a driver that is named: what pgx reads in the DSN
+// does as well, but for the zone of a timestamp without one.
+func TestGormConfig(t *testing.T) {
+	p := newPlace(t)
+	open := func(config postgres.Config) (zone string, prepared int, at time.Time) {
+		t.Helper()
+		db, err := gorm.Open(postgres.New(config), &gorm.Config{Logger: logger.Discard})
+		check(t, err)
+		defer gormClose(t, db)
+		row := db.Raw("SELECT current_setting('timezone'), (SELECT count(*) FROM pg_prepared_statements), '2026-07-01 12:00'::timestamp WHERE 1 = ?", 1).Row()
+		check(t, row.Scan(&zone, &prepared, &at))
+		return zone, prepared, at
+	}
+	_, n, _ := open(postgres.Config{DriverName: "aadpostgres", DSN: p.DSN, PreferSimpleProtocol: true})
+	same(t, "statements prepared with PreferSimpleProtocol", n, 1)
+	_, n, _ = open(postgres.Config{DriverName: "aadpostgres", DSN: p.DSN + " default_query_exec_mode=simple_protocol"})
+	same(t, "statements prepared with default_query_exec_mode", n, 0)
+
+	const berlin = " TimeZone=Europe/Berlin"
+	zone, _, at := open(postgres.Config{DriverName: "aadpostgres", DSN: p.DSN + berlin})
+	same(t, "our zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "UTC", "2026-07-01 12:00:00"})
+	zone, _, at = open(postgres.Config{DSN: az.PostgresDSN() + berlin})
+	same(t, "gorm's zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "Europe/Berlin", "2026-07-01 12:00:00"})
+}

@@ -1,0 +1,101 @@
+package tools
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+)
+
+var update = flag.Bool("update", false, "write the README's matrix anew")
+
+// A tool is one row of the README's matrix. Test<Func> is its test, in the file of
+// the same name in small letters, and has Line in it, word for word. Where the line
+// is more than opening by the driver's name, Test<Func>Without shows what happens
+// to who leaves it out: an error that says Without.
+type tool struct {
+	Name, Module, Func string
+	Line, Without      string
+}
+
+var matrix = []tool{
+	{"gorm", "gorm.io/gorm", "Gorm", `postgres.New(postgres.Config{DriverName: "aadpostgres", DSN: dsn})`, "28P01"},
+	{"sqlx", "github.com/jmoiron/sqlx", "Sqlx", `sqlx.BindDriver("aadpostgres", sqlx.DOLLAR)`, "42601"},
+	{"ent", "entgo.io/ent", "Ent", `entsql.OpenDB(dialect.Postgres, db)`, "unsupported driver"},
+	{"bun", "github.com/uptrace/bun", "Bun", `bun.NewDB(db, pgdialect.New())`, ""},
+	{"xorm", "xorm.io/xorm", "Xorm", `dialects.RegisterDriver("aadpostgres", dialects.QueryDriver("pgx"))`, "unsupported driver name"},
+	{"sqlc", "github.com/sqlc-dev/sqlc", "Sqlc", `New(db)`, ""},
+	{"goose", "github.com/pressly/goose/v3", "Goose", `goose.NewProvider(goose.DialectPostgres, db, fsys)`, `unknown dialect`},
+	{"golang-migrate", "github.com/golang-migrate/migrate/v4", "Migrate", `_ "github.com/aadpostgres/aadpostgres/driver/migrate"`, `unknown driver aadpostgres`},
+	{"sql-migrate", "github.com/rubenv/sql-migrate", "SQLMigrate", `migrate.MigrationDialects["aadpostgres"] = gorp.PostgresDialect{}`, `Unknown dialect: aadpostgres`},
+	{"atlas", "ariga.io/atlas", "Atlas", `sqlclient.Register("aadpostgres", sqlclient.DriverOpener(postgres.Open))`, `unknown driver "aadpostgres"`},
+	{"tern", "github.com/jackc/tern/v2", "Tern", `migrate.NewMigrator(ctx, raw.(*stdlib.Conn).Conn(), "schema_version")`, ""},
+	{"river", "github.com/riverqueue/river", "River", `river.NewClient(riverdatabasesql.New(db), config)`, ""},
+	{"otelsql", "github.com/XSAM/otelsql", "Otelsql", `otelsql.Open("aadpostgres", dsn, options...)`, ""},
+	{"sqlmw", "github.com/ngrok/sqlmw", "Sqlmw", `sqlmw.Driver(&driver.Driver{}, interceptor)`, ""},
+	{"go-sqlmock", "github.com/DATA-DOG/go-sqlmock", "Sqlmock", `driver.Register("aadpostgres-mock", driver.WithOpen(open))`, "unknown driver"},
+	{"pgxpool", "github.com/jackc/pgx/v5", "Pgxpool", `config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect`, "28P01"},
+}
+
+// The README's matrix says what the tests do: each line stands in a test as it is
+// printed, and the versions are those that go.mod asks for; sqlc's, which no program
+// needs once it has generated, stands in what it did.
+func TestMatrix(t *testing.T) {
+	b, err := os.ReadFile("../go.mod")
+	check(t, err)
+	mod, err := modfile.ParseLax("go.mod", b, nil)
+	check(t, err)
+	versions := map[string]string{}
+	for _, r := range mod.Require {
+		versions[r.Mod.Path] = r.Mod.Version
+	}
+	generated, err := os.ReadFile("sqlcdb/db.go")
+	check(t, err)
+	_, v, _ := strings.Cut(string(generated), "//   sqlc ")
+	versions["github.com/sqlc-dev/sqlc"], _, _ = strings.Cut(v, "\n")
+	table := "| tool | version | line | without it |\n|---|---|---|---|\n"
+	for _, tool := range matrix {
+		file := strings.ToLower(tool.Func) + "_test.go"
+		b, err := os.ReadFile(file)
+		check(t, err)
+		text := string(b)
+		for _, want := range []string{"func Test" + tool.Func + "(", tool.Line} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not have %s", file, want)
+			}
+		}
+		if test := "func Test" + tool.Func + "Without("; tool.Without != "" && (!strings.Contains(text, test) || !strings.Contains(text, tool.Without)) {
+			t.Errorf("%s does not have %s and %q", file, test, tool.Without)
+		}
+		if versions[tool.Module] == "" {
+			t.Errorf("go.mod does not have %s", tool.Module)
+		}
+		without := ""
+		if tool.Without != "" {
+			without = " `" + tool.Without + "`"
+		}
+		version := versions[tool.Module]
+		if day, err := module.PseudoVersionTime(version); err == nil { // its newest has no name
+			version = day.Format("2006-01-02")
+		}
+		table += fmt.Sprintf("| [%s](driver/integration/tools/%s) | %s | `%s` |%s |\n", tool.Name, file, version, tool.Line, without)
+	}
+	const file, begin, end = "../../../README.md", "<!-- tools: from the tests in driver/integration/tools -->\n", "<!-- end -->\n"
+	b, err = os.ReadFile(file)
+	check(t, err)
+	head, rest, ok := strings.Cut(string(b), begin)
+	old, tail, ok2 := strings.Cut(rest, end)
+	switch {
+	case !ok || !ok2:
+		t.Errorf("README.md has no place for the matrix")
+	case old == table:
+	case *update:
+		check(t, os.WriteFile(file, []byte(head+begin+table+end+tail), 0o644))
+	default:
+		t.Errorf("README.md does not show the matrix; write it with go test -run TestMatrix ./driver/integration/tools -update")
+	}
+}

@@ -1,0 +1,108 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/aadpostgres/aadpostgres/driver"
+)
+
+func TestPgxpool(t *testing.T) {
+	p := newPlace(t)
+	ctx := t.Context()
+	c, err := driver.NewConnector(p.DSN)
+	check(t, err)
+	defer c.Close()
+	config, err := pgxpool.ParseConfig("") // its own settings, pool_max_conns say
+	check(t, err)
+	config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect
+	config.MaxConns = 4
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	check(t, err)
+	defer pool.Close()
+
+	_, err = pool.Exec(ctx, "create table fruit (id int generated always as identity primary key, name text unique, tags text[], extra jsonb, ripe timestamptz)")
+	check(t, err)
+	ripe := time.Date(2026, 3, 29, 2, 30, 0, 0, time.FixedZone("", 5*3600+1800))
+	work := func(name string) {
+		t.Helper()
+		batch := &pgx.Batch{}
+		batch.Queue("insert into fruit (name, tags, extra, ripe) values ($1, $2, $3, $4)", name, []string{"a", "b,c"}, map[string]any{"n": 1}, ripe)
+		batch.Queue("select session_user::text, tags, extra->>'n', ripe from fruit where name = $1", name).QueryRow(func(row pgx.Row) error {
+			var who, n string
+			var tags []string
+			var when time.Time
+			err := row.Scan(&who, &tags, &n, &when)
+			if who != p.Role || len(tags) != 2 || tags[1] != "b,c" || n != "1" || !when.Equal(ripe) {
+				t.Errorf("got %q, %q, %q, %v", who, tags, n, when)
+			}
+			return err
+		})
+		check(t, pool.SendBatch(ctx, batch).Close())
+		_, err := pool.Exec(ctx, "insert into fruit (name) values ($1)", name)
+		if pg := (*pgconn.PgError)(nil); !errors.As(err, &pg) || pg.Code != "23505" {
+			t.Errorf("a name twice: %v", err)
+		}
+		n, err := pool.CopyFrom(ctx, pgx.Identifier{"fruit"}, []string{"name"}, pgx.CopyFromRows([][]any{{name + " 1"}, {name + " 2"}}))
+		check(t, err)
+		if n != 2 {
+			t.Errorf("copied %d", n)
+		}
+		check(t, pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { // a savepoint comes back
+			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, "delete from fruit")
+				return errors.Join(err, errors.New("no"))
+			})
+			wants(t, err, "no")
+			return nil
+		}))
+		check(t, pool.QueryRow(ctx, "select count(*) from fruit where name like $1", name+"%").Scan(&n))
+		if n != 3 {
+			t.Errorf("%d of %s", n, name)
+		}
+	}
+	work("apple")
+	p.expire()
+	work("pear")
+	listen(t, pool)
+}
+
+// listen has one connection of the pool hear what another says.
+func listen(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, err := pool.Acquire(ctx)
+	check(t, err)
+	defer conn.Release()
+	_, err = conn.Exec(ctx, "listen fruit")
+	check(t, err)
+	_, err = pool.Exec(ctx, "notify fruit, 'ripe'")
+	check(t, err)
+	n, err := conn.Conn().WaitForNotification(ctx)
+	check(t, err)
+	if n.Payload != "ripe" {
+		t.Errorf("heard %q", n.Payload)
+	}
+}
+
+// The config alone has no password.
+func TestPgxpoolWithout(t *testing.T) {
+	p := newPlace(t)
+	c, err := driver.NewConnector(p.DSN + " user=" + p.Role)
+	check(t, err)
+	defer c.Close()
+	config, err := pgxpool.ParseConfig("")
+	check(t, err)
+	config.ConnConfig = c.Config()
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	check(t, err)
+	defer pool.Close()
+	wants(t, pool.Ping(t.Context()), "28P01")
+}

@@ -1,0 +1,186 @@
+// Package tools holds the driver against the tools that Go programs reach
+// PostgreSQL with, each at its newest version.
+package tools
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.uber.org/goleak"
+
+	_ "github.com/aadpostgres/aadpostgres"
+	"github.com/aadpostgres/aadpostgres/driver/emulator"
+)
+
+// az is the one emulator of this binary, whose host all tests run on. Its tokens
+// live as long as tokenLife, so that each test outlives one.
+var az *emulator.Azure
+
+const tokenLife = 5 * time.Second
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		f.Value.Set("8") // they mostly wait for a token to expire
+	}
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	if az, err = emulator.New(context.Background()); err != nil {
+		return 1, err
+	}
+	az.Faults.TokenLife(tokenLife)
+	for _, kv := range az.Environ()[:2] {
+		name, v, _ := strings.Cut(kv, "=")
+		os.Setenv(name, v)
+	}
+	code = m.Run()
+	if err := az.Close(); err != nil || code != 0 {
+		return code, err
+	}
+	// gorm's cache of prepared statements says of its own goroutine that nothing ends it.
+	return code, goleak.Find(goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+}
+
+// A place is where one tool works: a database and an identity to itself, each
+// signed in to by the DSN and the URL.
+type place struct {
+	DSN, URL string
+	Role     string // the identity's, and session_user
+
+	t        *testing.T
+	id       emulator.Identity
+	database string
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	t.Parallel()
+	name := strings.ToLower(t.Name() + "_" + rand.Text()[:6]) // tests may run more than once
+	p := &place{Role: name, t: t, id: az.Add(emulator.Identity{Name: name})}
+	if err := az.Grant(t.Context(), p.id); err != nil {
+		t.Fatal(err)
+	}
+	database := az.Database(t)
+	p.database = database.Name
+	t.Cleanup(func() { t.Logf("%d sign-ins with %d token requests", p.signIns(), p.requests()) })
+	params := []string{"aad_auth=managed-identity", "aad_client_id=" + p.id.ClientID}
+	p.DSN, p.URL = database.DSN(params...), strings.Replace(database.URL(params...), "postgres://", "aadpostgres://", 1)
+	return p
+}
+
+// open opens the place by the driver's name and closes it with the test.
+func (p *place) open() *sql.DB {
+	p.t.Helper()
+	db, err := sql.Open("aadpostgres", p.DSN)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// requests are those for the identity's token, so far.
+func (p *place) requests() (n int) {
+	for _, r := range az.Requests() {
+		if r.Form.Get("client_id") == p.id.ClientID {
+			n++
+		}
+	}
+	return n
+}
+
+// signIns are the sessions that were asked for as the role, so far.
+func (p *place) signIns() (n int) {
+	for _, s := range az.Startups() {
+		if s["user"] == p.Role {
+			n++
+		}
+	}
+	return n
+}
+
+// expire is half-time: it sees that every session is the role's, ends them all, as
+// a server's restart does, and waits until the token at hand has expired. The test
+// must go on after it, and is seen to have signed in with a new token.
+func (p *place) expire() {
+	p.t.Helper()
+	requests, signIns := p.requests(), p.signIns()
+	if requests == 0 || signIns == 0 {
+		p.t.Fatalf("nothing signed in before half-time: %d token requests, %d sign-ins", requests, signIns)
+	}
+	conn, err := pgx.Connect(p.t.Context(), az.PostgresDSN())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	var others int
+	if err := conn.QueryRow(p.t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usename <> $2", p.database, p.Role).Scan(&others); err != nil {
+		p.t.Fatal(err)
+	}
+	if others > 0 {
+		p.t.Errorf("%d sessions that Entra did not sign in", others)
+	}
+	if _, err := conn.Exec(p.t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", p.Role); err != nil {
+		p.t.Fatal(err)
+	}
+	time.Sleep(tokenLife)
+	p.t.Cleanup(func() {
+		if p.requests() == requests || p.signIns() == signIns {
+			p.t.Errorf("after half-time nothing signed in anew: %d token requests, %d sign-ins, both as before", requests, signIns)
+		}
+	})
+}
+
+// check stops the test at an error.
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wants reports an error that does not say what it should.
+func wants(t testing.TB, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want an error with %q", err, want)
+	}
+}
+
+// born is a time in a zone that is neither UTC nor this machine's, to the
+// microsecond, which is PostgreSQL's unit.
+var born = time.Date(1934, 2, 18, 1, 2, 3, 456789000, time.FixedZone("Kathmandu", 5*3600+45*60))
+
+// same reports two values that differ.
+func same(t testing.TB, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// state is the SQLSTATE of the server's error that err wraps.
+func state(err error) string {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code
+	}
+	return ""
+}

@@ -1,0 +1,143 @@
+package tools
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/rivermigrate"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// A mail is a job: it is sent by a row in table sent, together with its completion.
+type mail struct {
+	To string `json:"to" river:"unique"`
+}
+
+func (mail) Kind() string { return "mail" }
+
+type mailer struct {
+	river.WorkerDefaults[mail]
+	db *sql.DB
+}
+
+func (m *mailer) Work(ctx context.Context, job *river.Job[mail]) error {
+	if job.Args.To == "nobody" && job.Attempt == 1 {
+		return errors.New("no such mailbox")
+	}
+	tx, err := m.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, "INSERT INTO sent VALUES ($1)", job.Args.To); err != nil {
+		return err
+	}
+	if _, err := river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx, job); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (*mailer) NextRetry(*river.Job[mail]) time.Time { return time.Now() }
+
+func TestRiver(t *testing.T) {
+	p := newPlace(t)
+	db, ctx := p.open(), t.Context()
+	quiet := slog.New(slog.DiscardHandler) // it tells of the sessions that half-time ends
+	migrator, err := rivermigrate.New(riverdatabasesql.New(db), &rivermigrate.Config{Logger: quiet})
+	check(t, err)
+	up, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
+	check(t, err)
+	if all := migrator.AllVersions(); len(up.Versions) != len(all) || len(all) == 0 {
+		t.Errorf("%d of %d migrations", len(up.Versions), len(all))
+	}
+	_, err = db.Exec("CREATE TABLE sent (who text); CREATE TABLE customer (name text)")
+	check(t, err)
+
+	config := &river.Config{
+		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}},
+		Workers:           river.NewWorkers(),
+		Logger:            quiet,
+		FetchPollInterval: 100 * time.Millisecond,
+	}
+	river.AddWorker(config.Workers, &mailer{db: db})
+	client, err := river.NewClient(riverdatabasesql.New(db), config)
+	check(t, err)
+	events, cancel := client.Subscribe(river.EventKindJobCompleted, river.EventKindJobFailed)
+	defer cancel()
+	// wait waits for n jobs to have come to an end, and returns the last.
+	wait := func(n int) (e *river.Event) {
+		t.Helper()
+		timeout := time.After(time.Minute)
+		for range n {
+			select {
+			case e = <-events:
+			case <-timeout:
+				t.Fatal("jobs are not worked")
+			}
+		}
+		return e
+	}
+	// order inserts a customer and the mail to send in one transaction.
+	order := func(name string, commit bool) (inserted bool) {
+		t.Helper()
+		tx, err := db.BeginTx(ctx, nil)
+		check(t, err)
+		defer tx.Rollback()
+		_, err = tx.Exec("INSERT INTO customer VALUES ($1)", name)
+		check(t, err)
+		result, err := client.InsertTx(ctx, tx, mail{To: name}, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true}})
+		check(t, err)
+		if commit {
+			check(t, tx.Commit())
+		}
+		return !result.UniqueSkippedAsDuplicate
+	}
+	order("Ada", true)
+	order("Ghost", false)
+	check(t, client.Start(context.Background()))
+	wait(1)
+
+	p.expire()
+	p.expire() // river never rests: its sessions after the first still had the old token
+	if !order("Mary", true) || order("Mary", true) {
+		t.Error("a job that is unique is there twice, or not at all")
+	}
+	order("nobody", true)
+	_, err = client.InsertMany(ctx, []river.InsertManyParams{{Args: mail{To: "Emmy"}}, {Args: mail{To: "Rosa"}}})
+	check(t, err)
+	wait(5) // one of them twice
+	check(t, client.Stop(ctx))
+
+	var sent string
+	check(t, db.QueryRow("SELECT string_agg(who, ' ' ORDER BY who COLLATE \"C\") FROM sent").Scan(&sent))
+	if sent != "Ada Emmy Mary Rosa nobody" {
+		t.Errorf("sent to %q", sent)
+	}
+	jobs, err := client.JobList(ctx, river.NewJobListParams().States(rivertype.JobStateCompleted))
+	check(t, err)
+	for _, job := range jobs.Jobs {
+		if failed := string(job.EncodedArgs) == `{"to": "nobody"}`; failed != (len(job.Errors) == 1) || failed && job.Errors[0].Error != "no such mailbox" {
+			t.Errorf("%s: %v", job.EncodedArgs, job.Errors)
+		}
+	}
+	if len(jobs.Jobs) != 5 {
+		t.Errorf("%d jobs, want 5", len(jobs.Jobs))
+	}
+	down, err := migrator.Migrate(ctx, rivermigrate.DirectionDown, &rivermigrate.MigrateOpts{TargetVersion: -1})
+	check(t, err)
+	if len(down.Versions) != len(up.Versions) {
+		t.Errorf("%d migrations up, %d down", len(up.Versions), len(down.Versions))
+	}
+	var left bool
+	check(t, db.QueryRow("SELECT to_regclass('river_job') IS NOT NULL").Scan(&left))
+	if left {
+		t.Error("river's tables are left")
+	}
+}

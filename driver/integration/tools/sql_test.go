@@ -1,0 +1,142 @@
+package tools
+
+import (
+	"database/sql"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+const notes = `CREATE TABLE notes (
+	id    uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	body  text NOT NULL UNIQUE,
+	tags  text[],
+	extra jsonb,
+	photo bytea,
+	price numeric(20,8),
+	said  timestamptz,
+	by    text NOT NULL DEFAULT session_user
+)`
+
+// TestSQL is database/sql without any tool: what all of them stand on.
+func TestSQL(t *testing.T) {
+	p := newPlace(t)
+	db, ctx := p.open(), t.Context()
+	_, err := db.ExecContext(ctx, notes)
+	check(t, err)
+	insert, err := db.PrepareContext(ctx, "INSERT INTO notes (body, tags, extra, photo, price, said) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id")
+	check(t, err)
+	defer insert.Close()
+	type note struct {
+		tags  []string
+		extra []byte
+		photo []byte
+		price sql.NullString
+		said  sql.Null[time.Time]
+	}
+	full := note{[]string{"a", `b",{}`, ""}, []byte(`{"k": [1, null]}`), []byte{0, 255}, sql.NullString{String: "123456789012.00000001", Valid: true}, sql.Null[time.Time]{V: born, Valid: true}}
+	write := func(body string, n note) (id uuid.UUID) {
+		t.Helper()
+		check(t, insert.QueryRowContext(ctx, body, n.tags, n.extra, n.photo, n.price, n.said).Scan(&id))
+		return id
+	}
+	read := func(id uuid.UUID, want note) {
+		t.Helper()
+		var got note
+		by := ""
+		check(t, db.QueryRowContext(ctx, "SELECT tags, extra, photo, price, said, by FROM notes WHERE id = $1", id).Scan(
+			pgtype.NewMap().SQLScanner(&got.tags), &got.extra, &got.photo, &got.price, &got.said, &by))
+		if !got.said.V.Equal(want.said.V) {
+			t.Errorf("said: got %v, want %v", got.said, want.said)
+		}
+		got.said.V = want.said.V
+		same(t, "note", got, want)
+		same(t, "session_user", by, p.Role)
+	}
+	first := write("first", full)
+	empty := write("empty", note{})
+
+	// What a transaction holds when its session ends is lost, and the pool goes on.
+	lost, err := db.BeginTx(ctx, nil)
+	check(t, err)
+	_, err = lost.ExecContext(ctx, "INSERT INTO notes (body) VALUES ('lost')")
+	check(t, err)
+	p.expire()
+	if err := lost.Commit(); err == nil {
+		t.Error("a transaction was committed whose session had ended")
+	}
+
+	read(first, full) // and the statement is prepared anew where it is not
+	read(write("second", full), full)
+	read(empty, note{})
+
+	_, err = insert.ExecContext(ctx, "first", nil, nil, nil, nil, nil)
+	same(t, "a second first", state(err), "23505")
+	tx, err := db.BeginTx(ctx, nil)
+	check(t, err)
+	for _, q := range []string{
+		"INSERT INTO notes (body) VALUES ('kept')",
+		"SAVEPOINT one", "INSERT INTO notes (body) VALUES ('kept too')", "SAVEPOINT two", "INSERT INTO notes (body) VALUES ('kept')",
+	} {
+		if _, err = tx.ExecContext(ctx, q); err != nil {
+			break
+		}
+	}
+	same(t, "in the inner savepoint", state(err), "23505")
+	_, err = tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT two")
+	check(t, err)
+	check(t, tx.Commit())
+	tx, err = db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable, ReadOnly: true})
+	check(t, err)
+	_, err = tx.ExecContext(ctx, "DELETE FROM notes")
+	same(t, "a write in a read-only transaction", state(err), "25006")
+	check(t, tx.Rollback())
+
+	batch, err := db.ExecContext(ctx, "INSERT INTO notes (body) SELECT unnest($1::text[]) ON CONFLICT (body) DO UPDATE SET price = 1", []string{"kept", "third", "fourth"})
+	check(t, err)
+	n, err := batch.RowsAffected()
+	check(t, err)
+	same(t, "rows of a batch", n, int64(3))
+	var bodies string
+	check(t, db.QueryRowContext(ctx, "SELECT string_agg(body || coalesce(price::int::text, ''), ',' ORDER BY body) FROM notes WHERE tags IS NULL").Scan(&bodies))
+	same(t, "notes", bodies, "empty,fourth,kept1,kept too,third")
+}
+
+// A new session of a pool is signed in while others are, each with the same token.
+func TestSQLMany(t *testing.T) {
+	p := newPlace(t)
+	db, ctx := p.open(), t.Context()
+	const many = 8
+	db.SetMaxOpenConns(many)
+	db.SetMaxIdleConns(many)
+	all := func() {
+		t.Helper()
+		before := p.signIns()
+		var all sync.WaitGroup
+		var conns [many]*sql.Conn
+		var errs [many]error
+		for i := range many {
+			all.Go(func() { conns[i], errs[i] = db.Conn(ctx) })
+		}
+		all.Wait()
+		check(t, errors.Join(errs[:]...))
+		for _, c := range conns {
+			var who string
+			check(t, c.QueryRowContext(ctx, "SELECT session_user").Scan(&who))
+			same(t, "session_user", who, p.Role)
+			check(t, c.Close())
+		}
+		same(t, "sign-ins", p.signIns()-before, many)
+	}
+	all()
+	p.expire()
+	before := p.requests()
+	all()
+	if n := p.requests() - before; n > 2 { // one, and one that renews it where this takes half its life
+		t.Errorf("%d token requests for %d sessions", n, many)
+	}
+}

@@ -1,0 +1,59 @@
+package tools
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ngrok/sqlmw"
+
+	"github.com/aadpostgres/aadpostgres/driver"
+)
+
+// counting counts what passes through it.
+type counting struct {
+	sqlmw.NullInterceptor
+	queries, begins atomic.Int64
+}
+
+func (c *counting) ConnQueryContext(ctx context.Context, conn sqldriver.QueryerContext, query string, args []sqldriver.NamedValue) (context.Context, sqldriver.Rows, error) {
+	c.queries.Add(1)
+	return c.NullInterceptor.ConnQueryContext(ctx, conn, query, args)
+}
+
+func (c *counting) ConnBeginTx(ctx context.Context, conn sqldriver.ConnBeginTx, opts sqldriver.TxOptions) (context.Context, sqldriver.Tx, error) {
+	c.begins.Add(1)
+	return c.NullInterceptor.ConnBeginTx(ctx, conn, opts)
+}
+
+func TestSqlmw(t *testing.T) {
+	p := newPlace(t)
+	interceptor := &counting{}
+	name := "aadpostgres-mw-" + rand.Text()[:6]
+	sql.Register(name, sqlmw.Driver(&driver.Driver{}, interceptor))
+	db, err := sql.Open(name, p.DSN)
+	check(t, err)
+	defer db.Close()
+	work := func(round int) {
+		t.Helper()
+		var who string
+		check(t, db.QueryRowContext(t.Context(), "select session_user where $1 = 1", 1).Scan(&who))
+		if who != p.Role {
+			t.Errorf("signed in as %q", who)
+		}
+		tx, err := db.BeginTx(t.Context(), nil)
+		check(t, err)
+		_, err = tx.ExecContext(t.Context(), "create table t (a int)")
+		check(t, err)
+		check(t, tx.Rollback())
+		if q, b := interceptor.queries.Load(), interceptor.begins.Load(); q != int64(round) || b != int64(round) {
+			t.Errorf("%d queries and %d transactions were seen, want %d of each", q, b, round)
+		}
+	}
+	work(1)
+	p.expire()
+	work(2)
+}

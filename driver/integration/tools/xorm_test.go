@@ -1,0 +1,152 @@
+package tools
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+	"xorm.io/xorm"
+	"xorm.io/xorm/dialects"
+	"xorm.io/xorm/migrate"
+	"xorm.io/xorm/names"
+)
+
+// Twice is a panic, so it is not for a test that may run again.
+func init() {
+	dialects.RegisterDriver("aadpostgres", dialects.QueryDriver("pgx"))
+}
+
+// xormTags is what xorm wants for an array: its own interface, not database/sql's.
+type xormTags []string
+
+func (x *xormTags) FromDB(b []byte) error { return (*pq.StringArray)(x).Scan(b) }
+
+func (x xormTags) ToDB() ([]byte, error) {
+	v, err := pq.StringArray(x).Value()
+	if v == nil {
+		return nil, err
+	}
+	return []byte(v.(string)), err
+}
+
+type xormAuthor struct {
+	ID    string `xorm:"uuid pk 'id'"`
+	Name  string `xorm:"unique"`
+	Bio   *string
+	Photo []byte
+	Pay   string         `xorm:"numeric(20,8)"`
+	Tags  xormTags       `xorm:"array 'tags'"`
+	Extra map[string]any `xorm:"jsonb"`
+	Born  time.Time      `xorm:"timestampz"`
+}
+
+type xormBook struct {
+	ID       int64 `xorm:"pk autoincr 'id'"`
+	Title    string
+	AuthorID *string `xorm:"uuid index 'author_id'"`
+}
+
+// A xormShelf is a book with its author.
+type xormShelf struct {
+	Book   xormBook   `xorm:"extends"`
+	Author xormAuthor `xorm:"extends"`
+}
+
+func TestXorm(t *testing.T) {
+	p := newPlace(t)
+	dsn := p.DSN
+	db, err := xorm.NewEngine("aadpostgres", dsn)
+	check(t, err)
+	defer db.Close()
+	db.SetDefaultContext(t.Context())
+	db.SetMapper(names.GonicMapper{})
+	migrations := []*migrate.Migration{{ID: "1", Migrate: func(db *xorm.Engine) error {
+		if _, err := db.Exec("CREATE TABLE xorm_author (id uuid PRIMARY KEY, tags text[])"); err != nil { // the type that xorm does not know
+			return err
+		}
+		return db.Sync(new(xormAuthor), new(xormBook))
+	}}}
+	check(t, migrate.New(db, migrate.DefaultOptions, migrations).Migrate())
+	bio := "poet"
+	lorde := xormAuthor{ID: uuid.NewString(), Name: "Lorde", Bio: &bio, Photo: []byte{0, 255}, Pay: "123456789012.00000001", Tags: xormTags{"a", `b",{}`}, Extra: map[string]any{"k": []any{1.0, nil}}, Born: born}
+	_, err = db.Insert(&lorde)
+	check(t, err)
+	n, err := db.Insert([]*xormBook{{Title: "Coal", AuthorID: &lorde.ID}, {Title: "Zami", AuthorID: &lorde.ID}})
+	check(t, err)
+	same(t, "rows of a batch", n, int64(2))
+
+	p.expire()
+
+	migrations = append(migrations, &migrate.Migration{ID: "2", Migrate: func(db *xorm.Engine) error {
+		_, err := db.Exec("ALTER TABLE xorm_book ADD year int CHECK (year > 1500)")
+		return err
+	}})
+	check(t, migrate.New(db, migrate.DefaultOptions, migrations).Migrate())
+	check(t, db.Sync(new(xormAuthor), new(xormBook)))
+	var who string
+	_, err = db.SQL("SELECT session_user").Get(&who)
+	check(t, err)
+	same(t, "session_user", who, p.Role)
+	var got xormAuthor
+	found, err := db.Where("name = ? AND extra @> ? AND 'a' = ANY(tags)", "Lorde", `{"k":[1]}`).And("born = ?", born).Get(&got)
+	check(t, err)
+	same(t, "found", found, true)
+	if !got.Born.Equal(born) {
+		t.Errorf("born: got %v, want %v", got.Born, born)
+	}
+	got.Born = lorde.Born
+	same(t, "author", got, lorde)
+	var shelf []xormShelf
+	check(t, db.Table("xorm_book").Join("INNER", "xorm_author", "xorm_author.id = xorm_book.author_id").In("title", "Coal", "Zami").Prepare().Asc("title").Find(&shelf))
+	if len(shelf) != 2 || shelf[1].Book.Title != "Zami" || shelf[1].Author.Name != "Lorde" {
+		t.Errorf("joined: got %v", shelf)
+	}
+
+	_, err = db.Insert(&xormAuthor{ID: uuid.NewString(), Name: "Lorde", Pay: "0"})
+	same(t, "a second Lorde", state(err), "23505")
+	_, err = db.Nullable("bio").Cols("bio").Where("name = ?", "Lorde").Update(&xormAuthor{})
+	check(t, err)
+	var now xormAuthor
+	_, err = db.Where("name = ?", "Lorde").Get(&now)
+	check(t, err)
+	same(t, "a NULL and what was there", []any{now.Bio, now.Photo}, []any{(*string)(nil), lorde.Photo})
+
+	_, err = db.Transaction(func(tx *xorm.Session) (any, error) {
+		_, err := tx.Insert(&xormBook{Title: "kept"})
+		check(t, err)
+		_, err = tx.Exec("SAVEPOINT one")
+		check(t, err)
+		_, err = tx.Insert(&xormBook{Title: "lost"})
+		check(t, err)
+		_, err = tx.Exec("INSERT INTO xorm_book (title, year) VALUES (?, ?)", "lost", 1)
+		same(t, "in the savepoint", state(err), "23514")
+		_, err = tx.Exec("ROLLBACK TO SAVEPOINT one")
+		return nil, err
+	})
+	check(t, err)
+	_, err = db.Transaction(func(tx *xorm.Session) (any, error) {
+		_, err := tx.Where("title = ?", "kept").Delete(new(xormBook))
+		check(t, err)
+		return tx.Insert(&xormAuthor{ID: lorde.ID, Name: "another", Pay: "0"})
+	})
+	same(t, "in a transaction", state(err), "23505")
+	var titles []string
+	check(t, db.Table("xorm_book").In("title", "kept", "lost").Cols("title").Find(&titles))
+	same(t, "books", titles, []string{"kept"})
+}
+
+// xorm knows drivers by name, and says so before anything is opened. It takes no
+// URL of ours either: postgres:// is the scheme to write.
+func TestXormWithout(t *testing.T) {
+	p := newPlace(t)
+	_, err := xorm.NewEngine(unbound, p.DSN)
+	wants(t, err, "unsupported driver name")
+	_, err = xorm.NewEngine("aadpostgres", p.URL)
+	wants(t, err, "unsupported protocol")
+	db, err := xorm.NewEngine("aadpostgres", strings.TrimPrefix(p.URL, "aad"))
+	check(t, err)
+	defer db.Close()
+	check(t, db.PingContext(t.Context()))
+}
