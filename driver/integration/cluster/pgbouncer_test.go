@@ -1,0 +1,111 @@
+//go:build linux && cluster
+
+package cluster
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pamFile is where PAM looks for what PgBouncer asks of it: the name is PgBouncer's
+// own and the folder PAM's.
+const pamFile = "/etc/pam.d/pgbouncer"
+
+// judge is what PAM runs for each sign-in at PgBouncer: it holds the token against
+// the server's own sign-in.
+const judge = `#!/bin/sh
+PGUSER=$PAM_USER PGPASSWORD=$PAM_AUTHTOK exec psql -qXAtw -c 'select' \
+	'host=127.0.0.1 port=%d dbname=postgres sslmode=verify-full sslrootcert=%s' >/dev/null
+`
+
+// newPgBouncer starts a PgBouncer in transaction mode before the emulator's gateway
+// and returns its port and the file of its certificate. It stands where Azure's
+// stands: the client signs in at it over TLS with the token as its password, the
+// token is good if the server says so, and PgBouncer then opens the server's sessions
+// with that token.
+//
+// Azure does not tell how its own PgBouncer checks a token. Here PAM does, by a
+// sign-in of its own, for PgBouncer keeps a password that it was not given
+// beforehand in that mode only.
+func newPgBouncer(t testing.TB, settings map[string]string) (port int, cert string) {
+	t.Helper()
+	home, ca := newDir(t), caFile(t)
+	scripts := filepath.Join(home, "pam") // must be root's, and all in it
+	check(t, os.Mkdir(scripts, 0o755))
+	check(t, os.WriteFile(filepath.Join(scripts, "pam_script_auth"), fmt.Appendf(nil, judge, az.Port(), ca), 0o755))
+	if _, err := os.Stat(pamFile); err == nil {
+		t.Fatalf("%s is there: is another run of this test under way?", pamFile)
+	}
+	if err := os.WriteFile(pamFile, fmt.Appendf(nil, "auth required pam_script.so dir=%s\naccount required pam_permit.so\n", scripts), 0o644); err != nil {
+		t.Fatalf("PgBouncer's PAM service is made by root only: %v", err)
+	}
+	t.Cleanup(func() { os.Remove(pamFile) })
+
+	port = freePort(t)
+	cert, key := certificate(t, home)
+	all := map[string]string{
+		"listen_addr": "127.0.0.1", "listen_port": fmt.Sprint(port), "unix_socket_dir": "",
+		"auth_type": "pam", "pool_mode": "transaction", "default_pool_size": "5", "max_client_conn": "200",
+		"client_tls_sslmode": "require", "client_tls_key_file": key, "client_tls_cert_file": cert,
+		"server_tls_sslmode": "verify-full", "server_tls_ca_file": ca,
+	}
+	maps.Copy(all, settings)
+	ini := fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%d\n[pgbouncer]\n", az.Port())
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		ini += name + " = " + all[name] + "\n"
+	}
+	p := launch(t, "pgbouncer", write(t, filepath.Join(home, "pgbouncer.ini"), 0o600, ini))
+	p.answers(t, port)
+	return port, cert
+}
+
+// minor is the installed PgBouncer's version: 18 for 1.18.0.
+func minor(t testing.TB) (n int) {
+	t.Helper()
+	out, err := exec.Command("pgbouncer", "-V").Output()
+	check(t, err)
+	_, err = fmt.Sscanf(string(out), "PgBouncer 1.%d", &n)
+	check(t, err)
+	return n
+}
+
+// through is a DSN that leads through a PgBouncer.
+func through(port int, cert string, params ...string) string {
+	return fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres sslrootcert=%s ", port, cert) + strings.Join(params, " ")
+}
+
+// certificate makes one for this host that vouches for itself.
+func certificate(t testing.TB, dir string) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "pgbouncer"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, &private.PublicKey, private)
+	check(t, err)
+	bytes, err := x509.MarshalPKCS8PrivateKey(private)
+	check(t, err)
+	file := func(name, kind string, b []byte) string {
+		return write(t, filepath.Join(dir, name), 0o600, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b})))
+	}
+	return file("cert.pem", "CERTIFICATE", der), file("key.pem", "PRIVATE KEY", bytes)
+}
