@@ -198,7 +198,7 @@ var failures = []failure{
 	server("TLS wanted", "28000", "SSL connection is required. Please specify SSL options and retry."),
 	server("too many connections", "53300", "sorry, too many clients already."),
 	server("starting up", "57P03", "the database system is starting up"),
-	server("PgBouncer and a long name", "08P01", "client sent partial pkt in startup phase"),
+	server("PgBouncer and a long token", "08P01", "client sent partial pkt in startup phase"),
 	server("PgBouncer is full", "08P01", "no more connections allowed (max_client_conn)"),
 	server("PgBouncer and a setting", "08P01", "unsupported startup parameter: search_path"),
 	server("PostgreSQL 18", "XX000", "cannot read pg_class without having selected a database"),
