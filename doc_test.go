@@ -143,3 +143,43 @@ func TestPrintedDSNs(t *testing.T) {
 		}
 	}
 }
+
+// Every test, and every path in the repository, that is named where people read is there.
+func TestNamesInPrint(t *testing.T) {
+	tests := map[string]bool{}
+	defined := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz|Example)\w+)\(`)
+	err := fs.WalkDir(os.DirFS("."), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(filepath.FromSlash(path))
+		for _, m := range defined.FindAllStringSubmatch(string(b), -1) {
+			tests[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, link := regexp.MustCompile(`\b(?:Test|Benchmark|Fuzz|Example)[A-Z]\w+`), regexp.MustCompile("\\]\\(([^):#]+)\\)|`((?:driver|dsn)/[\\w./-]+)`")
+	for _, file := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".github/SECURITY.md", "driver/TROUBLESHOOTING.md"} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range name.FindAllString(string(b), -1) {
+			if !tests[n] {
+				t.Errorf("%s names %s, which is not there", file, n)
+			}
+		}
+		for _, m := range link.FindAllStringSubmatch(string(b), -1) {
+			path := filepath.Join(filepath.Dir(file), m[1])
+			if m[2] != "" {
+				path = m[2]
+			}
+			if _, err := os.Stat(filepath.FromSlash(path)); err != nil && !strings.HasSuffix(path, "vX.Y.Z") {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+}
