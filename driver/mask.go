@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 )
 
 // Whoever is shown a secret may say it again, in an error that ends up in a log:
@@ -37,25 +36,27 @@ func hush(err error, secrets ...string) error {
 	return err
 }
 
-// sent lists the secrets in a request, as they are and as a form has them.
-func sent(req *policy.Request) (secrets []string) {
-	h := req.Raw().Header
-	secrets = append(secrets, strings.TrimPrefix(h.Get("Authorization"), "Bearer "), h.Get("X-Identity-Header"), h.Get("Secret"))
-	body := req.Body()
-	if body == nil || req.RewindBody() != nil { // it was sent already
-		return secrets
+// sent lists the secrets in a request, as they are and as a form has them. The request
+// gets a body of its own for this try: an HTTP client may read on when the answer is
+// there already, and azcore rewinds one body for all tries.
+func sent(r *http.Request) (secrets []string, err error) {
+	secrets = append(secrets, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), r.Header.Get("X-Identity-Header"), r.Header.Get("Secret"))
+	if r.Body == nil {
+		return secrets, nil
 	}
-	b, err := io.ReadAll(body)
-	if req.RewindBody() != nil || err != nil {
-		return secrets
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
 	}
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+	r.Body, _ = r.GetBody()
 	form, _ := url.ParseQuery(string(b)) // what there is of one
 	for _, name := range []string{"client_secret", "client_assertion", "assertion", "refresh_token", "code", "device_code", "code_verifier", "password"} {
 		if v := form.Get(name); v != "" {
 			secrets = append(secrets, v, url.QueryEscape(v))
 		}
 	}
-	return secrets
+	return secrets, nil
 }
 
 // jot is what tokens and assertions look like: a JWT, or the head of one.

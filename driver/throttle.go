@@ -111,6 +111,10 @@ func (heed) Do(req *policy.Request) (*http.Response, error) {
 	if asked := url.Scheme + "://" + url.Host; !t.mixed {
 		t.asked.Store(&asked)
 	}
+	secrets, err := sent(req.Raw())
+	if err != nil {
+		return nil, err
+	}
 	runtime.SkipBodyDownload(req) // of what is no refusal: sane does it
 	resp, err := req.Next()
 	if err == nil {
@@ -120,7 +124,7 @@ func (heed) Do(req *policy.Request) (*http.Response, error) {
 	case err == nil && resp.StatusCode >= 400:
 		words := ""
 		if b, err := runtime.Payload(resp); err == nil {
-			b = mask(b, sent(req))
+			b = mask(b, secrets)
 			resp.Body = io.NopCloser(bytes.NewReader(b))
 			runtime.Payload(resp) // makes it a body that can be read again
 			t.said.Store(&b)

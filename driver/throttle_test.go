@@ -55,10 +55,7 @@ func TestOneTryAfterAFailure(t *testing.T) {
 	clean(t)
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0
-		c, err := NewConnector("host=h user=u aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=s aad_disable_instance_discovery=true", WithTransport(doer(func(r *http.Request) (*http.Response, error) {
-			if base := "https://login.microsoftonline.com/t"; strings.HasSuffix(r.URL.Path, "openid-configuration") {
-				return answer(200, fmt.Sprintf(`{"issuer":"%[1]s/v2.0","authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token"}`, base)), nil
-			}
+		c, err := NewConnector("host=h user=u aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=s aad_disable_instance_discovery=true", WithTransport(public(func(*http.Request) (*http.Response, error) {
 			tries++
 			return answer(http.StatusServiceUnavailable, "{}"), nil
 		})))
@@ -71,6 +68,17 @@ func TestOneTryAfterAFailure(t *testing.T) {
 			}
 			time.Sleep(maxBackoff)
 		}
+	})
+}
+
+// public is a transport to the public cloud's authority, which answers for tenant t what
+// it must, and token requests by f.
+func public(f doerFunc) *doerFunc {
+	return doer(func(r *http.Request) (*http.Response, error) {
+		if base := "https://login.microsoftonline.com/t"; strings.HasSuffix(r.URL.Path, "openid-configuration") {
+			return answer(200, fmt.Sprintf(`{"issuer":"%[1]s/v2.0","authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token"}`, base)), nil
+		}
+		return f(r)
 	})
 }
 
