@@ -18,7 +18,12 @@ func (s situation) explainToken(err error) *Error {
 	if errors.As(err, &ours) {
 		return ours
 	}
-	hint, _ := s.hint(err, cause(err)+"\n"+err.Error(), StepToken) // the cause first: the rest may be long
+	text := err.Error()
+	if len(text) > mostAnswer { // a developer's tool that floods
+		text = text[:mostAnswer]
+		err = errors.New(text)
+	}
+	hint, _ := s.hint(err, cause(err)+"\n"+text, StepToken) // the cause first: the rest may be long
 	return &Error{Step: StepToken, Err: hush(err), Hint: hint, said: oneLine(cause(err))}
 }
 
