@@ -2,13 +2,17 @@ package migrate
 
 import (
 	"errors"
+	"net"
+	"net/url"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
+	"github.com/jackc/pgx/v5"
 )
 
 // Who migrates at the same time waits for the other, and finds nothing left to do.
@@ -48,18 +52,19 @@ func TestLock(t *testing.T) {
 	p := newPlace(t)
 	m := p.open(library(t), p.url())
 	m.LockTimeout = 100 * time.Millisecond
-	id, err := database.GenerateAdvisoryLockId("/"+p.Name, "public", "schema_migrations")
+	past, err := pgx.ParseConfig(az.PostgresDSN())
 	check(t, err)
-	other := p.superuser()
-	_, err = other.Exec(t.Context(), "SELECT pg_advisory_lock($1)", id)
+	u := url.URL{Scheme: "pgx5", User: url.UserPassword(past.User, past.Password), Host: net.JoinHostPort(past.Host, strconv.Itoa(int(past.Port))), Path: p.Name}
+	other, err := database.Open(u.String() + "?sslmode=disable")
 	check(t, err)
+	defer other.Close()
+	check(t, other.Lock())
 	if err := m.Up(); err != migrate.ErrLockTimeout {
 		t.Errorf("while another migrates: %v", err)
 	}
 	_, err = migrate.New(library(t), p.url("lock_timeout=100ms"))
 	wants(t, err, "canceling statement due to lock timeout")
-	_, err = other.Exec(t.Context(), "SELECT pg_advisory_unlock($1)", id)
-	check(t, err)
+	check(t, other.Unlock())
 }
 
 // No session outlives Close, nor an Open that fails after it signed in.

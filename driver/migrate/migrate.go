@@ -24,17 +24,19 @@
 //	x-multi-statement           true: statements run one by one, not in one transaction
 //	x-multi-statement-max-size  bytes that one of them may have; 10 MiB when left out
 //
-// Another option that begins with x- is an error: who misspells the table's name
-// would else run every migration anew.
+// Any other option that begins with x- is an error. A misspelled x-migrations-table,
+// passed over, would make golang-migrate run every migration again.
 //
-// golang-migrate opens only when nobody migrates, however long that takes;
-// lock_timeout=15s in the URL, PostgreSQL's own setting, ends the wait.
+// While another process migrates the database, golang-migrate waits in Open, without
+// an end and whatever its LockTimeout. lock_timeout=15s in the URL, PostgreSQL's own
+// setting, ends that wait, and any other that a migration has for a lock.
 //
-// Who has a *sql.DB already needs none of this: golang-migrate's pgx.WithInstance
-// takes it as it is. It does not wait for who migrates by URL, for golang-migrate
-// names its lock after the URL's path; choose one of the two for a database.
+// If you already have a *sql.DB, you need none of this: hand it to golang-migrate's
+// pgx.WithInstance. But choose one of the two ways for a database: golang-migrate
+// names its lock after the URL's path, so they do not wait for each other.
 //
-// The command in cmd/migrate does what golang-migrate's own does.
+// The command in cmd/migrate has golang-migrate's up, down, goto, force and version,
+// for a folder of migrations.
 package migrate
 
 import (

@@ -55,7 +55,7 @@ func split(s string) (dsn string, c *pgx.Config, err error) {
 	c = &pgx.Config{MultiStatementMaxSize: pgx.DefaultMultiStatementMaxSize}
 	_, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return "", nil, fmt.Errorf("the database's URL has no ://; write %s://host/database", driver.Name)
+		return "", nil, fmt.Errorf("the database's URL has no ://; write it as in %s://host/database", driver.Name)
 	}
 	user := "" // may hold a ?
 	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
@@ -100,12 +100,14 @@ func set(c *pgx.Config, name, value string) error {
 		if o.name != name {
 			continue
 		}
-		value, err := url.QueryUnescape(value)
-		if err == nil && value != "" {
-			err = o.set(c, value)
-		}
-		if err != nil {
-			return fmt.Errorf("%s is %q; write %s", name, value, o.wants)
+		v, err := url.QueryUnescape(value)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s in the URL holds a bad %%-sequence; write a %% as %%25", name)
+		case strings.Contains(value, "#"): // what follows is no part of a URL's query
+			return fmt.Errorf("%s in the URL holds a #; write it as %%23", name)
+		case v != "" && o.set(c, v) != nil:
+			return fmt.Errorf("%s is %q; write %s", name, v, o.wants)
 		}
 		return nil
 	}

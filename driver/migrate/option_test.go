@@ -107,7 +107,7 @@ func TestBadURL(t *testing.T) {
 	source := library(t)
 	const at = "aadpostgres://app:hunter2@h/d?aad_auth=access-token&aad_client_certificate_password=hunter2&"
 	for u, want := range map[string]string{
-		"aadpostgres:app:hunter2@h/d":                                                    "aadpostgres: dsn: the database's URL has no ://; write aadpostgres://host/database",
+		"aadpostgres:app:hunter2@h/d":                                                    "aadpostgres: dsn: the database's URL has no ://; write it as in aadpostgres://host/database",
 		at + "x-migration-table=v":                                                       "aadpostgres: dsn: x-migration-table is no option of golang-migrate's driver for pgx/v5; write one of x-migrations-table, x-migrations-table-quoted, x-statement-timeout, x-multi-statement, x-multi-statement-max-size",
 		at + "x-lock-strategy=table":                                                     "x-lock-strategy is no option",
 		at + "x-multi-statement=yes":                                                     `x-multi-statement is "yes"; write true or false`,
@@ -115,7 +115,8 @@ func TestBadURL(t *testing.T) {
 		at + "x-statement-timeout=5s":                                                    `x-statement-timeout is "5s"; write milliseconds, as in 5000`,
 		at + "x-statement-timeout=-1":                                                    `x-statement-timeout is "-1"; write milliseconds`,
 		at + "x-multi-statement-max-size=1MB":                                            `x-multi-statement-max-size is "1MB"; write bytes`,
-		at + "x-migrations-table=%zz":                                                    `x-migrations-table is ""; write a name`,
+		at + "x-migrations-table=%zz":                                                    "x-migrations-table in the URL holds a bad %-sequence; write a % as %25",
+		at + "x-migrations-table=v#frag":                                                 "x-migrations-table in the URL holds a #; write it as %23",
 		at + "x-multi-statement=1&x-multi-statement=0":                                   "x-multi-statement is given twice; keep one",
 		at + "x-migrations-table-quoted=true":                                            `x-migrations-table is "", but x-migrations-table-quoted wants %22table%22 or %22schema%22.%22table%22`,
 		at + "x-migrations-table-quoted=true&x-migrations-table=%22":                     "wants %22table%22",

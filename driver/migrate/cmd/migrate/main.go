@@ -1,10 +1,12 @@
 // Migrate is golang-migrate's command for databases whose URLs begin with
 // aadpostgres://, with migrations in a folder:
 //
-//	migrate -database 'aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli' -path migrations up
+//	export DATABASE_URL='aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli'
+//	migrate -path migrations up
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,7 +16,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/golang-migrate/migrate/v4"
 	_ "github.com/golang-migrate/migrate/v4/source/file"
@@ -22,7 +23,7 @@ import (
 	_ "github.com/aadpostgres/aadpostgres/driver/migrate"
 )
 
-const usage = `usage: migrate -database URL -path FOLDER COMMAND
+const usage = `usage: migrate [-database URL] [-path FOLDER] COMMAND
 
   up [N]            apply all, or the next N, migrations
   down N, down -all undo the last N, or all
@@ -30,11 +31,13 @@ const usage = `usage: migrate -database URL -path FOLDER COMMAND
   force V           say that version V is there, and undamaged
   version           print the version
 
+While another process migrates, this one waits; lock_timeout=15s in the URL, a
+setting of PostgreSQL's, ends any wait for a lock.
+
 `
 
 type options struct {
 	database, path string
-	wait           time.Duration
 	verbose        bool
 }
 
@@ -42,15 +45,15 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("migrate: ")
 	var o options
-	flag.StringVar(&o.database, "database", "", "aadpostgres://host/name?aad_auth=...")
+	flag.StringVar(&o.database, "database", "", "aadpostgres://host/name?aad_auth=... (default $DATABASE_URL)")
 	flag.StringVar(&o.path, "path", "migrations", "folder with the migrations")
-	flag.DurationVar(&o.wait, "lock-timeout", 15*time.Second, "how long to wait for another who began at the same time")
 	flag.BoolVar(&o.verbose, "verbose", false, "tell more")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	o.database = cmp.Or(o.database, os.Getenv("DATABASE_URL")) // as a default, -h would print it
 	err := run(o, flag.Arg(0), flag.Args()[min(1, flag.NArg()):])
 	switch {
 	case errors.Is(err, errUsage):
@@ -72,7 +75,7 @@ func run(o options, command string, args []string) (err error) {
 	}
 	// golang-migrate quotes all before the first colon as the scheme.
 	if !strings.HasPrefix(o.database, "aadpostgres://") {
-		return errors.New("-database must be a URL that begins with aadpostgres://")
+		return errors.New("-database, or else DATABASE_URL, must be a URL that begins with aadpostgres://")
 	}
 	m, err := migrate.New("file://"+o.path, o.database)
 	if err != nil {
@@ -82,7 +85,7 @@ func run(o options, command string, args []string) (err error) {
 		sourceErr, databaseErr := m.Close()
 		err = errors.Join(err, sourceErr, databaseErr)
 	}()
-	m.LockTimeout, m.Log = o.wait, logger(o.verbose)
+	m.Log = logger(o.verbose)
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt)
 	go func() {

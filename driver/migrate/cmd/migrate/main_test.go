@@ -36,9 +36,10 @@ func TestCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	address := ""
 	run := func(args ...string) (out string, code int) {
 		cmd := exec.Command(program, args...)
-		cmd.Env = append(os.Environ(), az.Environ()...)
+		cmd.Env = append(append(os.Environ(), "DATABASE_URL="+address), az.Environ()...)
 		b, err := cmd.CombinedOutput()
 		if err != nil && !errors.As(err, new(*exec.ExitError)) {
 			t.Error(err)
@@ -90,10 +91,18 @@ func TestCommand(t *testing.T) {
 			t.Errorf("%s: exit %d: %s\nwant exit %d: %s", step.args, code, out, step.code, step.want)
 		}
 	}
+	address = u
+	if out, code := run("-path", folder, "version"); out != "1\n" || code != 0 {
+		t.Errorf("by DATABASE_URL: exit %d: %s", code, out)
+	}
+	if out, code := run("-h"); code != 0 || strings.Contains(out, database.Name) {
+		t.Errorf("-h: exit %d: %s", code, out)
+	}
+	address = ""
 	for _, other := range []struct{ database, want string }{
-		{"", "migrate: -database must be a URL that begins with aadpostgres://\n"},
-		{"password=hunter2 host=h options=-c:x", "migrate: -database must be a URL that begins with aadpostgres://\n"},
-		{"postgres://app:hunter2@h/d", "migrate: -database must be a URL that begins with aadpostgres://\n"},
+		{"", "migrate: -database, or else DATABASE_URL, must be a URL that begins with aadpostgres://\n"},
+		{"password=hunter2 host=h options=-c:x", "migrate: -database, or else DATABASE_URL, must be a URL that begins with aadpostgres://\n"},
+		{"postgres://app:hunter2@h/d", "migrate: -database, or else DATABASE_URL, must be a URL that begins with aadpostgres://\n"},
 		{"aadpostgres://app:hunter2@h/d", "migrate: failed to open database: aadpostgres: dsn: a password"},
 		{u + "&x-migration-table=v", "migrate: failed to open database: aadpostgres: dsn: x-migration-table is no option"},
 		{strings.Replace(u, "managed-identity", "mangaed-identity", 1), "did you mean managed-identity?"},
