@@ -224,8 +224,7 @@ func Example_credential() {
 		log.Fatal(err)
 	}
 	cred := &audited{TokenCredential: identity}
-	dsn := strings.ReplaceAll(os.Getenv("DATABASE_URL"), "&aad_auth=managed-identity", "")
-	c, err := driver.NewConnector(dsn, driver.WithCredential(cred))
+	c, err := driver.NewConnector(os.Getenv("DATABASE_URL"), driver.WithCredential(cred)) // in place of aad_auth
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -61,11 +61,14 @@ func run(ctx context.Context) error {
 	}
 	fmt.Printf("http://%s\n", listener.Addr())
 	server := &http.Server{Handler: handler(db)}
-	context.AfterFunc(ctx, func() { server.Shutdown(context.WithoutCancel(ctx)) })
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
 		return err
+	case <-ctx.Done():
+		return server.Shutdown(context.Background()) // waits for requests under way
 	}
-	return nil
 }
 
 type todo struct {

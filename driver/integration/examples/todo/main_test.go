@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -81,7 +83,9 @@ func TestMoveToEntra(t *testing.T) {
 	if err := json.Unmarshal([]byte(after.list()), &list); err != nil || len(list) != 2 || !list[0].Done || !list[1].Done || list[0].Due == nil || !slices.Equal(list[1].Tags, []string{"ü"}) {
 		t.Errorf("%+v, %v", list, err)
 	}
-	after.stop()
+	config := admin.Config()
+	config.Database = database.Name
+	after.stopBusy(config)
 	if n := az.Counts(); n.SignIns == 0 || n.Tokens == 0 || n.Refused != 0 {
 		t.Errorf("%+v", n)
 	}
@@ -205,6 +209,54 @@ func (s *service) stop() {
 	s.t.Helper()
 	http.DefaultClient.CloseIdleConnections()
 	if err := errors.Join(s.cmd.Process.Signal(syscall.SIGTERM), s.cmd.Wait()); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// stopBusy is stop with a request under way, which is answered before it ends.
+func (s *service) stopBusy(superuser *pgx.ConnConfig) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	eventually := func(what string, is func() bool) {
+		s.t.Helper()
+		for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				s.t.Fatalf("not within a minute: %s", what)
+			}
+		}
+	}
+	holder, err := pgx.ConnectConfig(ctx, superuser)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer holder.Close(ctx)
+	if _, err := holder.Exec(ctx, "BEGIN; LOCK TABLE todo"); err != nil {
+		s.t.Fatal(err)
+	}
+	answered := make(chan bool)
+	go func() {
+		defer close(answered)
+		s.post("/todos", `{"text": "late"}`, http.StatusCreated)
+	}()
+	eventually("the request waits", func() (waits bool) {
+		err := holder.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").Scan(&waits)
+		return err == nil && waits
+	})
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Fatal(err)
+	}
+	eventually("it listens no more", func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	if _, err := holder.Exec(ctx, "ROLLBACK"); err != nil {
+		s.t.Fatal(err)
+	}
+	<-answered
+	if err := s.cmd.Wait(); err != nil {
 		s.t.Error(err)
 	}
 }
