@@ -3,8 +3,8 @@ package driver
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,95 +16,51 @@ import (
 // connection is seen to be TLS, and taken out as soon as the server has judged.
 type attempt struct {
 	c      *Connector
-	host   string         // that is spoken to
-	hosts  []string       // all that may be
-	user   string         // who signs in; "" until the token tells
-	token  *token         // what is presented; nil until it is known
-	flight *flight        // the request to wait for; nil if the token was there
-	live   *pgconn.Config // of the sign-in under way; holds the password
-	quota  *quota         // of the server spoken to
-	next   *flight        // what may bring another token after a refusal
-	late   error          // the caller's time ended while it waited for the token
+	host   string  // that is spoken to
+	user   string  // who signs in; "" until the token tells
+	token  *token  // what is presented; nil until it is known
+	flight *flight // the request to wait for; nil if the token was there
+	next   *flight // what may bring another token after a refusal
+	late   error   // the caller's time ended while it waited for the token
+
+	config atomic.Pointer[pgconn.Config] // pgx's own copy; nil until it has dialled
+	live   *pgconn.Config                // the same while it holds the password and our hooks
+	hooks  hooks                         // that stood there
+	quota  *quota                        // of the server spoken to
+	told   *pgconn.PgError               // a refusal that was looked at
 }
 
-// begin hangs the attempt into pgx's hooks, before those that are there.
+func (c *Connector) attempt(user string) *attempt {
+	a := &attempt{c: c, user: user}
+	a.token, a.flight = c.tokens.get(c.log)
+	return a
+}
+
+// begin begins an attempt and hangs it into config: pgx comes to it when it has
+// dialled. The config outlives the attempt, as that of a connection, and may be used
+// for others, each of which is an attempt of its own.
 func (c *Connector) begin(config *pgx.ConnConfig) (*attempt, error) {
-	if err := c.guard.check(config); err != nil {
+	if err := c.guard.check(&config.Config); err != nil {
 		return nil, err
 	}
-	a := &attempt{c: c, user: config.User, hosts: hosts(config)}
-	a.token, a.flight = c.tokens.get(c.log)
-	if a.flight != nil && a.flight.failure() != nil {
-		return nil, a.flight.failure()
+	user := config.User
+	first := c.attempt(user)
+	if first.flight != nil && first.flight.failure() != nil {
+		return nil, first.flight.failure()
 	}
 	config.Password = ""
 	if config.RequireAuth == "" {
 		config.RequireAuth = requireAuth
 	}
-	config.OAuthTokenProvider = a.bearer
-	a.ration(config)
-
-	netConnect := config.AfterNetConnect
+	own := config.AfterNetConnect
 	config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
-		a.live, a.late, cfg.Password = nil, nil, "" // of the host before
-		below := conn
-		conn, err := a.secure(ctx, cfg, conn, netConnect)
-		a.host = hostOf(cfg, below)
-		if err != nil {
-			return conn, err
+		a := first
+		if !a.config.CompareAndSwap(nil, cfg) && a.config.Load() != cfg {
+			a = c.attempt(user)
 		}
-		t, err := a.wait(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				a.late = err
-			}
-			return conn, err
-		}
-		if a.user, err = c.present(t, a.host, a.hosts); err != nil {
-			return conn, err
-		}
-		cfg.User = a.user
-		a.live, cfg.Password = cfg, t.value
-		return conn, nil
+		return a.gate(ctx, cfg, conn, own)
 	}
-	validate := config.ValidateConnect
-	config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
-		a.lift(conn, config.MaxProtocolMessageBodyLen)
-		a.accepted()
-		if validate != nil {
-			return validate(ctx, conn)
-		}
-		return nil
-	}
-	onError := config.OnPgError
-	config.OnPgError = func(conn *pgconn.PgConn, e *pgconn.PgError) bool {
-		if a.live != nil {
-			a.refused(e)
-		}
-		return onError == nil || onError(conn, e)
-	}
-	return a, nil
-}
-
-// secure finishes TLS, and lets the user's own hook see the connection before
-// there is a token to be seen. What that hook returns must still be over it.
-func (a *attempt) secure(ctx context.Context, cfg *pgconn.Config, conn net.Conn, hook func(context.Context, *pgconn.Config, net.Conn) (net.Conn, error)) (net.Conn, error) {
-	if err := a.c.guard.shake(ctx, conn); err != nil {
-		a.c.trace.fail("tls", err)
-		return conn, err
-	}
-	if hook == nil {
-		return conn, nil
-	}
-	wrapped, err := hook(ctx, cfg, conn)
-	if wrapped == nil {
-		wrapped = conn // pgx closes it
-	}
-	if err == nil && !over(wrapped, conn) && a.c.guard.insecure != "plaintext" {
-		err = &Error{Step: StepTLS, Err: errors.New("AfterNetConnect returned a connection that does not lead to the one with TLS"), Hint: "its method NetConn must return what it wraps"}
-	}
-	cfg.Password = ""
-	return wrapped, err
+	return first, nil
 }
 
 // wait returns the token to present, a live one: a chain of hosts may take its
@@ -128,27 +84,6 @@ func (a *attempt) wait(ctx context.Context) (t *token, err error) {
 	return t, nil
 }
 
-// bearer serves servers that ask for OAUTHBEARER (PostgreSQL 18). Without a
-// passed gate it gives nothing: somebody may have replaced our hook.
-func (a *attempt) bearer(context.Context) (string, error) {
-	if a.live == nil || a.token == nil {
-		return "", errors.New("the connection was not checked for TLS")
-	}
-	return a.token.value, nil
-}
-
-// accepted forgets the token: the connection's config outlives the sign-in.
-func (a *attempt) accepted() {
-	if a.live != nil {
-		a.live.Password = ""
-	}
-	a.live, a.token, a.flight = nil, nil, nil
-	a.next = nil // another host may have refused what this one took
-	a.c.count.signIns.Add(1)
-	a.c.worked.Store(true)
-	a.c.asked.Store(nil)
-}
-
 // connect opens the connection. A token request that fails ends it at once, and
 // its error is the connect's.
 func (a *attempt) connect(ctx context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
@@ -162,27 +97,6 @@ func (a *attempt) connect(ctx context.Context, config *pgx.ConnConfig) (driver.C
 	return conn, a.why(err)
 }
 
-// bindDial does the same for those who connect by themselves, as far as their
-// hooks go.
-func (a *attempt) bindDial(config *pgx.ConnConfig) {
-	if a.flight == nil {
-		return
-	}
-	f, lookup, dial := a.flight, config.LookupFunc, config.DialFunc
-	config.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
-		ctx, stop := f.bind(ctx)
-		defer stop()
-		addrs, err := lookup(ctx, host)
-		return addrs, a.why(err)
-	}
-	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		ctx, stop := f.bind(ctx)
-		defer stop()
-		conn, err := dial(ctx, network, addr)
-		return conn, a.why(err)
-	}
-}
-
 // why names the token request's failure in place of what it caused, and the wait for
 // it where pgx says of any deadline that the network was late.
 func (a *attempt) why(err error) error {
@@ -194,4 +108,24 @@ func (a *attempt) why(err error) error {
 		return a.late
 	}
 	return err
+}
+
+// bindDial ends the dial of those who connect by themselves if the token request
+// fails.
+func (f *flight) bindDial(config *pgx.ConnConfig) {
+	lookup, dial := config.LookupFunc, config.DialFunc
+	config.LookupFunc = func(ctx context.Context, host string) (addrs []string, err error) {
+		err = f.during(ctx, func(ctx context.Context) (err error) {
+			addrs, err = lookup(ctx, host)
+			return err
+		})
+		return addrs, err
+	}
+	config.DialFunc = func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+		err = f.during(ctx, func(ctx context.Context) (err error) {
+			conn, err = dial(ctx, network, addr)
+			return err
+		})
+		return conn, err
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // piped lets pgx dial s through pipes, within a synctest bubble, after dial.
@@ -351,14 +352,41 @@ func TestOAuthBearer(t *testing.T) {
 	if err != nil || c.Stats().Retried != 1 {
 		t.Fatalf("%v, %+v", err, c.Stats())
 	}
+	if conn.(*stdlib.Conn).Conn().Config().OAuthTokenProvider != nil {
+		t.Error("the hook outlives the sign-in")
+	}
 	conn.Close()
 	config := c.Config()
-	if err := c.BeforeConnect(t.Context(), config); err != nil {
+	if err := c.BeforeConnect(t.Context(), config); err != nil || config.OAuthTokenProvider != nil {
+		t.Errorf("the token is given before TLS is seen: %v", err)
+	}
+}
+
+// A refusal that pgx answers by itself is one all the same.
+func TestOAuthBearerRefused(t *testing.T) {
+	clean(t)
+	conns := 0
+	s := newFakeServer(t, func(s *fakeServer) {
+		s.auth = &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"OAUTHBEARER"}}
+		s.judge = func(string) []pgproto3.BackendMessage {
+			if conns++; conns == 1 {
+				return refusal("28000", expired)
+			}
+			return welcome
+		}
+	})
+	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{get: aged}))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if token, err := config.OAuthTokenProvider(t.Context()); err == nil || token != "" {
-		t.Errorf("the token is given before TLS is seen: %q, %v", token, err)
+	if _, err := ask(c.tokens, t.Context()); err != nil {
+		t.Fatal(err)
 	}
+	conn, err := c.Connect(t.Context())
+	if st := c.Stats(); err != nil || st.Rejected != 1 || st.Retried != 1 {
+		t.Fatalf("%v, %+v", err, st)
+	}
+	conn.Close()
 }
 
 type wrapper struct{ net.Conn }

@@ -323,6 +323,31 @@ func TestHostileAuthority(t *testing.T) {
 			w.WriteHeader(403)
 			w.Write(append(dump, "unreachable"...))
 		}, "token: "},
+		{"the secret in a status line that is none", func(w http.ResponseWriter, r *http.Request) {
+			raw(w, "%[1]s\r\n%[2]v\r\n\r\n", r)
+		}, "token: "},
+		{"the secret in a header that is none", func(w http.ResponseWriter, r *http.Request) {
+			raw(w, "HTTP/1.1 200 OK\r\n%[1]s %[2]v\r\n\r\n", r)
+		}, "token: "},
+		{"the secret in the reason", func(w http.ResponseWriter, r *http.Request) {
+			raw(w, "HTTP/1.1 400 %[1]s %[2]v\r\nContent-Length: 2\r\n\r\n{}", r)
+		}, "token: "},
+		{"the secret in a redirect", func(w http.ResponseWriter, r *http.Request) {
+			raw(w, "HTTP/1.1 302 Found\r\nLocation: https://x.%[1]s.example/\r\nContent-Length: 0\r\n\r\n", r)
+		}, "token: "},
+		{"the secret in a redirect to nowhere", func(w http.ResponseWriter, r *http.Request) {
+			raw(w, "HTTP/1.1 302 Found\r\nLocation: https://[%[1]s%[2]v\r\nContent-Length: 0\r\n\r\n", r)
+		}, "token: "},
+		{"the secret in a page", func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			fmt.Fprintf(w, "<html>%s %v</html>", body, r.Header)
+		}, "token: "},
+		{"the secret in JSON of another form", func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			json.NewEncoder(w).Encode(map[string]any{"access_token": 5, "expires_on": []int{1}, "expires_in": "x", "said": fmt.Sprintf("%s %v", body, r.Header)})
+		}, "token: "},
+		{"a refresh token in JSON cut short", say(`{"token_type":"Bearer","refresh_token":"0.AXoA-` + marker + `","access_token":"eyJhbGciOi`), "token: "},
+		{"a refresh token in JSON of another form", say(`{"token_type":["Bearer"],"expires_in":{},"expires_on":{},"refresh_token":"0.AXoA-` + marker + `","access_token":5}`), "token: "},
 		{"a description of a megabyte", refuse(`{"error":"e","error_description":"` + strings.Repeat("x", 1<<19) + `"}`), "token: "},
 		{"a description that is none", refuse(`{"error":5,"error_description":[1],"error_codes":"x"}`), "token: "},
 	} {
@@ -356,6 +381,18 @@ func TestHostileAuthority(t *testing.T) {
 		}
 		web.Close()
 	}
+}
+
+// raw answers with what net/http would not write: format gets the request's body and
+// header.
+func raw(w http.ResponseWriter, format string, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, format, body, r.Header)
 }
 
 // On Service Fabric azidentity itself sees to the endpoint: it knows its certificate by a

@@ -80,8 +80,8 @@ func (d *Driver) connector(s string) (*Connector, error) {
 
 func newConnector(s string, opts []Option) (*Connector, error) {
 	o := collect(opts)
-	if o.chosen && o.credential == nil {
-		return nil, &Error{Step: StepCredential, Err: errors.New("WithCredential was given nil"), Hint: "hand a credential over, or leave the option out for aad_auth to choose"}
+	if o.chosen && nothing(o.credential) {
+		return nil, &Error{Step: StepCredential, Err: errors.New("WithCredential was given nil"), Hint: "hand a credential over (look at its constructor's error), or leave the option out for aad_auth to choose"}
 	}
 	cfg, err := dsn.ParseEnv(s, dsn.OS)
 	if err != nil {
@@ -132,7 +132,7 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 	if c.config.RequireAuth == "" {
 		c.config.RequireAuth = requireAuth
 	}
-	return c, c.guard.check(c.config)
+	return c, c.guard.check(&c.config.Config)
 }
 
 // requireAuth keeps a server that asks for a hash of the token, or for nothing,
@@ -179,7 +179,9 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if c.tokens == nil {
 		conn, err := c.open(ctx, c.config.Copy()) // whoever opens may change it
 		if err != nil {
-			return nil, c.about.explain(err)
+			s := c.about
+			s.secrets = []string{c.config.Password}
+			return nil, s.explain(err)
 		}
 		return conn, nil
 	}
@@ -200,19 +202,20 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // BeforeConnect prepares config to sign in: it is what pgxpool.Config and
-// stdlib.OptionBeforeConnect call by that name. It begins to ask for the token, if
-// one need be asked for, and waits for nothing: hooks in config do, once the
-// connection is seen to be TLS. The user is set there too. A sign-in that the
-// server refuses is not tried again, unlike in [Connector.Connect], but the next
-// one presents a newer token. Should the network fail during the sign-in, the
-// *pgconn.ConnectError still holds the token in its Config.
+// stdlib.OptionBeforeConnect call by that name, for each connection. It begins to ask
+// for the token, if one need be asked for, and waits for nothing: a hook in config
+// does, its AfterNetConnect, once the connection is seen to be TLS. The user is set
+// there too. A sign-in that the server refuses is not tried again, unlike in
+// [Connector.Connect], but the next one presents a newer token. Should a sign-in end
+// without the server's verdict, the *pgconn.ConnectError still holds the token in its
+// Config.
 func (c *Connector) BeforeConnect(_ context.Context, config *pgx.ConnConfig) error {
 	if c.err != nil || c.tokens == nil {
 		return c.err
 	}
 	a, err := c.begin(config)
-	if err == nil {
-		a.bindDial(config)
+	if err == nil && a.flight != nil {
+		a.flight.bindDial(config)
 	}
 	return err
 }
@@ -243,5 +246,5 @@ func (c *Connector) Close() error {
 // String returns the DSN with secrets masked.
 func (c *Connector) String() string { return c.text }
 
-// GoString is String, so that %#v cannot leak.
-func (c *Connector) GoString() string { return c.text }
+// Format is String for every verb: the others would print the fields.
+func (c *Connector) Format(f fmt.State, _ rune) { io.WriteString(f, c.text) }

@@ -9,12 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/DATA-DOG/go-sqlmock"
 	"github.com/jackc/pgx/v5"
 
@@ -357,8 +360,17 @@ func TestClouds(t *testing.T) {
 func TestNilCredentialAndNoHost(t *testing.T) {
 	clean(t)
 	var e *Error
-	if _, err := NewConnector("host=h user=u", WithCredential(nil)); !errors.As(err, &e) || e.Step != StepCredential {
+	var failed *azidentity.ClientSecretCredential // as its constructor returns it with an error
+	for _, cred := range []azcore.TokenCredential{nil, failed} {
+		if _, err := NewConnector("host=h user=u", WithCredential(cred)); !errors.As(err, &e) || e.Step != StepCredential {
+			t.Errorf("got %v", err)
+		}
+	}
+	var client *http.Client
+	if c, err := NewConnector("host=h user=u", WithPgx(nil), WithTransport(client), WithLogger(nil), WithDeviceCodePrompt(nil), WithTLSConfig(nil), nil); err != nil {
 		t.Errorf("got %v", err)
+	} else if _, ours := collect([]Option{WithTransport(client)}).parts(c.about.target).Transport.(carrier); !ours {
+		t.Error("a nil client is used")
 	}
 	c, err := NewConnector("user=u", WithCredential(&fakeCredential{}))
 	if err != nil {

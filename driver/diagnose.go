@@ -178,7 +178,7 @@ func (d *diagnosis) claims() bool {
 	if end := c.expires(); !end.IsZero() {
 		said = append(said, "exp="+end.UTC().Format(time.RFC3339))
 	}
-	return d.say(Check{Name: "claims", Found: strings.Join(said, " "), Err: d.c.guard.meant(d.token, hosts(d.c.config))})
+	return d.say(Check{Name: "claims", Found: strings.Join(said, " "), Err: d.c.guard.meant(d.token, hosts(&d.c.config.Config))})
 }
 
 // user tells the role's name, and where it is from.

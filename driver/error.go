@@ -91,14 +91,14 @@ func cause(err error) string {
 	}
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
-		return hooks.Replace(connect.Unwrap().Error())
+		return ourParts.Replace(connect.Unwrap().Error())
 	}
 	return firstLine(err.Error())
 }
 
-// hooks takes out of pgx's words where this package hangs in its hooks, and what it
+// ourParts takes out of pgx's words where this package hangs in its hooks, and what it
 // asked for there: the server's part follows.
-var hooks = strings.NewReplacer("AfterNetConnect failed: ", "", ": %!w(<nil>)", "",
+var ourParts = strings.NewReplacer("AfterNetConnect failed: ", "", ": %!w(<nil>)", "",
 	fmt.Sprintf("require_auth check failed: authentication method requirement %q failed: ", requireAuth), "")
 
 // description is what Entra said in its answer, or "".

@@ -19,12 +19,13 @@ func (s situation) explainToken(err error) *Error {
 		return ours
 	}
 	text := err.Error()
-	if len(text) > mostAnswer { // a developer's tool that floods
+	if len(text) > 2*mostAnswer { // no answer, but the flood of a developer's tool
 		text = text[:mostAnswer]
 		err = errors.New(text)
 	}
-	hint, _ := s.hint(err, cause(err)+"\n"+text, StepToken) // the cause first: the rest may be long
-	return &Error{Step: StepToken, Err: hush(err), Hint: hint, said: oneLine(cause(err))}
+	said := s.mask(cause(err))
+	hint, _ := s.hint(err, said+"\n"+text, StepToken) // the cause first: the rest may be long
+	return &Error{Step: StepToken, Err: hush(err, s.secrets...), Hint: hint, said: oneLine(said)}
 }
 
 func explainCredential(err error) *Error {
@@ -50,14 +51,12 @@ func (s situation) explain(err error) error {
 	e := &Error{Step: StepNetwork, Err: err}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		for _, said := range []*string{&pg.Message, &pg.Detail, &pg.Hint} {
-			*said = s.mask(*said)
-		}
+		s.maskError(pg)
 	}
 	text := s.mask(cause(err))
 	e.said = oneLine(text)
-	if e.Err = hush(err, s.secret); pg != nil && !errors.As(e.Err, new(*pgconn.PgError)) {
-		e.Err = pg // its fields are masked
+	if e.Err = hush(err, s.secrets...); pg != nil && !errors.As(e.Err, new(*pgconn.PgError)) {
+		e.Err = pg // which is masked
 	}
 	switch {
 	case pg != nil:
@@ -80,9 +79,15 @@ func (s situation) explain(err error) error {
 	return e
 }
 
-// mask takes what was presented out of what the server said.
-func (s situation) mask(said string) string {
-	return string(mask([]byte(said), []string{s.secret}))
+// mask takes what was shown to others out of what they said.
+func (s situation) mask(said string) string { return string(mask([]byte(said), s.secrets)) }
+
+// maskError takes it out of all that a server can say in an error, or a notice.
+func (s situation) maskError(e *pgconn.PgError) {
+	for _, said := range []*string{&e.Severity, &e.SeverityUnlocalized, &e.Code, &e.Message, &e.Detail, &e.Hint, &e.InternalQuery, &e.Where,
+		&e.SchemaName, &e.TableName, &e.ColumnName, &e.DataTypeName, &e.ConstraintName, &e.File, &e.Routine} {
+		*said = s.mask(*said)
+	}
 }
 
 // hint finds what to do about a text at one of the steps, and that step, or
@@ -110,7 +115,7 @@ func (s situation) marks(text string) (marks string) {
 	mark(s.misfit(), "person's name, application's token")
 	mark(s.skew.Abs() >= time.Minute, "clock")
 	mark(s.given, "given token")
-	mark(len(s.secret) > 2047, "long token") // an older PgBouncer takes no longer one
+	mark(len(s.secrets) > 0 && len(s.secrets[0]) > 2047, "long token") // an older PgBouncer takes no longer one
 	mark(s.audience(text) != "", "resource")
 	return marks
 }

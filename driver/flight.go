@@ -66,3 +66,15 @@ func (f *flight) bind(ctx context.Context) (context.Context, context.CancelFunc)
 	}()
 	return ctx, func() { cancel(nil) }
 }
+
+// during does what is of no use if the request fails: then it ends, with the
+// request's error.
+func (f *flight) during(ctx context.Context, do func(context.Context) error) error {
+	bound, stop := f.bind(ctx)
+	defer stop()
+	err := do(bound)
+	if err != nil && bound.Err() != nil && ctx.Err() == nil {
+		return context.Cause(bound)
+	}
+	return err
+}

@@ -55,11 +55,15 @@ func TestHandshakeComesFirst(t *testing.T) {
 func TestSignedInIsNotBounded(t *testing.T) {
 	clean(t)
 	long := strings.Repeat("x", 3*mostSaid)
-	for _, most := range []int{0, 4 * mostSaid} {
+	for name, limit := range map[string]func(*pgx.ConnConfig){
+		"none":       func(*pgx.ConnConfig) {},
+		"config's":   func(c *pgx.ConnConfig) { c.MaxProtocolMessageBodyLen = 4 * mostSaid },
+		"frontend's": func(c *pgx.ConnConfig) { c.BuildFrontend = limited },
+	} {
 		s := newFakeServer(t, func(s *fakeServer) {
 			s.reply = append(append([]pgproto3.BackendMessage(nil), welcome...), &pgproto3.NoticeResponse{Message: long}, &pgproto3.NoticeResponse{Message: long + long})
 		})
-		c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}), WithPgx(func(c *pgx.ConnConfig) { c.MaxProtocolMessageBodyLen = most }))
+		c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}), WithPgx(limit))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,13 +86,20 @@ func TestSignedInIsNotBounded(t *testing.T) {
 			}
 		}
 		m, err = pg.ReceiveMessage(ctx)
-		if notice, ok := m.(*pgproto3.NoticeResponse); most == 0 && (err != nil || !ok || notice.Message != long+long) {
+		if notice, ok := m.(*pgproto3.NoticeResponse); name == "none" && (err != nil || !ok || notice.Message != long+long) {
 			t.Errorf("%T, %v", m, err)
 		}
-		if most > 0 && (err == nil || !strings.Contains(err.Error(), "invalid body length: expected at most 4194304")) {
-			t.Errorf("the program's own limit: %v", err)
+		if name != "none" && (err == nil || !strings.Contains(err.Error(), "invalid body length: expected at most 4194304")) {
+			t.Errorf("the %s limit: %v", name, err)
 		}
 	}
+}
+
+// limited is a program's own frontend.
+func limited(r io.Reader, w io.Writer) *pgproto3.Frontend {
+	f := pgproto3.NewFrontend(r, w)
+	f.SetMaxBodyLen(4 * mostSaid)
+	return f
 }
 
 // What looks like a token is printed nowhere, wherever it is cut.

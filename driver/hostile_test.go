@@ -19,8 +19,10 @@ import (
 	"unicode"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/tracelog"
 )
 
 // request reads the client's request for TLS, which says nothing yet.
@@ -146,6 +148,7 @@ func TestHostileServer(t *testing.T) {
 		want   string // of the error
 		asked  bool   // for the token, as one may
 		chain  int    // of certificates
+		most   int    // MaxProtocolMessageBodyLen
 	}{
 		{name: "MD5", rogue: says(encode(&pgproto3.AuthenticationMD5Password{Salt: [4]byte{1, 2, 3, 4}})), want: "sign-in: "},
 		{name: "SCRAM", rogue: says(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}})), want: "sign-in: "},
@@ -169,7 +172,12 @@ func TestHostileServer(t *testing.T) {
 		{name: "bearer said again", rogue: says(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"OAUTHBEARER"}}),
 			encode(&pgproto3.AuthenticationSASLContinue{Data: []byte(`{"status":"\u001b[31m` + opaque + `\n is bad"}`)})), want: "OAuth authentication failed: [31mxxxxx is bad", asked: true},
 		{name: "the token said again", rogue: says(cleartext, text("bad password "+opaque+"\x1b[0m\r\nfor me")), want: "bad password xxxxx [0m for me", asked: true},
+		{name: "the token in a notice", rogue: says(cleartext, append(encode(&pgproto3.NoticeResponse{Severity: "NOTICE", Message: opaque, Detail: opaque}), text("no")...)), want: "sign-in: no", asked: true},
 		{name: "the token said again, not fatal", rogue: says(cleartext, encode(&pgproto3.ErrorResponse{Severity: "ERROR", Code: "28000", Message: opaque, Detail: opaque, Hint: opaque})), want: "sign-in: xxxxx (SQLSTATE 28000)", asked: true},
+		{name: "the token in a severity", rogue: says(cleartext, encode(&pgproto3.ErrorResponse{Severity: "FATAL " + opaque, Code: "28000", Message: "no"})), want: "sign-in: no", asked: true},
+		{name: "the token in a code", rogue: says(cleartext, encode(&pgproto3.ErrorResponse{Severity: "FATAL", Code: opaque, Message: "no"})), want: "sign-in: no (SQLSTATE xxxxx)", asked: true},
+		{name: "the token in all the rest", rogue: says(cleartext, encode(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: opaque, Code: "28000", Message: "no", InternalQuery: opaque, Where: opaque,
+			SchemaName: opaque, TableName: opaque, ColumnName: opaque, DataTypeName: opaque, ConstraintName: opaque, File: opaque, Routine: opaque})), want: "sign-in: no", asked: true},
 
 		{name: "no TLS", rogue: plainly([]byte("N"), false), want: "server refused TLS connection"},
 		{name: "no TLS, and a password", rogue: plainly(append([]byte("N"), cleartext...), false), want: "server refused TLS connection"},
@@ -184,13 +192,14 @@ func TestHostileServer(t *testing.T) {
 		{name: "a long chain", rogue: says(cleartext), chain: 500, want: "tls: handshake message of length"},
 		{name: "a chain that is just read", rogue: says(cleartext, text("no")), chain: 200, want: "sign-in: no", asked: true},
 
-		{name: "a message of 1 GB", rogue: says(message('R', 0x3fffffff)), want: "invalid body length: expected at most 1048576"},
-		{name: "an error of 1 GB", rogue: says(message('E', 0x3fffffff)), want: "invalid body length"},
-		{name: "a message of 2 GB", rogue: says(message('S', 0x7fffffff)), want: "invalid body length"},
+		{name: "a message of 1 GB", rogue: says(message('R', 0x3fffffff)), want: "the server says more than a sign-in takes"},
+		{name: "an error of 1 GB", rogue: says(message('E', 0x3fffffff)), want: "the server says more than a sign-in takes"},
+		{name: "a message of 2 GB", rogue: says(message('S', 0x7fffffff)), want: "the server says more than a sign-in takes"},
 		{name: "a message of less than nothing", rogue: says(message('R', 0xffffffff)), want: "invalid message length"},
 		{name: "a message without its length", rogue: says(message('R', 3)), want: "invalid message length"},
-		{name: "1 GB after the token", rogue: says(cleartext, message('E', 0x3fffffff)), want: "invalid body length", asked: true},
-		{name: "1 GB within the session's settings", rogue: says(cleartext, append(encode(&pgproto3.AuthenticationOk{}), message('S', 0x3fffffff)...)), want: "invalid body length", asked: true},
+		{name: "1 GB, as the program allows", rogue: says(message('R', 0x3fffffff)), most: 1 << 30, want: "the server says more than a sign-in takes"},
+		{name: "1 GB after the token", rogue: says(cleartext, message('E', 0x3fffffff)), want: "the server says more than a sign-in takes", asked: true},
+		{name: "1 GB within the session's settings", rogue: says(cleartext, append(encode(&pgproto3.AuthenticationOk{}), message('S', 0x3fffffff)...)), want: "the server says more than a sign-in takes", asked: true},
 		{name: "notices without end", rogue: endlessly(func(int) []byte { return notice }), want: "the server says more than a sign-in takes"},
 		{name: "settings without end", rogue: endlessly(func(n int) []byte {
 			return encode(&pgproto3.ParameterStatus{Name: fmt.Sprint(n), Value: kilobyte})
@@ -227,7 +236,20 @@ func TestHostileServer(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 			defer cancel()
 			log := &record{}
-			c, err := NewConnector(s.dsn("sslrootcert="+s.certFile+" "+tt.params), WithCredential(opaquely(opaque)), WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+			note := func(format string, args ...any) { fmt.Fprintf(log, format+"\n", args...) }
+			trace := &tracelog.TraceLog{LogLevel: tracelog.LogLevelTrace, Logger: tracelog.LoggerFunc(func(_ context.Context, _ tracelog.LogLevel, msg string, data map[string]any) {
+				note("%s %v", msg, data)
+			})}
+			c, err := NewConnector(s.dsn("sslrootcert="+s.certFile+" "+tt.params), WithCredential(opaquely(opaque)), WithLogger(slog.New(slog.NewTextHandler(log, nil))), WithPgx(func(c *pgx.ConnConfig) {
+				// What a program may hear of a sign-in by pgx itself. Of the answer to a bearer's
+				// token pgx lets nobody hear before its tracer.
+				if c.Tracer = trace; strings.HasPrefix(tt.name, "bearer") {
+					c.Tracer = nil
+				}
+				c.MaxProtocolMessageBodyLen = tt.most
+				c.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { note("%v", *n) }
+				c.OnPgError = func(_ *pgconn.PgConn, e *pgconn.PgError) bool { note("%v", *e); return true }
+			}))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -33,7 +33,7 @@ func (c *Connector) Login(ctx context.Context) (Login, error) {
 	if err != nil {
 		return Login{}, err
 	}
-	user, err := c.present(t, c.config.Host, hosts(c.config))
+	user, err := c.present(t, c.config.Host, hosts(&c.config.Config))
 	return Login{User: user, Password: t.value, Expires: t.expires}, err
 }
 

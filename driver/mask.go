@@ -2,6 +2,7 @@ package driver
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -34,6 +35,29 @@ func hush(err error, secrets ...string) error {
 		return errors.New(string(kept))
 	}
 	return err
+}
+
+// muted is err without secrets, still final if it was.
+func muted(err error, secrets []string) error {
+	quiet := hush(err, secrets...)
+	if quiet != err && errors.As(err, &final{}) {
+		return final{quiet}
+	}
+	return quiet
+}
+
+// brought lists the secrets in an answer.
+func brought(b []byte) (secrets []string) {
+	var fields map[string]any
+	if json.Unmarshal(b, &fields) != nil {
+		return nil
+	}
+	for _, name := range []string{"access_token", "refresh_token", "id_token", "oidcToken"} {
+		if v, ok := fields[name].(string); ok {
+			secrets = append(secrets, v)
+		}
+	}
+	return secrets
 }
 
 // sent lists the secrets in a request, as they are and as a form has them. The request

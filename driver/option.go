@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"database/sql/driver"
 	"log/slog"
+	"reflect"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
@@ -43,6 +44,13 @@ func collect(opts []Option) *options {
 		}
 	}
 	return o
+}
+
+// nothing tells that v is nil, or holds a nil pointer: what a constructor returned with
+// an error that was not looked at.
+func nothing(v any) bool {
+	at := reflect.ValueOf(v)
+	return v == nil || at.Kind() == reflect.Pointer && at.IsNil()
 }
 
 // apply changes config as the options say. Whatever they do, the TLS policy is
@@ -119,9 +127,14 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 // WithPgx changes the pgx configuration once, in NewConnector: tracers, dial
-// and lookup functions, notification handlers. Password and User are set later.
+// and lookup functions, notification handlers. Password and User are set later. A
+// nil f does nothing.
 func WithPgx(f func(*pgx.ConnConfig)) Option {
-	return func(o *options) { o.pgx = append(o.pgx, f) }
+	return func(o *options) {
+		if f != nil {
+			o.pgx = append(o.pgx, f)
+		}
+	}
 }
 
 // WithTransport sends token requests through t, an *http.Client say: for an
@@ -131,7 +144,11 @@ func WithPgx(f func(*pgx.ConnConfig)) Option {
 // azidentity's own. The modes that run a developer's tool make no requests
 // themselves, and WithCredential brings its own.
 func WithTransport(t policy.Transporter) Option {
-	return func(o *options) { o.transport = t }
+	return func(o *options) {
+		if o.transport = t; nothing(t) {
+			o.transport = nil
+		}
+	}
 }
 
 // WithDeviceCodePrompt shows a person where to sign in, in mode device-code. By

@@ -1,13 +1,11 @@
 package driver
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"math"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
+	"sync/atomic"
 )
 
 // mostSaid is what a server may say before it has signed us in, in one message and
@@ -15,57 +13,72 @@ import (
 // for as long as they come. libpq takes 30000 bytes in one.
 const mostSaid = 1 << 20
 
-// longest is pgx's own limit to a message, which is PostgreSQL's.
-const longest = 0x3fffffff - 1
-
 // mostAsked is how often it is answered until then; a password takes one answer, SCRAM
 // two. While an answer waits for who does not read, pgx keeps all that comes.
 const mostAsked = 4
 
-// A quota is what a server may say and be told.
+// A quota is what a server may say and be told until it has signed us in. It stands
+// between pgx and the connection.
 type quota struct {
 	r     io.Reader
 	w     io.Writer
+	done  atomic.Bool
 	left  int64 // bytes to come
-	asked int64 // messages to go
+	asked int   // messages to go
+
+	head [5]byte // of the message that comes: its type, its length
+	has  int     // of that
+	body int64   // to come of the message
 }
 
+var errSaysMore = errors.New("the server says more than a sign-in takes")
+
 func (q *quota) Read(b []byte) (int, error) {
+	if q.done.Load() {
+		return q.r.Read(b)
+	}
 	if q.left <= 0 {
-		return 0, errors.New("the server says more than a sign-in takes")
+		return 0, errSaysMore
 	}
 	n, err := q.r.Read(b[:min(int64(len(b)), q.left)])
 	q.left -= int64(n)
+	if !q.sane(b[:n]) {
+		return 0, errSaysMore
+	}
 	return n, err
 }
 
+// sane looks at the length that each message claims, before pgx makes room for it.
+func (q *quota) sane(b []byte) bool {
+	for len(b) > 0 {
+		if q.body > 0 {
+			n := min(q.body, int64(len(b)))
+			q.body, b = q.body-n, b[n:]
+			continue
+		}
+		n := copy(q.head[q.has:], b)
+		q.has, b = q.has+n, b[n:]
+		if q.has < len(q.head) {
+			break
+		}
+		length := binary.BigEndian.Uint32(q.head[1:]) // itself included; what is too little is pgx's to tell
+		q.has, q.body = 0, int64(length)-4
+		switch {
+		case q.head[0] == 'Z': // ReadyForQuery ends a sign-in; what has come with the end is not of it
+			q.body = math.MaxInt64
+		case q.body > mostSaid && int32(length) >= 0:
+			return false
+		}
+	}
+	return true
+}
+
 func (q *quota) Write(b []byte) (int, error) {
-	if q.asked <= 0 {
-		return 0, errors.New("the server asks again and again")
+	if !q.done.Load() {
+		if q.asked <= 0 {
+			return 0, errors.New("the server asks again and again")
+		}
+		q.asked--
 	}
-	q.asked--
 	return q.w.Write(b)
-}
-
-// ration sets a quota for each host, which lift ends.
-func (a *attempt) ration(config *pgx.ConnConfig) {
-	build := config.BuildFrontend
-	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		a.quota = &quota{r, w, mostSaid, 1 + mostAsked} // the first one is ours
-		f := build(a.quota, a.quota)
-		f.SetMaxBodyLen(mostSaid)
-		return f
-	}
-}
-
-// lift gives a server that has signed us in its due: messages as long as most, which
-// pgx has set already, or as PostgreSQL's are.
-func (a *attempt) lift(conn *pgconn.PgConn, most int) {
-	if a.quota == nil {
-		return // somebody has replaced our hook
-	}
-	a.quota.left, a.quota.asked = math.MaxInt64, math.MaxInt64
-	if most == 0 {
-		conn.Frontend().SetMaxBodyLen(longest)
-	}
 }

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"time"
@@ -28,13 +29,14 @@ type question struct {
 // to be hammered, nor must a pool be left with a bad token when all is well again: it
 // is asked after a second, doubling to half a minute.
 func (a *attempt) refused(e *pgconn.PgError) {
-	a.live.Password, a.live = "", nil
+	a.leave()
+	a.told = e
 	if e.Code != "28P01" && e.Code != "28000" {
 		return
 	}
 	c, now := a.c, time.Now()
 	c.count.rejected.Add(1)
-	c.log.Warn("sign-in rejected", slog.String("code", e.Code), slog.String("message", oneLine(a.situation().mask(e.Message))), slog.Time("token_issued", a.token.issued))
+	c.log.Warn("sign-in rejected", slog.String("code", e.Code), slog.String("message", oneLine(e.Message)), slog.Time("token_issued", a.token.issued))
 	words := strings.Contains(strings.ToLower(e.Message), "token")
 	q := c.asked.Load()
 	asking := question{than: a.token, wait: time.Second}
@@ -63,9 +65,15 @@ func (a *attempt) refused(e *pgconn.PgError) {
 
 // again tells whether err is a refusal for which there is another token now.
 func (a *attempt) again(ctx context.Context, err error) bool {
-	const oauth = "OAuth authentication failed" // pgx has no type for it
-	if a.live != nil && strings.Contains(err.Error(), oauth) {
-		a.refused(&pgconn.PgError{Code: "28000", Message: oauth + ": invalid_token"})
+	if a.live != nil { // pgx hears the answer to OAUTHBEARER by itself, and has no type for half of it
+		const oauth = "OAuth authentication failed: "
+		e := &pgconn.PgError{}
+		if _, status, ok := strings.Cut(err.Error(), oauth); ok {
+			a.refused(&pgconn.PgError{Code: "28000", Message: a.situation().mask(oauth + status)})
+		} else if errors.As(err, &e) && e != a.told {
+			a.situation().maskError(e)
+			a.refused(e)
+		}
 	}
 	if a.next == nil {
 		return false

@@ -20,13 +20,11 @@ const (
 // server takes a token in the end.
 func judge(t *testing.T, c *Connector, words string, refuse func(*token) bool) bool {
 	for again := false; ; again = true {
-		a := &attempt{c: c}
-		a.token, a.flight = c.tokens.get(quiet)
+		a := c.attempt("u")
 		if _, err := a.wait(t.Context()); err != nil {
 			t.Error(err)
 			return false
 		}
-		a.live = &pgconn.Config{}
 		if !refuse(a.token) {
 			a.accepted()
 			return true
@@ -123,6 +121,37 @@ func TestRefusedTokenDoesNotComeBack(t *testing.T) {
 			t.Errorf("%d requests, %+v", cred.calls.Load(), st)
 		}
 	})
+}
+
+// A host that refuses for a reason of its own, before another that takes the token, is
+// no cause for more requests than one that stands alone.
+func TestRefusedHereAndTakenThere(t *testing.T) {
+	clean(t)
+	for _, words := range []string{expired, `no pg_hba.conf entry for host "10.0.0.1"`} {
+		synctest.Test(t, func(t *testing.T) {
+			same := jwt(map[string]any{"iat": time.Now().Add(-3 * time.Hour).Unix()}) // a managed identity's, for a day
+			cred := &fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
+				return azcore.AccessToken{Token: same, ExpiresOn: time.Now().Add(20 * time.Hour)}, nil
+			}}
+			c, err := NewConnector("host=one,two user=u", WithCredential(cred))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			for range 600 { // a minute of it
+				a := c.attempt("u")
+				if _, err := a.wait(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				a.refused(&pgconn.PgError{Code: "28000", Message: words})
+				a.accepted()
+				time.Sleep(100 * time.Millisecond)
+			}
+			if n := cred.calls.Load(); n > 2*8 { // each asked past the cache too
+				t.Errorf("%s: %d requests in a minute", words, n)
+			}
+		})
+	}
 }
 
 // Whoever is refused while another token is on its way waits for that, and a request

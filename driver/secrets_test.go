@@ -86,7 +86,7 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		"dsn.Config.String()": {cfg.String()}, "dsn.Config.GoString()": {cfg.GoString()}, "dsn.Config.LogValue()": {cfg.LogValue()}, "dsn.Config.MarshalText()": called(cfg.MarshalText()),
 		"dsn.Config.GobEncode()": called(cfg.GobEncode()), "driver.Login.GobEncode()": called(login.GobEncode()),
 		"driver.Connector.Config()": {*ours.Config(), *fixed.Config(), *holding.Config()}, "driver.Connector.Driver()": {ours.Driver()},
-		"driver.Connector.String()": {ours.String(), fixed.String(), password.String(), holding.String()}, "driver.Connector.GoString()": {ours.GoString()},
+		"driver.Connector.String()": {ours.String(), fixed.String(), password.String(), holding.String()}, "driver.Connector.Format()": {fmt.Sprintf("%d %t", ours, password)},
 		"driver.Connector.Stats()": {holding.Stats()}, "driver.Diagnose()": checks,
 		"driver.Error.Error()": {failed.Error(), chained.Error(), refused.Error()}, "driver.Error.GoString()": {chained.GoString()}, "driver.Error.MarshalText()": called(chained.MarshalText()),
 		"driver.Error.Unwrap()": {refused.(*Error).Unwrap().Error()}, // what else it leads to is checked by oneHarmlessLine

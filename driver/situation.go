@@ -21,7 +21,7 @@ type situation struct {
 	role     string // as sent to the server
 	claims   claims // of the token presented
 	issued   time.Time
-	secret   string        // that was presented, for a server may say it again
+	secrets  []string      // that were shown to who is spoken to, who may say them again
 	made     *Role         // that is being made, if one is
 	skew     time.Duration // how far this machine's clock is ahead of the authority's
 }
@@ -31,7 +31,7 @@ func (a *attempt) situation() situation {
 	s := a.c.about
 	s.host, s.role, s.database = cmp.Or(a.host, s.host), a.user, cmp.Or(s.database, a.user)
 	if a.token != nil {
-		s.claims, s.issued, s.secret = a.token.claims, a.token.issued, a.token.value
+		s.claims, s.issued, s.secrets = a.token.claims, a.token.issued, []string{a.token.value}
 	}
 	switch of := a.c.tokens.(type) {
 	case *fixed:

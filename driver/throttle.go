@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -29,6 +30,8 @@ type throttle struct {
 	asked atomic.Pointer[string] // who was, a URL without its path
 	last  atomic.Pointer[string] // how the last try failed
 	mixed bool                   // several may be asked: asked and last would say too little
+
+	secrets atomic.Pointer[[]string] // that went to and fro
 }
 
 // A timeout is a request that ran out of time, with what had come of it.
@@ -52,13 +55,23 @@ func (t *throttle) late(ctx context.Context, err error) error {
 	return &timeout{context.DeadlineExceeded, "no answer from " + *asked + ": " + context.DeadlineExceeded.Error()}
 }
 
-// from is s, where it is known who was asked: a managed identity's endpoint is not
-// the cloud's authority.
+// from is s with what is known of who was asked and what was shown: a managed
+// identity's endpoint is not the cloud's authority.
 func (t *throttle) from(s situation) situation {
+	if secrets := t.secrets.Load(); secrets != nil {
+		s.secrets = *secrets
+	}
 	if asked := t.asked.Load(); asked != nil && !sameHost(*asked, s.authority) {
 		s.authority = *asked
 	}
 	return s
+}
+
+func (t *throttle) keep(secrets []string) {
+	if before := t.secrets.Load(); before != nil {
+		secrets = append(slices.Clone(*before), secrets...)
+	}
+	t.secrets.Store(&secrets)
 }
 
 // restore puts the words of a refusal back into an error that has lost them.
@@ -115,26 +128,30 @@ func (heed) Do(req *policy.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	runtime.SkipBodyDownload(req) // of what is no refusal: sane does it
+	t.keep(secrets)
+	runtime.SkipBodyDownload(req) // of what is no refusal: download does it
 	resp, err := req.Next()
+	var b []byte
 	if err == nil {
-		err = sane(resp)
+		b, err = download(req.Raw(), resp)
 	}
 	switch {
 	case err == nil && resp.StatusCode >= 400:
-		words := ""
-		if b, err := runtime.Payload(resp); err == nil {
-			b = mask(b, secrets)
-			resp.Body = io.NopCloser(bytes.NewReader(b))
-			runtime.Payload(resp) // makes it a body that can be read again
-			t.said.Store(&b)
-			words = description(resp)
+		b = mask(b, secrets)
+		resp.Status = string(mask([]byte(resp.Status), secrets))
+		resp.Body = io.NopCloser(bytes.NewReader(b))
+		runtime.Payload(resp) // makes it a body that can be read again
+		t.said.Store(&b)
+		words := strings.TrimSpace(fmt.Sprintf("%s (HTTP %d)", description(resp), resp.StatusCode))
+		t.last.Store(&words)
+	case err == nil:
+		t.keep(brought(b)) // the library below may quote it, if it does not understand
+	default:
+		err = muted(err, secrets)
+		if req.Raw().Context().Err() == nil {
+			words := firstLine(err.Error())
+			t.last.Store(&words)
 		}
-		words = strings.TrimSpace(fmt.Sprintf("%s (HTTP %d)", words, resp.StatusCode))
-		t.last.Store(&words)
-	case err != nil && req.Raw().Context().Err() == nil:
-		words := firstLine(err.Error())
-		t.last.Store(&words)
 	}
 	if err == nil {
 		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
@@ -172,27 +189,4 @@ func retryAfter(resp *http.Response) time.Duration {
 		}
 	}
 	return 0
-}
-
-// A final error is not for azcore to try again.
-type final struct{ error }
-
-// NonRetriable is azcore's mark.
-func (final) NonRetriable() {}
-
-func (f final) Unwrap() error { return f.error }
-
-// sane downloads an answer, which the carrier sees the end of. What broke off in the
-// middle is not asked for again by POST.
-func sane(resp *http.Response) error {
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	switch {
-	case err != nil && resp.Request.Method == http.MethodPost:
-		return final{fmt.Errorf("reading the answer: %w", err)} // a code or refresh token may be used up
-	case err != nil:
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(b))
-	return nil
 }

@@ -53,7 +53,7 @@ func raiseCA(cfg *dsn.Config, config *pgx.ConnConfig) bool {
 
 // check refuses a config by which a token could travel unprotected. It is run
 // on what will be dialled, after every option has had its say.
-func (g guard) check(config *pgx.ConnConfig) error {
+func (g guard) check(config *pgconn.Config) error {
 	hosts := append([]*pgconn.FallbackConfig{{Host: config.Host, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
 	for _, h := range hosts {
 		err := g.checkHost(h.Host, h.TLSConfig)
@@ -99,7 +99,7 @@ func (g guard) meant(t *token, hosts []string) error {
 }
 
 // hosts lists all that config may connect to.
-func hosts(config *pgx.ConnConfig) []string {
+func hosts(config *pgconn.Config) []string {
 	all := []string{config.Host}
 	for _, f := range config.Fallbacks {
 		all = append(all, f.Host)

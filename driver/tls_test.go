@@ -88,6 +88,36 @@ func TestPolicyIsCheckedForEveryConnection(t *testing.T) {
 	}
 }
 
+// Even what is changed between BeforeConnect and the connect.
+func TestPolicyIsCheckedLast(t *testing.T) {
+	clean(t)
+	s := newFakeServer(t, nil)
+	c, err := NewConnector(s.dsn(""), WithCredential(&fakeCredential{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*pgx.ConnConfig){
+		"would not be verified": func(c *pgx.ConnConfig) { c.TLSConfig.InsecureSkipVerify = true },
+		"without TLS": func(c *pgx.ConnConfig) {
+			c.TLSConfig.InsecureSkipVerify, c.TLSConfig.VerifyConnection = true, func(tls.ConnectionState) error { return nil }
+			c.Fallbacks = []*pgconn.FallbackConfig{{Host: "127.0.0.1", Port: c.Port}}
+		},
+	} {
+		config := c.Config()
+		if err := c.BeforeConnect(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+		change(config)
+		_, err := pgx.ConnectConfig(t.Context(), config)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if heard, _ := s.got(); strings.Contains(heard, marker) {
+		t.Error("the token left")
+	}
+}
+
 func TestVerifiedTLS(t *testing.T) {
 	clean(t)
 	for _, params := range []string{"", "sslmode=prefer", "sslmode=require", "sslmode=verify-ca", "sslmode=verify-full"} {

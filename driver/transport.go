@@ -1,7 +1,9 @@
 package driver
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -73,7 +75,7 @@ func (c carrier) Do(r *http.Request) (*http.Response, error) {
 	// The authority says where to post a secret. Endpoints of the host itself, which
 	// have no TLS, are asked by GET, or are on it.
 	if r.Method == http.MethodPost && r.URL.Scheme != "https" && !loopback(r.URL) {
-		return nil, unfit(fmt.Sprintf("a secret was to be sent to %s://%s, without TLS", r.URL.Scheme, r.URL.Host))
+		return nil, final{fmt.Errorf("a secret was to be sent to %s://%s, without TLS", r.URL.Scheme, r.URL.Host)}
 	}
 	resp, err := c.Transporter.Do(r)
 	if err != nil {
@@ -85,7 +87,7 @@ func (c carrier) Do(r *http.Request) (*http.Response, error) {
 		if u, err := resp.Location(); err == nil {
 			to = u.Scheme + "://" + u.Host
 		}
-		return nil, unfit(fmt.Sprintf("%s redirects to %s, which is not followed with a secret", r.URL.Host, to))
+		return nil, final{fmt.Errorf("%s redirects to %s, which is not followed with a secret", r.URL.Host, to)}
 	}
 	resp.Body = &reply{resp.Body, mostAnswer, r.URL.Host, resp.StatusCode >= 400}
 	return resp, nil
@@ -96,13 +98,13 @@ func loopback(u *url.URL) bool {
 	return err == nil && ip.IsLoopback() || strings.EqualFold(u.Hostname(), "localhost")
 }
 
-// unfit is an error that asking again would not mend: azcore asks no more.
-type unfit string
-
-func (u unfit) Error() string { return string(u) }
+// A final error is one that asking again would not mend: azcore asks no more.
+type final struct{ error }
 
 // NonRetriable is what azcore looks for.
-func (u unfit) NonRetriable() {}
+func (final) NonRetriable() {}
+
+func (f final) Unwrap() error { return f.error }
 
 // A reply is a body that ends: with an error, or, where the beginning says enough,
 // as if there were no more.
@@ -124,5 +126,23 @@ func (r *reply) Read(b []byte) (n int, err error) {
 	case r.cut:
 		return 0, io.EOF
 	}
-	return 0, unfit(fmt.Sprintf("the answer of %s is longer than 1 MiB", r.host))
+	return 0, final{fmt.Errorf("the answer of %s is longer than 1 MiB", r.host)}
+}
+
+// download reads an answer, of which the carrier sees the end, and leaves it to be read
+// again. What broke off in the middle is not asked for again by POST; what is no JSON
+// is quoted by the libraries below, whatever it holds.
+func download(req *http.Request, resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	switch {
+	case err != nil && req.Method == http.MethodPost:
+		return nil, final{fmt.Errorf("reading the answer: %w", err)} // a code or refresh token may be used up
+	case err != nil:
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	case resp.StatusCode/100 == 2 && len(b) > 0 && !json.Valid(b):
+		return nil, final{fmt.Errorf("the answer of %s is not JSON", req.URL.Host)}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(b))
+	return b, nil
 }

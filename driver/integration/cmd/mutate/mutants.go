@@ -36,24 +36,27 @@ var tlsMutants = []mutant{
 		}`, `if !ok {
 			return true
 		}`, "TestUsersHook"},
-	{"driver/attempt.go", `if err := c.guard.check(config); err != nil {`, `if false {
+	{"driver/attempt.go", `if err := c.guard.check(&config.Config); err != nil {`, `if false {
 		var err error`, "TestPolicyIsCheckedForEveryConnection"},
-	{"driver/attempt.go", `!over(wrapped, conn) &&`, `false &&`, "TestUsersHook"},
-	{"driver/attempt.go", `if err := a.c.guard.shake(ctx, conn); err != nil {`, `if false {
+	{"driver/gate.go", `if err := a.c.guard.check(cfg); err != nil {`, `if false {
+		var err error`, "TestPolicyIsCheckedLast"},
+	{"driver/gate.go", `!over(wrapped, conn) &&`, `false &&`, "TestUsersHook"},
+	{"driver/gate.go", `if err := a.c.guard.shake(ctx, conn); err != nil {`, `if false {
 		var err error`, "TestPlainConnectionGetsNoPassword|TestHandshakeComesFirst"},
-	{"driver/attempt.go", `a.live, a.late, cfg.Password = nil, nil, "" // of the host before`, ``, "TestHandshakeComesFirst"},
-	{"driver/attempt.go", `if a.user, err = c.present(t, a.host, a.hosts); err != nil {`, `if a.user, err = c.user.of(t, a.host); err != nil {`, "TestTokenOfAnotherCloud|TestLaterHosts"},
-	{"driver/attempt.go", `if a.live == nil || a.token == nil {`, `if a.token == nil {`, "TestOAuthBearer"},
-	{"driver/attempt.go", `	if a.live != nil {
-		a.live.Password = ""
-	}`, ``, "TestTokenIsTakenOutOfConnections"},
-	{"driver/refusal.go", `a.live.Password, a.live = "", nil`, `a.live = nil`, "TestRejectedThroughBeforeConnect|TestRejected"},
+	{"driver/gate.go", `a.leave() // the host before
+	a.late, cfg.Password = nil, ""`, ``, "TestHandshakeComesFirst"},
+	{"driver/gate.go", `if a.user, err = a.c.present(t, a.host, hosts(cfg)); err != nil {`, `if a.user, err = a.c.user.of(t, a.host); err != nil {`, "TestTokenOfAnotherCloud|TestLaterHosts"},
+	{"driver/gate.go", `a.hooks.refused, a.hooks.notice, a.hooks.bearer
+`, `a.hooks.refused, a.hooks.notice, a.bearer
+`, "TestOAuthBearer"},
+	{"driver/gate.go", `a.live, cfg.Password = nil, ""`, `a.live = nil`, "TestTokenIsTakenOutOfConnections"},
+	{"driver/refusal.go", `a.leave()`, `a.live = nil`, "TestRejectedThroughBeforeConnect|TestRejected"},
 	{"driver/explain.go", `connect.Config.Password = ""`, ``, "TestTokenIsTakenOutWhenTheNetworkFails"},
 	{"driver/connector.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,md5"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/connector.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,scram-sha-256"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/connector.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,none"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/connector.go", `if cfg.Host() == "" {`, `if false {`, "TestPolicy"},
-	{"driver/connector.go", `return c, c.guard.check(c.config)`, `return c, nil`, "TestPolicy|TestOpenErrors"},
+	{"driver/connector.go", `return c, c.guard.check(&c.config.Config)`, `return c, nil`, "TestPolicy|TestOpenErrors"},
 	{"driver/login.go", `if err := c.guard.meant(t, hosts); err != nil {`, `if false {
 		var err error`, "TestTokenOfAnotherCloud"},
 	{"driver/cloud.go", `} else if of != "" && of != name {`, `} else if false {`, "TestOpenErrors"},
@@ -93,11 +96,23 @@ var secretMutants = []mutant{
 	{"driver/mask.go", `strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")`, `strings.Clone("")`, "TestSecretsOfARequest"},
 	{"driver/mask.go", `secrets = append(secrets, v, url.QueryEscape(v))`, `secrets = append(secrets, v)`, "TestSecretsOfARequest"},
 	{"driver/throttle.go", `b = mask(b, secrets)`, `_ = secrets`, "TestHostileAuthority/the_secret.*"},
-	{"driver/explain.go", `Err: hush(err), Hint: hint`, `Err: err, Hint: hint`, "TestHostileAuthority/JSON.*"},
-	{"driver/explain.go", `e.Err = hush(err, s.secret);`, ``, "TestHostileServer"},
+	{"driver/explain.go", `Err: hush(err, s.secrets...), Hint: hint`, `Err: err, Hint: hint`, "TestHostileAuthority/.*form"},
+	{"driver/explain.go", `e.Err = hush(err, s.secrets...);`, ``, "TestHostileServer"},
 	{"driver/explain.go", `*said = s.mask(*said)`, `*said += ""`, "TestHostileServer"},
 	{"driver/explain.go", `e.said = oneLine(text)`, ``, "TestHostileServer"},
-	{"driver/refusal.go", `oneLine(a.situation().mask(e.Message))`, `oneLine(e.Message)`, "TestHostileServer"},
+	{"driver/refusal.go", `a.situation().mask(oauth + status)`, `oauth + status`, "TestHostileServer/bearer.*"},
+	{"driver/refusal.go", `			a.situation().maskError(e)
+			a.refused(e)`, `			a.refused(e)`, "TestHostileServer/bearer.*"},
+	{"driver/gate.go", `	a.situation().maskError(e)
+`, ``, "TestHostileServer"},
+	{"driver/gate.go", `a.situation().maskError((*pgconn.PgError)(n))`, ``, "TestHostileServer/the_token_in_a_notice"},
+	{"driver/gate.go", `	return false
+}
+
+func (a *attempt) notice`, `	return true
+}
+
+func (a *attempt) notice`, "TestHostileServer/the_token_said_again.*"},
 	{"driver/connector.go", `delete(config.RuntimeParams, name)`, ``, "TestPgxSeesNoKeyOfOurs"},
 }
 
@@ -162,6 +177,10 @@ var sourceMutants = []mutant{
 	{"driver/refusal.go", `q.flight.failure() != nil || q.than`, `q.than`, "TestSameQuestion"},
 	{"driver/refusal.go", `|| q.than == a.token && !q.flight.brought(a.token)`, ``, "TestSameQuestion"},
 	{"driver/refusal.go", `asking.wait = q.wait // the same question`, `return`, "TestSameQuestion"},
+	{"driver/gate.go", `	if a.told == nil {
+		a.c.asked.Store(nil)
+	}`, `	a.c.asked.Store(nil)`, "TestRefusedHereAndTakenThere"},
+	{"driver/refusal.go", `errors.As(err, &e) && e != a.told`, `false`, "TestOAuthBearerRefused"},
 	{"driver/refusal.go", `if err != nil || t.value == a.token.value {`, `if _ = t; err != nil {`, "TestAskedAfterARefusal"},
 	{"driver/user.go", `	case c.guest():
 		return ""`, `	case false:
@@ -178,24 +197,29 @@ var hostileMutants = []mutant{
 	}
 	return false`, "TestServiceFabric"},
 	{"driver/transport.go", `MaxResponseHeaderBytes: 64 << 10,`, ``, "TestHeadersOfTheOwnClient"},
-	{"driver/throttle.go", `return final{fmt.Errorf("reading the answer: %w", err)} // a code`, `return fmt.Errorf("reading the answer: %w", err) // a code`, "TestCutAnswerIsFinal"},
+	{"driver/transport.go", `return nil, final{fmt.Errorf("reading the answer: %w", err)} // a code`, `return nil, fmt.Errorf("reading the answer: %w", err) // a code`, "TestCutAnswerIsFinal"},
+	{"driver/mask.go", `quiet := hush(err, secrets...)`, `quiet := err`, "TestHostileAuthority/the_secret.*"},
+	{"driver/throttle.go", `resp.Status = string(mask([]byte(resp.Status), secrets))`, ``, "TestHostileAuthority/the_secret.*"},
+	{"driver/throttle.go", `t.keep(brought(b))`, `t.keep(nil)`, "TestHostileAuthority/a_refresh_token.*"},
+	{"driver/throttle.go", `	t.keep(secrets)
+`, ``, "TestHostileAuthority/the_secret_in_JSON.*"},
+	{"driver/transport.go", `&& !json.Valid(b)`, `&& false`, "TestHostileAuthority/a_refresh_token.*"},
 	{"driver/mask.go", `if len(s) >= 6 {`, `if len(s) > 0 {`, "TestHush"},
 	{"driver/transport.go", `alone.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }`, ``, "TestRedirects"},
 	{"driver/transport.go", `if resp.StatusCode/100 == 3 {`, `if false {`, "TestRedirects"},
 	{"driver/transport.go", `r.URL.Scheme != "https" && !loopback(r.URL)`, `false`, "TestMetadata"},
 	{"driver/transport.go", `resp.Body = &reply{resp.Body, mostAnswer, r.URL.Host, resp.StatusCode >= 400}`, ``, "TestHostileAuthority/a_bomb.*"},
-	{"driver/transport.go", `func (u unfit) NonRetriable() {}`, ``, "TestUnfitIsFinal"},
+	{"driver/transport.go", `func (final) NonRetriable() {}`, ``, "TestUnfitIsFinal"},
 	{"driver/option.go", `Transport: carry(o.transport),`, `Transport: o.transport,`, "TestRedirects"},
 	{"driver/transport.go", `case t == nil:
 		client = defaultClient()`, `case t == nil:
 		return nil`, "TestRedirectsOfTheOwnClient"},
 	{"driver/quota.go", `if q.left <= 0 {`, `if false {`, "TestHostileServer"},
 	{"driver/quota.go", `if q.asked <= 0 {`, `if false {`, "TestHostileServer"},
-	{"driver/quota.go", `f.SetMaxBodyLen(mostSaid)`, ``, "TestHostileServer"},
-	{"driver/quota.go", `a.quota.left, a.quota.asked = math.MaxInt64, math.MaxInt64`, `_ = int64(math.MaxInt64)`, "TestSignedInIsNotBounded"},
-	{"driver/quota.go", `conn.Frontend().SetMaxBodyLen(longest)`, ``, "TestSignedInIsNotBounded"},
-	{"driver/attempt.go", `	a.ration(config)
-`, ``, "TestHostileServer"},
+	{"driver/quota.go", `q.body > mostSaid && int32(length) >= 0`, `false`, "TestHostileServer"},
+	{"driver/gate.go", `a.quota.done.Store(true)`, ``, "TestSignedInIsNotBounded"},
+	{"driver/quota.go", "case q.head[0] == 'Z':", "case false:", "TestSignedInIsNotBounded"},
+	{"driver/gate.go", `a.frontend, a.signedIn, a.refusal, a.bearer`, `a.hooks.build, a.signedIn, a.refusal, a.bearer`, "TestHostileServer"},
 	{"driver/token.go", `if err := shape(t.value); err != nil {`, `if false {
 		var err error`, "TestHostileAuthority/a_token.*"},
 	{"driver/source.go", `s.unfit.Store(old)`, `_ = old`, "TestRefusedTokenDoesNotComeBack"},
