@@ -261,7 +261,7 @@ func TestHostileServer(t *testing.T) {
 			if strings.Contains(log.String(), marker) {
 				t.Errorf("logged: %s", log)
 			}
-			if allocated > 16<<20 || took > 3*time.Second {
+			if allocated > 32<<20 || took > 3*time.Second {
 				t.Errorf("it took %d KiB and %s", allocated>>10, took)
 			}
 			s.hungUp()
