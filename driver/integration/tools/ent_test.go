@@ -89,7 +89,6 @@ func TestEnt(t *testing.T) {
 
 // ent opens drivers by the dialect's name alone.
 func TestEntWithout(t *testing.T) {
-	p := newPlace(t)
-	_, err := entdb.Open("aadpostgres", p.DSN)
+	_, err := entdb.Open("aadpostgres", az.DSN())
 	wants(t, err, `unsupported driver: "aadpostgres"`)
 }
