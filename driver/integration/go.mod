@@ -13,6 +13,7 @@ require (
 	github.com/aadpostgres/aadpostgres/driver/emulator v0.0.0
 	github.com/aadpostgres/aadpostgres/driver/migrate v0.0.0
 	github.com/go-gorp/gorp/v3 v3.1.0
+	github.com/go-jet/jet/v2 v2.14.1
 	github.com/golang-migrate/migrate/v4 v4.20.1
 	github.com/google/uuid v1.6.0
 	github.com/jackc/pgx/v5 v5.12.0

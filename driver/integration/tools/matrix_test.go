@@ -38,6 +38,7 @@ var matrix = []tool{
 	{"bun", "github.com/uptrace/bun", "Bun", `bun.NewDB(db, pgdialect.New())`, ""},
 	{"xorm", "xorm.io/xorm", "Xorm", `dialects.RegisterDriver("aadpostgres", dialects.QueryDriver("pgx"))`, "unsupported driver name"},
 	{"sqlc", "github.com/sqlc-dev/sqlc", "Sqlc", `New(db)`, ""},
+	{"go-jet", "github.com/go-jet/jet/v2", "Jet", `statement.QueryContext(ctx, db, &shelf)`, ""},
 	{"goose", "github.com/pressly/goose/v3", "Goose", `goose.NewProvider(goose.DialectPostgres, db, fsys)`, `unknown dialect`},
 	{"golang-migrate", "github.com/golang-migrate/migrate/v4", "Migrate", `_ "github.com/aadpostgres/aadpostgres/driver/migrate"`, `unknown driver aadpostgres`},
 	{"sql-migrate", "github.com/rubenv/sql-migrate", "SQLMigrate", `migrate.MigrationDialects["aadpostgres"] = gorp.PostgresDialect{}`, `Unknown dialect: aadpostgres`},
