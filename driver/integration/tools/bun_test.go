@@ -65,6 +65,11 @@ func bunIndex(ctx context.Context, m *migrate.Migrator, _ *migrate.Migration) er
 	return err
 }
 
+func bunNoIndex(ctx context.Context, m *migrate.Migrator, _ *migrate.Migration) error {
+	_, err := m.DB().NewDropIndex().Index("books_title").Exec(ctx)
+	return err
+}
+
 func TestBun(t *testing.T) {
 	p := newPlace(t)
 	ctx, dsn := t.Context(), p.DSN
@@ -74,9 +79,9 @@ func TestBun(t *testing.T) {
 	defer orm.Close()
 	orm.RegisterModel((*bunBookGenre)(nil))
 	migrations := migrate.NewMigrations()
-	up := func(name string, f func(context.Context, *migrate.Migrator, *migrate.Migration) error) {
+	up := func(m migrate.Migration) {
 		t.Helper()
-		migrations.Add(migrate.Migration{Name: name, Up: f})
+		migrations.Add(m)
 		migrator := migrate.NewMigrator(orm, migrations)
 		check(t, migrator.Init(ctx))
 		check(t, migrator.Lock(ctx))
@@ -85,7 +90,7 @@ func TestBun(t *testing.T) {
 		check(t, migrator.Unlock(ctx))
 		same(t, "migrations", len(group.Migrations), 1)
 	}
-	up("1", bunTables)
+	up(migrate.Migration{Name: "1", Up: bunTables})
 	bio := "poet"
 	lorde := &bunAuthor{Name: "Lorde", Bio: &bio, Photo: []byte{0, 255}, Pay: "123456789012.00000001", Tags: []string{"a", `b",{}`}, Extra: map[string]any{"k": []any{1.0, nil}}, Born: born}
 	_, err = orm.NewInsert().Model(lorde).Exec(ctx)
@@ -99,7 +104,13 @@ func TestBun(t *testing.T) {
 
 	p.expire()
 
-	up("2", bunIndex)
+	up(migrate.Migration{Name: "2", Up: bunIndex, Down: bunNoIndex})
+	group, err := migrate.NewMigrator(orm, migrations).Rollback(ctx)
+	check(t, err)
+	same(t, "migrations rolled back", len(group.Migrations), 1)
+	var indexed bool
+	check(t, orm.NewRaw("SELECT to_regclass(?) IS NOT NULL", "books_title").Scan(ctx, &indexed))
+	same(t, "an index after the rollback", indexed, false)
 	var who, title string
 	check(t, orm.NewSelect().ColumnExpr("session_user").Scan(ctx, &who))
 	same(t, "session_user", who, p.Role)
@@ -110,6 +121,10 @@ func TestBun(t *testing.T) {
 	check(t, err)
 	_, err = orm.NewInsert().Model(&[]bunBookGenre{{BookID: books[1].ID, Name: "memoir"}, {BookID: books[1].ID, Name: "poetry"}}).Exec(ctx)
 	check(t, err)
+	named := struct{ First, Second string }{"Coal", "Zami"}
+	n, err := orm.WithNamedArg("author", lorde.ID).NewSelect().Model((*bunBook)(nil)).Where("title IN (?first, ?second) AND author_id = ?author", named).Count(ctx)
+	check(t, err)
+	same(t, "books by named arguments", n, int64(2))
 	var got bunAuthor
 	check(t, orm.NewSelect().Model(&got).Where("name = ?", "Lorde").Where("'a' = ANY(tags)").Where(`extra @> ?`, `{"k":[1]}`).Relation("Books").Relation("Books.Genres").Relation("Books.Author").Scan(ctx))
 	if len(got.Books) != 2 || len(got.Books[1].Genres) != 2 || got.Books[0].Author.Name != "Lorde" {

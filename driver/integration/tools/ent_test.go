@@ -28,7 +28,12 @@ func TestEnt(t *testing.T) {
 
 	p.expire()
 
+	_, err = db.ExecContext(ctx, "ALTER TABLE persons ADD stray int") // that the schema does not have
+	check(t, err)
 	check(t, client.Schema.Create(ctx, migrate.WithDropColumn(true)))
+	var strays int
+	check(t, db.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.columns WHERE column_name = 'stray'").Scan(&strays))
+	same(t, "columns that are not the schema's", strays, 0)
 	who, err := client.QueryContext(ctx, "SELECT session_user")
 	check(t, err)
 	defer who.Close()
@@ -89,7 +94,6 @@ func TestEnt(t *testing.T) {
 
 // ent opens drivers by the dialect's name alone.
 func TestEntWithout(t *testing.T) {
-	p := newPlace(t)
-	_, err := entdb.Open("aadpostgres", p.DSN)
+	_, err := entdb.Open("aadpostgres", az.DSN())
 	wants(t, err, `unsupported driver: "aadpostgres"`)
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/lib/pq"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -85,6 +87,7 @@ func TestGorm(t *testing.T) {
 		t.Errorf("born: got %v, want %v", got.Born, born)
 	}
 	same(t, "session_user", got.By, p.Role)
+	zami := lorde.Books[1]
 	got.Born, got.Books, lorde.Books = lorde.Born, nil, nil
 	same(t, "author", got, lorde)
 
@@ -95,6 +98,9 @@ func TestGorm(t *testing.T) {
 	if err := db.Table("gorm_books").Create(map[string]any{"title": "1", "year": 1}).Error; !errors.Is(err, gorm.ErrCheckConstraintViolated) {
 		t.Errorf("year 1: got %v", err)
 	}
+	if err := db.Table("gorm_books").Create(map[string]any{"title": "2", "author_id": uuid.New()}).Error; !errors.Is(err, gorm.ErrForeignKeyViolated) {
+		t.Errorf("a book without its author: got %v", err)
+	}
 	if err := db.First(&gormAuthor{}, "name = ?", "nobody").Error; !errors.Is(err, gorm.ErrRecordNotFound) {
 		t.Errorf("nobody: got %v", err)
 	}
@@ -104,6 +110,21 @@ func TestGorm(t *testing.T) {
 	var now []gormAuthor
 	check(t, db.Order("name").Find(&now).Error)
 	same(t, "authors", []any{len(now), now[0].Bio, now[0].Photo, now[1].Tags}, []any{3, (*string)(nil), lorde.Photo, pq.StringArray(nil)})
+
+	genres := func(want ...string) {
+		t.Helper()
+		var got []string
+		check(t, db.Table("gorm_book_genres").Where("gorm_book_id = ?", zami.ID).Order("gorm_genre_name").Pluck("gorm_genre_name", &got).Error)
+		same(t, "genres of a book", got, want)
+		same(t, "their count", db.Model(&zami).Association("Genres").Count(), int64(len(want)))
+	}
+	genres("memoir", "poetry")
+	check(t, db.Model(&zami).Association("Genres").Append(&gormGenre{"myth"}))
+	genres("memoir", "myth", "poetry")
+	check(t, db.Model(&zami).Association("Genres").Delete(&gormGenre{"memoir"}))
+	genres("myth", "poetry")
+	check(t, db.Model(&zami).Association("Genres").Replace(&gormGenre{"poetry"}, &gormGenre{"essay"}))
+	genres("essay", "poetry")
 
 	add := func(db *gorm.DB, name string) error { return db.Create(&gormGenre{name}).Error }
 	err = db.Transaction(func(tx *gorm.DB) error {
@@ -125,9 +146,31 @@ func TestGorm(t *testing.T) {
 	if !errors.Is(err, gorm.ErrDuplicatedKey) {
 		t.Errorf("in a transaction: got %v", err)
 	}
+	tx := db.Begin()
+	check(t, add(tx, "saved"))
+	check(t, tx.SavePoint("one").Error)
+	check(t, add(tx, "lost"))
+	check(t, tx.RollbackTo("one").Error)
+	check(t, tx.Commit().Error)
+	pool, err := db.DB()
+	check(t, err)
+	conn, err := pool.Conn(t.Context())
+	check(t, err)
+	defer conn.Close()
+	check(t, conn.Raw(func(raw any) error {
+		_, err := raw.(*stdlib.Conn).Conn().CopyFrom(t.Context(), pgx.Identifier{"gorm_genres"}, []string{"name"}, pgx.CopyFromRows([][]any{{"copied"}}))
+		return err
+	}))
 	var names []string
-	check(t, db.Model(&gormGenre{}).Where("name IN ?", []string{"kept", "lost"}).Pluck("name", &names).Error)
-	same(t, "genres", names, []string{"kept"})
+	check(t, db.Model(&gormGenre{}).Where("name IN ?", []string{"copied", "kept", "lost", "saved"}).Order("name").Pluck("name", &names).Error)
+	same(t, "genres", names, []string{"copied", "kept", "saved"})
+
+	m := db.Migrator()
+	check(t, m.DropColumn("gorm_books", "year"))
+	check(t, m.DropTable("gorm_book_genres", &gormGenre{}))
+	if m.HasColumn("gorm_books", "year") || m.HasTable(&gormGenre{}) || !m.HasTable(&gormAuthor{}) {
+		t.Error("a column or a table is left, or one too many is gone")
+	}
 }
 
 // A pool that is open already serves too.

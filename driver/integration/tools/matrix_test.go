@@ -3,7 +3,15 @@ package tools
 import (
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/printer"
+	"go/token"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,9 +22,10 @@ import (
 var update = flag.Bool("update", false, "write the README's matrix anew")
 
 // A tool is one row of the README's matrix. Test<Func> is its test, in the file of
-// the same name in small letters, and has Line in it, word for word. Where the line
-// is more than opening by the driver's name, Test<Func>Without shows what happens
-// to who leaves it out: an error that says Without.
+// the same name in small letters, and has Line in it, word for word, or, where that
+// holds for the process, init or an import has. Where the line is more than opening
+// by the driver's name, Test<Func>Without shows what happens to who leaves it out: an
+// error that says Without.
 type tool struct {
 	Name, Module, Func string
 	Line, Without      string
@@ -29,6 +38,7 @@ var matrix = []tool{
 	{"bun", "github.com/uptrace/bun", "Bun", `bun.NewDB(db, pgdialect.New())`, ""},
 	{"xorm", "xorm.io/xorm", "Xorm", `dialects.RegisterDriver("aadpostgres", dialects.QueryDriver("pgx"))`, "unsupported driver name"},
 	{"sqlc", "github.com/sqlc-dev/sqlc", "Sqlc", `New(db)`, ""},
+	{"go-jet", "github.com/go-jet/jet/v2", "Jet", `statement.QueryContext(ctx, db, &shelf)`, ""},
 	{"goose", "github.com/pressly/goose/v3", "Goose", `goose.NewProvider(goose.DialectPostgres, db, fsys)`, `unknown dialect`},
 	{"golang-migrate", "github.com/golang-migrate/migrate/v4", "Migrate", `_ "github.com/aadpostgres/aadpostgres/driver/migrate"`, `unknown driver aadpostgres`},
 	{"sql-migrate", "github.com/rubenv/sql-migrate", "SQLMigrate", `migrate.MigrationDialects["aadpostgres"] = gorp.PostgresDialect{}`, `Unknown dialect: aadpostgres`},
@@ -57,19 +67,32 @@ func TestMatrix(t *testing.T) {
 	check(t, err)
 	_, v, _ := strings.Cut(string(generated), "//   sqlc ")
 	versions["github.com/sqlc-dev/sqlc"], _, _ = strings.Cut(v, "\n")
+	generates, err := filepath.Glob("*/generate.go")
+	check(t, err)
+	for _, file := range generates {
+		b, err := os.ReadFile(file)
+		check(t, err)
+		run := regexp.MustCompile(`go run (\S+)/cmd/\w+@(\S+)`).FindStringSubmatch(string(b))
+		if run == nil || versions[run[1]] != run[2] {
+			t.Errorf("%s runs %q, and what it generated is of %s", file, run, versions[run[1]])
+		}
+	}
+	files, err := filepath.Glob("*_test.go")
+	check(t, err)
 	table := "| tool | version | line | without it |\n|---|---|---|---|\n"
 	for _, tool := range matrix {
 		file := strings.ToLower(tool.Func) + "_test.go"
-		b, err := os.ReadFile(file)
-		check(t, err)
-		text := string(b)
-		for _, want := range []string{"func Test" + tool.Func + "(", tool.Line} {
-			if !strings.Contains(text, want) {
-				t.Errorf("%s does not have %s", file, want)
-			}
+		files = slices.DeleteFunc(files, func(f string) bool { return f == file })
+		code, texts := read(t, file)
+		test := "Test" + tool.Func
+		if !strings.Contains(code[test], tool.Line) && !strings.Contains(code["init"], tool.Line) && !strings.Contains(code["import"], tool.Line) {
+			t.Errorf("%s does not have %s in %s, init or an import", file, tool.Line, test)
 		}
-		if test := "func Test" + tool.Func + "Without("; tool.Without != "" && (!strings.Contains(text, test) || !strings.Contains(text, tool.Without)) {
-			t.Errorf("%s does not have %s and %q", file, test, tool.Without)
+		if tool.Without != "" && !strings.Contains(texts[test+"Without"], tool.Without) {
+			t.Errorf("%s does not have %q in %sWithout", file, tool.Without, test)
+		}
+		if code[test] == "" || strings.Contains(code[test]+code[test+"Without"], ".Skip") {
+			t.Errorf("%s skips %s or what follows from it, or has none", file, test)
 		}
 		if versions[tool.Module] == "" {
 			t.Errorf("go.mod does not have %s", tool.Module)
@@ -83,6 +106,11 @@ func TestMatrix(t *testing.T) {
 			version = day.Format("2006-01-02")
 		}
 		table += fmt.Sprintf("| [%s](driver/integration/tools/%s) | %s | `%s` |%s |\n", tool.Name, file, version, tool.Line, without)
+	}
+	for _, file := range files {
+		if !slices.Contains([]string{"matrix_test.go", "place_test.go", "raw_test.go", "sql_test.go"}, file) {
+			t.Errorf("%s has no row", file)
+		}
 	}
 	const file, begin, end = "../../../README.md", "<!-- tools: from the tests in driver/integration/tools -->\n", "<!-- end -->\n"
 	b, err = os.ReadFile(file)
@@ -98,4 +126,36 @@ func TestMatrix(t *testing.T) {
 	default:
 		t.Errorf("README.md does not show the matrix; write it with go test -run TestMatrix ./driver/integration/tools -update")
 	}
+}
+
+// read returns a file's functions and imports without their comments, and what is
+// said in the strings of each function, by its name.
+func read(t *testing.T, file string) (code, texts map[string]string) {
+	t.Helper()
+	set := token.NewFileSet()
+	f, err := parser.ParseFile(set, file, nil, parser.SkipObjectResolution) // drops comments
+	check(t, err)
+	code, texts = map[string]string{}, map[string]string{}
+	for _, d := range f.Decls {
+		name := "import"
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			name = d.Name.Name
+		case *ast.GenDecl:
+			if d.Tok != token.IMPORT {
+				continue
+			}
+		}
+		var b strings.Builder
+		check(t, printer.Fprint(&b, set, d))
+		code[name] += b.String()
+		ast.Inspect(d, func(n ast.Node) bool {
+			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				text, _ := strconv.Unquote(lit.Value) // it has been parsed
+				texts[name] += text + "\n"
+			}
+			return true
+		})
+	}
+	return code, texts
 }

@@ -2,10 +2,14 @@ package tools
 
 import (
 	"database/sql"
-	"fmt"
+	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/XSAM/otelsql"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
@@ -16,7 +20,11 @@ func TestOtelsql(t *testing.T) {
 	p := newPlace(t)
 	dsn := p.DSN
 	spans := tracetest.NewSpanRecorder()
-	options := []otelsql.Option{otelsql.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)))}
+	reader := metric.NewManualReader()
+	options := []otelsql.Option{
+		otelsql.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))),
+		otelsql.WithMeterProvider(metric.NewMeterProvider(metric.WithReader(reader))),
+	}
 
 	db, err := otelsql.Open("aadpostgres", dsn, options...)
 	check(t, err)
@@ -30,10 +38,14 @@ func TestOtelsql(t *testing.T) {
 	check(t, err)
 	byConnector := otelsql.OpenDB(c, options...)
 	defer byConnector.Close()
-	stats, err := otelsql.RegisterDBStatsMetrics(db)
+	refused, err := otelsql.Open("aadpostgres", dsn+" user=app", options...) // presents a token that is not that role's
+	check(t, err)
+	defer refused.Close()
+	stats, err := otelsql.RegisterDBStatsMetrics(db, options...)
 	check(t, err)
 	defer stats.Unregister()
 
+	var told string // all that left the program
 	work := func() {
 		t.Helper()
 		for _, db := range []*sql.DB{db, byName, byConnector} {
@@ -53,15 +65,34 @@ func TestOtelsql(t *testing.T) {
 				t.Error("nothing was traced")
 			}
 		}
+		wants(t, refused.PingContext(t.Context()), "28P01")
+		var metrics metricdata.ResourceMetrics
+		check(t, reader.Collect(t.Context(), &metrics))
+		b, err := json.Marshal([]any{tracetest.SpanStubsFromReadOnlySpans(spans.Ended()), metrics})
+		check(t, err)
+		told += string(b)
+		var open []int64
+		for _, m := range metrics.ScopeMetrics[0].Metrics {
+			if m.Name == "db.sql.connection.open" {
+				for _, point := range m.Data.(metricdata.Gauge[int64]).DataPoints {
+					open = append(open, point.Value)
+				}
+			}
+		}
+		slices.Sort(open)
+		same(t, "connections in the metrics, none in use and one idle", open, []int64{0, 1})
 	}
 	work()
 	p.expire()
 	work()
-	for _, s := range spans.Ended() {
-		for _, a := range s.Attributes() {
-			if v := fmt.Sprint(a.Value.AsInterface()); len(v) > 100 {
-				t.Errorf("span %s has %s of %d bytes", s.Name(), a.Key, len(v))
-			}
+	// Status and events of a span hold the error: what the server said, and not what
+	// was presented to it. Each of an authority's tokens begins with the same header.
+	login, err := c.Login(t.Context())
+	check(t, err)
+	header, _, _ := strings.Cut(login.Password, ".")
+	for text, want := range map[string]bool{"SQLSTATE 25006": true, "SQLSTATE 28P01": true, header: false} {
+		if strings.Contains(told, text) != want {
+			t.Errorf("%q in spans and metrics: %v, want %v", text, !want, want)
 		}
 	}
 }

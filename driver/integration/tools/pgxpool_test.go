@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -27,7 +28,7 @@ func TestPgxpool(t *testing.T) {
 	check(t, err)
 	defer pool.Close()
 
-	_, err = pool.Exec(ctx, "create table fruit (id int generated always as identity primary key, name text unique, tags text[], extra jsonb, ripe timestamptz)")
+	_, err = pool.Exec(ctx, "create table fruit (id int generated always as identity primary key, key uuid, name text unique, tags text[], extra jsonb, ripe timestamptz)")
 	check(t, err)
 	ripe := time.Date(2026, 3, 29, 2, 30, 0, 0, time.FixedZone("", 5*3600+1800))
 	work := func(name string) {
@@ -45,6 +46,11 @@ func TestPgxpool(t *testing.T) {
 			return err
 		})
 		check(t, pool.SendBatch(ctx, batch).Close())
+		key := uuid.New()
+		var was, is uuid.NullUUID
+		update := "update fruit set key = @key where name = @name returning (select key from fruit where name = @name), key"
+		check(t, pool.QueryRow(ctx, update, pgx.NamedArgs{"name": name, "key": key}).Scan(&was, &is))
+		same(t, "keys", []uuid.NullUUID{was, is}, []uuid.NullUUID{{}, {UUID: key, Valid: true}})
 		_, err := pool.Exec(ctx, "insert into fruit (name) values ($1)", name)
 		if pg := (*pgconn.PgError)(nil); !errors.As(err, &pg) || pg.Code != "23505" {
 			t.Errorf("a name twice: %v", err)
@@ -68,24 +74,33 @@ func TestPgxpool(t *testing.T) {
 		}
 	}
 	work("apple")
+	listener, err := pool.Acquire(ctx)
+	check(t, err)
+	defer listener.Release()
+	hear(t, pool, listener)
 	p.expire()
+	late, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	_, err = listener.Conn().WaitForNotification(late)
+	same(t, "what the listener is told last", state(err), "57P01")
+	listener.Release()
 	work("pear")
-	listen(t, pool)
+	again, err := pool.Acquire(ctx)
+	check(t, err)
+	defer again.Release()
+	hear(t, pool, again)
 }
 
-// listen has one connection of the pool hear what another says.
-func listen(t *testing.T, pool *pgxpool.Pool) {
+// hear has listener, of the pool, hear what another connection says.
+func hear(t *testing.T, pool *pgxpool.Pool, listener *pgxpool.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	conn, err := pool.Acquire(ctx)
-	check(t, err)
-	defer conn.Release()
-	_, err = conn.Exec(ctx, "listen fruit")
+	_, err := listener.Exec(ctx, "listen fruit")
 	check(t, err)
 	_, err = pool.Exec(ctx, "notify fruit, 'ripe'")
 	check(t, err)
-	n, err := conn.Conn().WaitForNotification(ctx)
+	n, err := listener.Conn().WaitForNotification(ctx)
 	check(t, err)
 	if n.Payload != "ripe" {
 		t.Errorf("heard %q", n.Payload)

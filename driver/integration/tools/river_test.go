@@ -8,10 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/aadpostgres/aadpostgres/driver"
 )
 
 // A mail is a job: it is sent by a row in table sent, together with its completion.
@@ -140,4 +144,60 @@ func TestRiver(t *testing.T) {
 	if left {
 		t.Error("river's tables are left")
 	}
+}
+
+// A note is a job that does nothing but be worked.
+type note struct{}
+
+func (note) Kind() string { return "note" }
+
+// Over pgxpool river listens: what is inserted is worked at once, though river would
+// look for it by itself in an hour only.
+func TestRiverPgx(t *testing.T) {
+	p := newPlace(t)
+	ctx := t.Context()
+	c, err := driver.NewConnector(p.DSN)
+	check(t, err)
+	defer c.Close()
+	pools, err := pgxpool.ParseConfig("")
+	check(t, err)
+	pools.ConnConfig, pools.BeforeConnect = c.Config(), c.BeforeConnect
+	pool, err := pgxpool.NewWithConfig(ctx, pools)
+	check(t, err)
+	defer pool.Close()
+	quiet := slog.New(slog.DiscardHandler)
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: quiet})
+	check(t, err)
+	_, err = migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
+	check(t, err)
+	config := &river.Config{
+		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 1}},
+		Workers:           river.NewWorkers(),
+		Logger:            quiet,
+		FetchPollInterval: time.Hour,
+	}
+	river.AddWorker(config.Workers, river.WorkFunc(func(context.Context, *river.Job[note]) error { return nil }))
+	client, err := river.NewClient(riverpgxv5.New(pool), config)
+	check(t, err)
+	check(t, client.Start(context.Background()))
+	defer client.Stop(context.Background())
+	worked := func() {
+		t.Helper()
+		var got rivertype.JobState
+		for range 20 { // it listens soon after it has begun, or begun again, and says nothing of it
+			inserted, err := client.Insert(ctx, note{}, nil)
+			check(t, err)
+			time.Sleep(time.Second)
+			job, err := client.JobGet(ctx, inserted.Job.ID)
+			check(t, err)
+			if got = job.State; got == rivertype.JobStateCompleted {
+				return
+			}
+		}
+		t.Errorf("after a second a job is %s", got)
+	}
+	worked()
+	p.expire()
+	p.expire() // as above
+	worked()
 }

@@ -11,17 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const notes = `CREATE TABLE notes (
-	id    uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-	body  text NOT NULL UNIQUE,
-	tags  text[],
-	extra jsonb,
-	photo bytea,
-	price numeric(20,8),
-	said  timestamptz,
-	by    text NOT NULL DEFAULT session_user
-)`
-
 // TestSQL is database/sql without any tool: what all of them stand on.
 func TestSQL(t *testing.T) {
 	p := newPlace(t)
@@ -115,7 +104,7 @@ func TestSQLMany(t *testing.T) {
 	db.SetMaxIdleConns(many)
 	all := func() {
 		t.Helper()
-		before := p.signIns()
+		before := p.connections()
 		var all sync.WaitGroup
 		var conns [many]*sql.Conn
 		var errs [many]error
@@ -130,7 +119,7 @@ func TestSQLMany(t *testing.T) {
 			same(t, "session_user", who, p.Role)
 			check(t, c.Close())
 		}
-		same(t, "sign-ins", p.signIns()-before, many)
+		same(t, "connections", p.connections()-before, many)
 	}
 	all()
 	p.expire()

@@ -10,15 +10,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/jmoiron/sqlx/types"
 	"github.com/lib/pq"
-
-	"github.com/aadpostgres/aadpostgres/driver"
 )
-
-// unbound is the same driver by a name that sqlx has not been told of: what it is
-// told counts for the whole process.
-const unbound = "aadpostgres-unbound"
-
-func init() { driver.Register(unbound) }
 
 type sqlxNote struct {
 	ID    uuid.UUID

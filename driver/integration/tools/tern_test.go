@@ -2,7 +2,6 @@ package tools
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"testing"
 	"testing/fstest"
@@ -17,41 +16,40 @@ var ternMigrations = fstest.MapFS{
 	"002_name.sql":   {Data: []byte("---- tern: disable-tx ----\nCREATE INDEX CONCURRENTLY author_name ON author (name);\n---- create above / drop below ----\n---- tern: disable-tx ----\nDROP INDEX CONCURRENTLY author_name;\n")},
 }
 
-// tern hands f a migrator on one connection of db.
-func tern(ctx context.Context, db *sql.DB, f func(*migrate.Migrator) error) error {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	return conn.Raw(func(raw any) error {
-		m, err := migrate.NewMigrator(ctx, raw.(*stdlib.Conn).Conn(), "schema_version")
-		if err != nil {
-			return err
-		}
-		m.Data["table"] = "author"
-		if err := m.LoadMigrations(ternMigrations); err != nil {
-			return err
-		}
-		m.Migrations = append(m.Migrations, &migrate.Migration{Sequence: 3, Name: "ada",
-			UpFunc: func(ctx context.Context, conn *pgx.Conn) error {
-				_, err := conn.CopyFrom(ctx, pgx.Identifier{"author"}, []string{"name"}, pgx.CopyFromRows([][]any{{"Ada"}, {"Mary"}}))
-				return err
-			},
-			DownFunc: func(ctx context.Context, conn *pgx.Conn) error {
-				_, err := conn.Exec(ctx, "TRUNCATE author")
-				return err
-			}})
-		return f(m)
-	})
-}
-
 func TestTern(t *testing.T) {
 	p := newPlace(t)
 	db, ctx := p.open(), t.Context()
+	// tern hands f a migrator on one connection of db.
+	tern := func(f func(*migrate.Migrator) error) error {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return conn.Raw(func(raw any) error {
+			m, err := migrate.NewMigrator(ctx, raw.(*stdlib.Conn).Conn(), "schema_version")
+			if err != nil {
+				return err
+			}
+			m.Data["table"] = "author"
+			if err := m.LoadMigrations(ternMigrations); err != nil {
+				return err
+			}
+			m.Migrations = append(m.Migrations, &migrate.Migration{Sequence: 3, Name: "ada",
+				UpFunc: func(ctx context.Context, conn *pgx.Conn) error {
+					_, err := conn.CopyFrom(ctx, pgx.Identifier{"author"}, []string{"name"}, pgx.CopyFromRows([][]any{{"Ada"}, {"Mary"}}))
+					return err
+				},
+				DownFunc: func(ctx context.Context, conn *pgx.Conn) error {
+					_, err := conn.Exec(ctx, "TRUNCATE author")
+					return err
+				}})
+			return f(m)
+		})
+	}
 	version := func(want int32) {
 		t.Helper()
-		check(t, tern(ctx, db, func(m *migrate.Migrator) error {
+		check(t, tern(func(m *migrate.Migrator) error {
 			v, err := m.GetCurrentVersion(ctx)
 			if v != want {
 				t.Errorf("at version %d, want %d", v, want)
@@ -59,18 +57,18 @@ func TestTern(t *testing.T) {
 			return err
 		}))
 	}
-	check(t, tern(ctx, db, func(m *migrate.Migrator) error { return m.MigrateTo(ctx, 2) }))
+	check(t, tern(func(m *migrate.Migrator) error { return m.MigrateTo(ctx, 2) }))
 	version(2)
 
 	p.expire()
-	check(t, tern(ctx, db, func(m *migrate.Migrator) error { return m.Migrate(ctx) }))
+	check(t, tern(func(m *migrate.Migrator) error { return m.Migrate(ctx) }))
 	version(3)
 	var authors int
 	check(t, db.QueryRow("SELECT count(*) FROM author").Scan(&authors))
 	if authors != 2 {
 		t.Errorf("%d authors", authors)
 	}
-	err := tern(ctx, db, func(m *migrate.Migrator) error {
+	err := tern(func(m *migrate.Migrator) error {
 		m.AppendMigration("broken", "CREATE TABLE a ();\nCREATE TABLE author ();", "")
 		return m.Migrate(ctx)
 	})
@@ -79,7 +77,7 @@ func TestTern(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	version(3)
-	check(t, tern(ctx, db, func(m *migrate.Migrator) error { return m.MigrateTo(ctx, 0) }))
+	check(t, tern(func(m *migrate.Migrator) error { return m.MigrateTo(ctx, 0) }))
 	var left bool
 	check(t, db.QueryRow("SELECT to_regclass('author') IS NOT NULL OR to_regclass('a') IS NOT NULL").Scan(&left))
 	if left {

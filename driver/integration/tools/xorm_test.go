@@ -67,7 +67,7 @@ func TestXorm(t *testing.T) {
 			return err
 		}
 		return db.Sync(new(xormAuthor), new(xormBook))
-	}}}
+	}, Rollback: func(db *xorm.Engine) error { return db.DropTables(new(xormBook), new(xormAuthor)) }}}
 	check(t, migrate.New(db, migrate.DefaultOptions, migrations).Migrate())
 	bio := "poet"
 	lorde := xormAuthor{ID: uuid.NewString(), Name: "Lorde", Bio: &bio, Photo: []byte{0, 255}, Pay: "123456789012.00000001", Tags: xormTags{"a", `b",{}`}, Extra: map[string]any{"k": []any{1.0, nil}}, Born: born}
@@ -81,6 +81,9 @@ func TestXorm(t *testing.T) {
 
 	migrations = append(migrations, &migrate.Migration{ID: "2", Migrate: func(db *xorm.Engine) error {
 		_, err := db.Exec("ALTER TABLE xorm_book ADD year int CHECK (year > 1500)")
+		return err
+	}, Rollback: func(db *xorm.Engine) error {
+		_, err := db.Exec("ALTER TABLE xorm_book DROP year")
 		return err
 	}})
 	check(t, migrate.New(db, migrate.DefaultOptions, migrations).Migrate())
@@ -135,6 +138,16 @@ func TestXorm(t *testing.T) {
 	var titles []string
 	check(t, db.Table("xorm_book").In("title", "kept", "lost").Cols("title").Find(&titles))
 	same(t, "books", titles, []string{"kept"})
+
+	down := func(what string, left ...string) {
+		t.Helper()
+		check(t, migrate.New(db, migrate.DefaultOptions, migrations).RollbackLast())
+		var names []string
+		check(t, db.SQL("SELECT column_name FROM information_schema.columns WHERE table_name = 'xorm_book' ORDER BY ordinal_position").Find(&names))
+		same(t, what, names, left)
+	}
+	down("columns without the last migration", "id", "title", "author_id")
+	down("columns without any")
 }
 
 // xorm knows drivers by name, and says so before anything is opened. It takes no
