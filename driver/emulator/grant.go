@@ -58,8 +58,8 @@ func (a *Azure) grantClient(w http.ResponseWriter, r *http.Request) {
 	}
 	if resource, ok := a.resource(w, r, r.PostFormValue("scope")); ok {
 		life := int(a.Faults.life().Seconds())
-		reply(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": life, "ext_expires_in": life,
-			"access_token": a.issue(app, resource)})
+		token, _ := a.issue(app, resource)
+		reply(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token})
 	}
 }
 
@@ -83,7 +83,8 @@ func (a *Azure) givePerson(w http.ResponseWriter, r *http.Request, id Identity, 
 	a.mu.Lock()
 	a.pending[refresh] = &pending{identity: id}
 	a.mu.Unlock()
+	token, _ := a.issue(id, resource)
 	reply(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "scope": scope,
-		"access_token": a.issue(id, resource), "refresh_token": refresh, "id_token": about,
+		"access_token": token, "refresh_token": refresh, "id_token": about,
 		"client_info": base64.RawURLEncoding.EncodeToString(info)})
 }

@@ -96,8 +96,9 @@ func (s shape) serve(a *Azure, w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		reply(w, http.StatusBadRequest, s.unknown)
 	default:
-		reply(w, http.StatusOK, map[string]any{"access_token": a.issue(id, r.Form.Get("resource")), "token_type": "Bearer",
-			"resource": r.Form.Get("resource"), "expires_on": strconv.FormatInt(a.now().Add(a.Faults.life()).Unix(), 10)})
+		token, end := a.issue(id, r.Form.Get("resource"))
+		reply(w, http.StatusOK, map[string]any{"access_token": token, "token_type": "Bearer",
+			"resource": r.Form.Get("resource"), "expires_on": strconv.FormatInt(end.Unix(), 10)})
 	}
 }
 

@@ -111,7 +111,7 @@ func az(a *Azure, args []string) (string, int) {
 	case after(args, "--tenant") != "" && after(args, "--tenant") != TenantID:
 		return "ERROR: AADSTS90002: Tenant '" + after(args, "--tenant") + "' not found.", 1
 	}
-	token, end := a.issue(id, resource), a.now().Add(a.Faults.life())
+	token, end := a.issue(id, resource)
 	if strings.Trim(after(args, "--query"), "[]") == "accessToken" && cmp.Or(after(args, "--output"), after(args, "-o")) == "tsv" {
 		return token, 0
 	}
@@ -127,8 +127,8 @@ func azd(a *Azure, args []string) (string, int) {
 	case !ok:
 		return `{"type":"consoleMessage","data":{"message":"\nERROR: fetching token: not logged in, run ` + "`azd auth login`" + ` to login\n"}}`, 1
 	}
-	return fmt.Sprintf(`{"token":%q,"expiresOn":%q}`, a.issue(id, strings.TrimSuffix(after(args, "--scope"), "/.default")),
-		a.now().Add(a.Faults.life()).UTC().Format("2006-01-02T15:04:05Z")), 0
+	token, end := a.issue(id, strings.TrimSuffix(after(args, "--scope"), "/.default"))
+	return fmt.Sprintf(`{"token":%q,"expiresOn":%q}`, token, end.UTC().Format("2006-01-02T15:04:05Z")), 0
 }
 
 var resourceURL = regexp.MustCompile(`ResourceUrl\s*=\s*'([^']*)'`)
@@ -150,5 +150,6 @@ func pwsh(a *Azure, args []string) (string, int) {
 	case !ok:
 		return "Get-AzAccessToken: Run Connect-AzAccount to login.", 1
 	}
-	return fmt.Sprintf(`{"Token":%q,"ExpiresOn":%d}`, a.issue(id, resource[1]), a.now().Add(a.Faults.life()).Unix()), 0
+	token, end := a.issue(id, resource[1])
+	return fmt.Sprintf(`{"Token":%q,"ExpiresOn":%d}`, token, end.Unix()), 0
 }

@@ -47,17 +47,18 @@ func (a *Azure) RevokeTokens() { a.revoked.Store(serial.Add(1)) }
 // Token issues a token to an identity. edit, if not nil, may spoil its claims:
 // exp, iat, aud, oid and so on. [Counts] does not count it.
 func (a *Azure) Token(id Identity, edit func(claims map[string]any)) string {
-	return a.sign(id, Resource, edit)
+	return a.sign(id, Resource, a.now(), edit)
 }
 
-// issue answers a token request.
-func (a *Azure) issue(id Identity, resource string) string {
+// issue answers a token request, with the end of the token too: the clock goes on while
+// a token is signed.
+func (a *Azure) issue(id Identity, resource string) (string, time.Time) {
 	a.tokens.Add(1)
-	return a.sign(id, resource, nil)
+	now := a.now()
+	return a.sign(id, resource, now, nil), now.Add(a.Faults.life())
 }
 
-func (a *Azure) sign(id Identity, resource string, edit func(map[string]any)) string {
-	now := a.now()
+func (a *Azure) sign(id Identity, resource string, now time.Time, edit func(map[string]any)) string {
 	since := now.Add(-backdated).Unix()
 	claims := jwt.MapClaims{
 		"aud": resource, "iss": issuer, "tid": TenantID, "ver": "1.0",
