@@ -8,6 +8,7 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
 // An approach is a mode with its secret, which it shows to those it asks.
@@ -254,34 +256,35 @@ func TestHostileAuthority(t *testing.T) {
 	}
 	zip.Close()
 	for _, tt := range []struct {
-		name   string
-		answer func(http.ResponseWriter, *http.Request)
-		want   string
+		name    string
+		answer  func(http.ResponseWriter, *http.Request)
+		want    string
+		refused bool // and the error is azidentity's
 	}{
 		{"an endless body", func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				w.Write(zeros)
 			}
-		}, "is longer than 1 MiB"},
+		}, "is longer than 1 MiB", false},
 		{"an endless refusal", func(w http.ResponseWriter, r *http.Request) {
 			for w.WriteHeader(400); r.Context().Err() == nil; {
 				w.Write(zeros)
 			}
-		}, "(HTTP 400)"}, // the beginning is enough
+		}, "(HTTP 400)", false}, // the beginning is enough
 		{"an endless refusal to come back", func(w http.ResponseWriter, r *http.Request) {
 			for w.WriteHeader(503); r.Context().Err() == nil; {
 				w.Write(zeros)
 			}
-		}, "aadpostgres: token: "},
+		}, "aadpostgres: token: ", false},
 		{"a bomb", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			w.Write(bomb.Bytes())
-		}, "is longer than 1 MiB"},
+		}, "is longer than 1 MiB", false},
 		{"a header without end", func(w http.ResponseWriter, _ *http.Request) {
 			for i := range 11 { // Go's limit is 10 MB, unless a client says otherwise
 				w.Header().Set(fmt.Sprintf("X-%d", i), megabyte)
 			}
-		}, "token: "},
+		}, "token: ", false},
 		{"a drip", func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				w.Write([]byte(" "))
@@ -291,65 +294,65 @@ func TestHostileAuthority(t *testing.T) {
 				case <-r.Context().Done():
 				}
 			}
-		}, "context deadline exceeded"},
+		}, "context deadline exceeded", false},
 		{"silence", func(_ http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body) // or the server does not see that the client has left
 			<-r.Context().Done()
-		}, "context deadline exceeded"},
-		{"a hang-up", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, "token: "},
-		{"nothing", say(""), "token: "},
-		{"HTML", say("<html>\x1b[31m sign in </html>"), "token: "},
-		{"JSON cut short", say(tokenOf(token)[:len(tokenOf(token))-2]), "token: "},
-		{"JSON of another form", say(`{"access_token":{"token":"` + token + `"},"expires_in":240}`), "token: "},
-		{"JSON in lines", say("{\n\t\"access_token\": \"" + token + "\",\n\t\"expires_in\": 240,\n\t\"expires_on\": ????\n}"), "token: "},
-		{"JSON in depth", say(strings.Repeat(`{"a":`, 100000)), "token: "},
-		{"an array", say(`[` + tokenOf(token) + `]`), "token: "},
-		{"no token", say(`{"token_type":"Bearer","expires_in":240,"expires_on":"` + fmt.Sprint(expires) + `"}`), "token: "},
-		{"an empty token", say(tokenOf("")), "token: "},
-		{"a token in lines", say(tokenOf(token + "\nHost: evil")), "what came as token holds characters that no token has"},
-		{"a token with a field of SASL", say(tokenOf(token + "\x01host=evil\x01")), "what came as token holds characters that no token has"},
-		{"a token with an end", say(tokenOf(token + "\x00" + token)), "what came as token holds characters that no token has"},
-		{"a token in letters of its own", say(tokenOf(token + "é")), "what came as token holds characters that no token has"},
-		{"a token of 100 KB", say(tokenOf(strings.Repeat("x", 100<<10))), "what came as token has 102400 bytes, of which PostgreSQL takes 65534"},
-		{"a token of 10 MB", say(tokenOf(strings.Repeat("x", 10<<20))), "is longer than 1 MiB"},
-		{"a token that is over", say(fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":-5,"expires_on":"1"}`, token)), "token: "},
+		}, "context deadline exceeded", false},
+		{"a hang-up", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, "token: ", false},
+		{"nothing", say(""), "token: ", false},
+		{"HTML", say("<html>\x1b[31m sign in </html>"), "token: ", false},
+		{"JSON cut short", say(tokenOf(token)[:len(tokenOf(token))-2]), "token: ", false},
+		{"JSON of another form", say(`{"access_token":{"token":"` + token + `"},"expires_in":240}`), "token: ", false},
+		{"JSON in lines", say("{\n\t\"access_token\": \"" + token + "\",\n\t\"expires_in\": 240,\n\t\"expires_on\": ????\n}"), "token: ", false},
+		{"JSON in depth", say(strings.Repeat(`{"a":`, 100000)), "token: ", false},
+		{"an array", say(`[` + tokenOf(token) + `]`), "token: ", false},
+		{"no token", say(`{"token_type":"Bearer","expires_in":240,"expires_on":"` + fmt.Sprint(expires) + `"}`), "token: ", false},
+		{"an empty token", say(tokenOf("")), "token: ", false},
+		{"a token in lines", say(tokenOf(token + "\nHost: evil")), "what came as token holds characters that no token has", false},
+		{"a token with a field of SASL", say(tokenOf(token + "\x01host=evil\x01")), "what came as token holds characters that no token has", false},
+		{"a token with an end", say(tokenOf(token + "\x00" + token)), "what came as token holds characters that no token has", false},
+		{"a token in letters of its own", say(tokenOf(token + "é")), "what came as token holds characters that no token has", false},
+		{"a token of 100 KB", say(tokenOf(strings.Repeat("x", 100<<10))), "what came as token has 102400 bytes, of which PostgreSQL takes 65534", false},
+		{"a token of 10 MB", say(tokenOf(strings.Repeat("x", 10<<20))), "is longer than 1 MiB", false},
+		{"a token that is over", say(fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":-5,"expires_on":"1"}`, token)), "token: ", false},
 		{"the secret said again", func(w http.ResponseWriter, r *http.Request) {
 			r.ParseForm()
 			w.WriteHeader(400)
 			json.NewEncoder(w).Encode(map[string]string{"error": "invalid_client", "error_description": fmt.Sprintf("AADSTS1: \x1b[31m%s\r\n%s %s", r.Form, r.Header, token)})
-		}, "token: "},
+		}, "token: ", true},
 		{"the secret said again, in no form", func(w http.ResponseWriter, r *http.Request) {
 			dump, _ := httputil.DumpRequest(r, true)
 			w.WriteHeader(403)
 			w.Write(append(dump, "unreachable"...))
-		}, "token: "},
+		}, "token: ", true},
 		{"the secret in a status line that is none", func(w http.ResponseWriter, r *http.Request) {
 			raw(w, "%[1]s\r\n%[2]v\r\n\r\n", r)
-		}, "token: "},
+		}, "token: ", false},
 		{"the secret in a header that is none", func(w http.ResponseWriter, r *http.Request) {
 			raw(w, "HTTP/1.1 200 OK\r\n%[1]s %[2]v\r\n\r\n", r)
-		}, "token: "},
+		}, "token: ", false},
 		{"the secret in the reason", func(w http.ResponseWriter, r *http.Request) {
 			raw(w, "HTTP/1.1 400 %[1]s %[2]v\r\nContent-Length: 2\r\n\r\n{}", r)
-		}, "token: "},
+		}, "token: ", true},
 		{"the secret in a redirect", func(w http.ResponseWriter, r *http.Request) {
 			raw(w, "HTTP/1.1 302 Found\r\nLocation: https://x.%[1]s.example/\r\nContent-Length: 0\r\n\r\n", r)
-		}, "token: "},
+		}, "token: ", false},
 		{"the secret in a redirect to nowhere", func(w http.ResponseWriter, r *http.Request) {
 			raw(w, "HTTP/1.1 302 Found\r\nLocation: https://[%[1]s%[2]v\r\nContent-Length: 0\r\n\r\n", r)
-		}, "token: "},
+		}, "token: ", false},
 		{"the secret in a page", func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			fmt.Fprintf(w, "<html>%s %v</html>", body, r.Header)
-		}, "token: "},
+		}, "token: ", false},
 		{"the secret in JSON of another form", func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			json.NewEncoder(w).Encode(map[string]any{"access_token": 5, "expires_on": []int{1}, "expires_in": "x", "said": fmt.Sprintf("%s %v", body, r.Header)})
-		}, "token: "},
-		{"a refresh token in JSON cut short", say(`{"token_type":"Bearer","refresh_token":"0.AXoA-` + marker + `","access_token":"eyJhbGciOi`), "token: "},
-		{"a refresh token in JSON of another form", say(`{"token_type":["Bearer"],"expires_in":{},"expires_on":{},"refresh_token":"0.AXoA-` + marker + `","access_token":5}`), "token: "},
-		{"a description of a megabyte", refuse(`{"error":"e","error_description":"` + strings.Repeat("x", 1<<19) + `"}`), "token: "},
-		{"a description that is none", refuse(`{"error":5,"error_description":[1],"error_codes":"x"}`), "token: "},
+		}, "token: ", false},
+		{"a refresh token in JSON cut short", say(`{"token_type":"Bearer","refresh_token":"0.AXoA-` + marker + `","access_token":"eyJhbGciOi`), "token: ", false},
+		{"a refresh token in JSON of another form", say(`{"token_type":["Bearer"],"expires_in":{},"expires_on":{},"refresh_token":"0.AXoA-` + marker + `","access_token":5}`), "token: ", false},
+		{"a description of a megabyte", refuse(`{"error":"e","error_description":"` + strings.Repeat("x", 1<<19) + `"}`), "token: ", false},
+		{"a description that is none", refuse(`{"error":5,"error_description":[1],"error_codes":"x"}`), "token: ", false},
 	} {
 		web := httptest.NewUnstartedServer(nil)
 		web.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -376,6 +379,10 @@ func TestHostileAuthority(t *testing.T) {
 				}
 				if strings.Contains(log.String(), marker) {
 					t.Errorf("logged: %s", log)
+				}
+				var failed *azidentity.AuthenticationFailedError
+				if tt.refused && !strings.Contains(a.params, "imds") && !strings.Contains(a.mode, ",") && !errors.As(err, &failed) {
+					t.Errorf("it is not azidentity's error any more, but %#v", errors.Unwrap(err))
 				}
 			})
 		}

@@ -24,7 +24,7 @@ type hooks struct {
 // gate is pgx's AfterNetConnect: the last moment before the server is spoken to.
 func (a *attempt) gate(ctx context.Context, cfg *pgconn.Config, conn net.Conn, own netConnect) (net.Conn, error) {
 	a.leave() // the host before
-	a.late, cfg.Password = nil, ""
+	a.late = nil
 	if err := a.c.guard.check(cfg); err != nil { // it may have been changed since it was hung in
 		return conn, err
 	}

@@ -167,6 +167,7 @@ func TestHostileServer(t *testing.T) {
 		{name: "a mechanism without end", rogue: says(authentication(10, []byte("OAUTHBEARER")...)), want: "unterminated string"},
 		{name: "mechanisms by the thousand", rogue: says(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: append(make([]string, 10000), "PLAIN")})), want: "sign-in: "},
 		{name: "bearer among others", rogue: says(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256", "OAUTHBEARER"}}), text("no")), want: "sign-in: no", asked: true},
+		{name: "bearer refused, and said again", rogue: says(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"OAUTHBEARER"}}), text("bad "+opaque)), want: "sign-in: bad xxxxx", asked: true},
 		{name: "bearer and no JSON", rogue: says(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"OAUTHBEARER"}}),
 			encode(&pgproto3.AuthenticationSASLContinue{Data: []byte("\x1b[31m" + opaque)})), want: "invalid OAuth error response from server", asked: true},
 		{name: "bearer said again", rogue: says(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"OAUTHBEARER"}}),

@@ -37,15 +37,6 @@ func hush(err error, secrets ...string) error {
 	return err
 }
 
-// muted is err without secrets, still final if it was.
-func muted(err error, secrets []string) error {
-	quiet := hush(err, secrets...)
-	if quiet != err && errors.As(err, &final{}) {
-		return final{quiet}
-	}
-	return quiet
-}
-
 // brought lists the secrets in an answer.
 func brought(b []byte) (secrets []string) {
 	var fields map[string]any

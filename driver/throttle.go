@@ -137,6 +137,7 @@ func (heed) Do(req *policy.Request) (*http.Response, error) {
 	}
 	switch {
 	case err == nil && resp.StatusCode >= 400:
+		// So that azidentity's error need not be given up for what it quotes.
 		b = mask(b, secrets)
 		resp.Status = string(mask([]byte(resp.Status), secrets))
 		resp.Body = io.NopCloser(bytes.NewReader(b))
@@ -146,12 +147,9 @@ func (heed) Do(req *policy.Request) (*http.Response, error) {
 		t.last.Store(&words)
 	case err == nil:
 		t.keep(brought(b)) // the library below may quote it, if it does not understand
-	default:
-		err = muted(err, secrets)
-		if req.Raw().Context().Err() == nil {
-			words := firstLine(err.Error())
-			t.last.Store(&words)
-		}
+	case req.Raw().Context().Err() == nil:
+		words := firstLine(err.Error())
+		t.last.Store(&words)
 	}
 	if err == nil {
 		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {

@@ -137,7 +137,7 @@ func try(root string, m mutant) (fate, why string) {
 	switch {
 	case err == nil:
 		return survived, ""
-	case strings.Contains(out, "--- FAIL") || strings.Contains(out, "panic: "):
+	case strings.Contains(out, "--- FAIL") || strings.Contains(out, "panic: ") || strings.Contains(out, "fatal error: "):
 		return killed, ""
 	}
 	return broken, ": " + strings.TrimSpace(out) // it does not compile
