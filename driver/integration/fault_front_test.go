@@ -113,7 +113,9 @@ func newFront(t testing.TB, az *emulator.Azure, i *issuer, metadata bool) *front
 // up begins to listen, at the same address each time.
 func (f *front) up(t testing.TB) {
 	ln := relisten(t, f.addr)
-	f.addr = ln.Addr().String()
+	if f.addr == "" { // the same ever after, and read without the lock
+		f.addr = ln.Addr().String()
+	}
 	if f.tls != nil {
 		ln = tls.NewListener(ln, f.tls)
 	}

@@ -78,7 +78,9 @@ func newProxy(t testing.TB, to string, opens *tls.Config) *proxy {
 
 func (p *proxy) up(t testing.TB) {
 	ln := relisten(t, p.addr)
-	p.addr = ln.Addr().String()
+	if p.addr == "" { // the same ever after, and read without the lock
+		p.addr = ln.Addr().String()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ln = ln
