@@ -83,6 +83,7 @@ type front struct {
 	wrong  *tls.Certificate
 	asked  atomic.Int64 // requests, of every kind
 	old    atomic.Bool  // present the expired certificate
+	after  atomic.Int64 // how long it has asked to be left alone, until somebody has read that
 
 	mu   sync.Mutex
 	play play
