@@ -123,7 +123,7 @@ func (f fault) test(t testing.TB, az *emulator.Azure, i *issuer, w *watch, manag
 	took := s.back(f)
 	if f.twice {
 		f.on(s)
-		if !within(tokenLife, func() bool { s.connect(2 * time.Second); return s.diary.wrong() }) {
+		if !within(tokenLife+tokenTimeout, func() bool { s.connect(2 * time.Second); return s.diary.wrong() }) {
 			t.Errorf("%s: nobody has noticed the second time", name)
 		}
 		s.back(f)
