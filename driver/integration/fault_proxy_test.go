@@ -144,6 +144,9 @@ func once(one plan) func() *plan {
 func (p *proxy) seen() (passed [2]int, hits int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.last == nil {
+		return passed, p.hits
+	}
 	p.last.mu.Lock()
 	defer p.last.mu.Unlock()
 	return p.last.passed, p.hits
