@@ -18,6 +18,7 @@ type Faults struct {
 	tokenDelay  time.Duration
 	tokenLife   time.Duration
 	maxTokenAge time.Duration
+	notBefore   bool
 	failures    int // negative: no end
 	status      int
 	retryAfter  time.Duration
@@ -42,6 +43,11 @@ func (f *Faults) TokenLife(d time.Duration) { f.set(func() { f.tokenLife = d }) 
 
 // MaxTokenAge makes the gateway refuse older tokens as expired; 0 is no limit.
 func (f *Faults) MaxTokenAge(d time.Duration) { f.set(func() { f.maxTokenAge = d }) }
+
+// NotBefore makes the gateway look at when tokens begin: it refuses those whose nbf
+// or iat lies more than five minutes ahead of Azure's clock, as those of an authority
+// whose clock is wrong.
+func (f *Faults) NotBefore(on bool) { f.set(func() { f.notBefore = on }) }
 
 // FailTokens answers the next n token requests with an HTTP status; a negative n
 // is all of them, until told otherwise.

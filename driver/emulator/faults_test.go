@@ -68,6 +68,41 @@ func TestTokenAge(t *testing.T) {
 	}
 }
 
+// A token that begins later than clocks may differ is refused where that is looked at,
+// in both wordings, by Azure's own clock.
+func TestNotBefore(t *testing.T) {
+	az := emulator.Start(t)
+	app := az.Add(emulator.Identity{Name: "app"})
+	for _, tt := range []struct {
+		claim             string
+		begins            time.Duration // from now
+		look, newer, good bool
+	}{
+		{"nbf", 2 * time.Hour, false, false, true},
+		{"iat", 2 * time.Hour, false, false, true},
+		{"nbf", 4 * time.Minute, true, false, true},
+		{"iat", 4 * time.Minute, true, false, true},
+		{"nbf", 6 * time.Minute, true, false, false},
+		{"iat", 6 * time.Minute, true, true, false},
+	} {
+		az.Faults.NotBefore(tt.look)
+		az.Faults.NewWording(tt.newer)
+		token := az.Token(app, func(c map[string]any) { c[tt.claim] = time.Now().Add(tt.begins).Unix() })
+		want := "The access token is not yet valid. Please acquire a new token and retry. (SQLSTATE 28P01)"
+		if tt.newer {
+			want = "The access token isn't yet valid. Acquire a new token and try again. (SQLSTATE 28P01)"
+		}
+		if _, err := try(t, az, token); tt.good && err != nil || !tt.good && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+		az.Faults.Clock(tt.begins)
+		if _, err := try(t, az, token); tt.begins < time.Hour && err != nil { // the others have expired by then
+			t.Errorf("%+v, when it has begun: %v", tt, err)
+		}
+		az.Faults.Clock(0)
+	}
+}
+
 // Failures, their Retry-After and the counts are the same at both endpoints.
 func TestFailTokens(t *testing.T) {
 	az := emulator.Start(t)

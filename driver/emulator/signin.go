@@ -58,6 +58,19 @@ func (a *Azure) maxAge() (d time.Duration) {
 	return d
 }
 
+// leeway is how far ahead of a server's clock a token may begin: what Microsoft's own
+// libraries allow clocks to differ by.
+const leeway = 5 * time.Minute
+
+// early tells whether the gateway is to look at when tokens begin, and this one has not.
+func (a *Azure) early(claims jwt.MapClaims) (early bool) {
+	a.Faults.set(func() { early = a.Faults.notBefore })
+	limit := a.now().Add(leeway)
+	nbf, _ := claims.GetNotBefore()
+	iat, _ := claims.GetIssuedAt()
+	return early && (nbf != nil && nbf.After(limit) || iat != nil && iat.After(limit))
+}
+
 // check checks a token as Azure does on a server of that name, and returns its
 // claims or the refusal. The texts are those that users report; their codes are not
 // documented and, but for one, a guess.
@@ -76,6 +89,9 @@ func (a *Azure) check(token, server string) (jwt.MapClaims, *pgconn.PgError) {
 	if exp == nil || !a.now().Before(exp.Time) || int64(serial) < a.revoked.Load() ||
 		maxAge > 0 && (iat == nil || a.now().Sub(iat.Time) > maxAge+backdated) {
 		return nil, a.deny(expiredToken)
+	}
+	if a.early(claims) {
+		return nil, a.deny(earlyToken)
 	}
 	if aud, _ := claims.GetAudience(); !slices.ContainsFunc(aud, func(s string) bool {
 		return s == resourceAppID && resource == Resource || strings.TrimSuffix(s, "/") == strings.TrimSuffix(resource, "/")

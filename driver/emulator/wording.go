@@ -20,6 +20,9 @@ var (
 	expiredToken = wording{
 		old: "The access token has expired. Please acquire a new token and retry.",
 		now: "The access token has expired. Acquire a new token and try again."}
+	earlyToken = wording{ // a guess, after the others: nobody has reported one
+		old: "The access token is not yet valid. Please acquire a new token and retry.",
+		now: "The access token isn't yet valid. Acquire a new token and try again."}
 	otherAudience = wording{
 		old: `The access token does not have a valid audience claim. Please acquire a new token for the resource "{resource}".`,
 		now: `The access token doesn't have a valid audience claim. Acquire a new token for resource "{resource}".`}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ type fault struct {
 	secret  bool   // needs an authority with a certificate
 	heavy   bool   // for this machine too
 	spoils  bool   // gives tokens that are no good, rather than none: none is at hand to go on with
+	old     bool   // and say they are old, so that the first refusal may be answered at once
+	hangs   bool   // until nobody waits any more, as few do for long
+	twice   bool   // comes back when all is well again, as if it had never been
 }
 
 // playing is a fault of the authority while it plays p.
@@ -59,7 +63,10 @@ func respond(body []byte, edit func(map[string]any)) []byte {
 }
 
 func refusing(code int, retryAfter string) play {
-	return func(_ *front, w http.ResponseWriter, _ *http.Request) {
+	return func(f *front, w http.ResponseWriter, r *http.Request) {
+		if s, _ := strconv.Atoi(retryAfter); r.Context().Err() == nil {
+			f.after.Store(int64(s) * int64(time.Second))
+		}
 		answer(w, code, http.Header{"Content-Type": {"application/json"}, "Retry-After": {retryAfter}},
 			[]byte(`{"error":"temporarily_unavailable","error_description":"AADSTS90033: A transient error has occurred. Please try again.\r\nTrace ID: 1"}`))
 	}
@@ -103,15 +110,15 @@ func huge(name, says string, code int, before, after string) fault {
 
 // authority lists what may be wrong with who gives tokens.
 var authority = []fault{
-	playing("slow", "token", "no answer from", func(_ *front, _ http.ResponseWriter, r *http.Request) {
+	hanging(playing("slow", "token", "no answer from", func(_ *front, _ http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body) // only then is the end of the client seen
 		<-r.Context().Done()
-	}),
+	})),
 	{name: "down", step: "token", says: "connection refused", on: func(s *stage) { s.front.down() }, off: func(s *stage) { s.front.up(s.t) }},
 	playing("429", "token", "too many requests", refusing(429, "")),
 	playing("429, Retry-After", "token", "too many requests", refusing(429, "2")),
 	playing("429, Retry-After beyond patience", "token", "too many requests", refusing(429, "5")),
-	playing("500", "token", "trouble of its own", refusing(500, "")),
+	twice(playing("500", "token", "trouble of its own", refusing(500, ""))),
 	playing("500, Retry-After", "token", "trouble of its own", refusing(500, "2")),
 	playing("503", "token", "trouble of its own", refusing(503, "")),
 	playing("503, Retry-After", "token", "trouble of its own", refusing(503, "2")),
@@ -129,19 +136,41 @@ var authority = []fault{
 	playing("a deep nest", "token", "what answers there is none", saying(200, strings.Repeat("[", 100_000))),
 	huge("a hundred megabytes of token", "longer than 1 MiB|no answer from", 200, `{"token_type":"Bearer","expires_in":3600,"access_token":"`, `"}`),
 	huge("a hundred megabytes of error", "HTTP 500|no answer from", 500, `{"error":"x","error_description":"`, `"}`),
-	spoiling("expired tokens", "sign-in", "the access token has expired", func(c map[string]any) {
+	agedTokens(spoiling("expired tokens", "sign-in", "the access token has expired", func(c map[string]any) {
 		c["iat"], c["nbf"], c["exp"] = time.Now().Add(-2*time.Hour).Unix(), time.Now().Add(-2*time.Hour).Unix(), time.Now().Add(-time.Hour).Unix()
-	}),
+	})),
 	spoiling("tokens that have just expired", "sign-in", "the access token has expired", func(c map[string]any) { c["exp"] = time.Now().Add(-time.Second).Unix() }),
-	spoiling("tokens from the future", "", "", func(c map[string]any) {
-		c["iat"], c["nbf"], c["exp"] = time.Now().Add(2*time.Hour).Unix(), time.Now().Add(2*time.Hour).Unix(), time.Now().Add(3*time.Hour).Unix()
-	}),
+	spoiling("tokens from the future", "sign-in", "the access token is not yet valid", begins(2*time.Hour)),
+	spoiling("tokens from a future that is near", "", "", begins(2*time.Minute)), // clocks may differ
 	spoiling("another audience", "token", "the token is for", func(c map[string]any) { c["aud"] = "https://vault.azure.net" }),
-	spoiling("another tenant", "sign-in", "validating the access token", func(c map[string]any) { c["tid"] = "00000000-0000-0000-0000-000000000000" }),
+	twice(spoiling("another tenant", "sign-in", "validating the access token", func(c map[string]any) { c["tid"] = "00000000-0000-0000-0000-000000000000" })),
 	garbled("a word for a token", "opensesame"),
 	garbled("a token cut short", ""),
 	{name: "its certificate has expired", step: "token", says: "certificate has expired", secret: true,
 		on: func(s *stage) { s.front.old.Store(true); s.front.down(); s.front.up(s.t) }, off: func(s *stage) { s.front.old.Store(false) }},
+}
+
+// begins has tokens begin in a while, as those of an authority whose clock is ahead.
+func begins(in time.Duration) func(c map[string]any) {
+	return func(c map[string]any) {
+		at := time.Now().Add(in)
+		c["iat"], c["nbf"], c["exp"] = at.Unix(), at.Unix(), at.Add(time.Hour).Unix()
+	}
+}
+
+func hanging(f fault) fault {
+	f.hangs = true
+	return f
+}
+
+func agedTokens(f fault) fault {
+	f.old = true
+	return f
+}
+
+func twice(f fault) fault {
+	f.twice = true
+	return f
 }
 
 // garbled answers with that token, or with the first half of the right one.

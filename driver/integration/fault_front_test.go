@@ -83,6 +83,7 @@ type front struct {
 	wrong  *tls.Certificate
 	asked  atomic.Int64 // requests, of every kind
 	old    atomic.Bool  // present the expired certificate
+	after  atomic.Int64 // how long it has asked to be left alone, until somebody has read that
 
 	mu   sync.Mutex
 	play play
@@ -113,7 +114,9 @@ func newFront(t testing.TB, az *emulator.Azure, i *issuer, metadata bool) *front
 // up begins to listen, at the same address each time.
 func (f *front) up(t testing.TB) {
 	ln := relisten(t, f.addr)
-	f.addr = ln.Addr().String()
+	if f.addr == "" { // the same ever after, and read without the lock
+		f.addr = ln.Addr().String()
+	}
 	if f.tls != nil {
 		ln = tls.NewListener(ln, f.tls)
 	}

@@ -152,16 +152,18 @@ func answerTLS(c net.Conn) error {
 
 // Everything that may be wrong between the driver and PostgreSQL: each caller is told
 // in time what it is, the token at hand is kept, and nothing of it goes where
-// it must not; the next connect after the fault works at once.
+// it must not; the next connect after the fault works at once. In the end nothing is left.
 func TestFaultsOfTheServer(t *testing.T) {
+	nothingLeft(t)
 	s := newStreet(t, "served")
 	c := s.through(t, s.proxy, s.names())
 	defer c.Close()
 	s.well(t, "before", c)
 	var count tally
 	for _, f := range troubles {
-		count.of(t, func(t testing.TB) { f.test(t, s, c) })
+		count.of(t, func(t testing.TB) bool { f.test(t, s, c); return true })
 	}
+	noSessions(t, s.az)
 	s.watch.check(t)
 	t.Logf("%s; token requests %d", &count, s.cred.calls.Load())
 	if n := s.cred.calls.Load(); n != 1 {

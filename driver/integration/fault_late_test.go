@@ -2,7 +2,9 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"testing"
@@ -19,15 +21,24 @@ const inTime = 100 * time.Millisecond
 // be: all the while four callers of plain pgx, with nothing of this driver, connect to
 // a server that begins TLS and then says nothing, each for a tenth of a second. On a
 // busy machine, under the race detector even more, these are late too. The latest of the
-// driver's callers may be later than the latest of those by inTime.
+// driver's callers may be later by inTime than the latest of those whose deadlines were
+// near its own.
 type watch struct {
 	mu      sync.Mutex
-	latest  time.Duration // of the driver's callers
-	who     string
-	machine time.Duration // of plain pgx's
-	callers int           // that were past their deadline at all
-	plain   int
+	callers []late // the driver's, as far as they were late at all
+	plain   []late // plain pgx's
 	stop    func()
+}
+
+// near is how far apart deadlines are at most that one hiccup of the machine is taken to
+// have delayed. Twenty or so of plain pgx's callers are near.
+const near = 250 * time.Millisecond
+
+// A late is one caller.
+type late struct {
+	who string
+	due time.Time
+	by  time.Duration
 }
 
 func newWatch(t testing.TB) *watch {
@@ -77,40 +88,66 @@ func (w *watch) connect(config *pgx.ConnConfig) {
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, config)
 	due, _ := ctx.Deadline()
-	late := time.Since(due)
+	by := time.Since(due)
 	if err == nil {
 		conn.Close(ctx)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.machine = max(w.machine, late)
-	w.plain++
+	w.plain = append(w.plain, late{"", due, by})
 }
 
-// caller notes that a caller whose ctx it was has returned.
-func (w *watch) caller(who string, ctx context.Context) {
+// caller notes that a caller whose ctx it was has returned, and judges it.
+func (w *watch) caller(t testing.TB, who string, ctx context.Context) {
 	due, ok := ctx.Deadline()
-	late := time.Since(due)
-	if !ok || late < 0 {
+	by := time.Since(due)
+	if !ok || by < 0 {
 		return
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.callers++
-	if late > w.latest {
-		w.latest, w.who = late, who
+	w.callers = append(w.callers, late{who, due, by})
+	w.mu.Unlock()
+	if by <= inTime {
+		return
+	}
+	<-time.After(2 * near) // those of plain pgx must be back as well
+	if plain := w.beside(due); by > plain+inTime {
+		t.Errorf("%s returned %s past its deadline, when plain pgx did so by %s at most", who, by, plain)
 	}
 }
 
-// check ends the measuring and judges.
-func (w *watch) check(t testing.TB) (latest, machine time.Duration) {
-	w.stop()
+// beside is by how much plain pgx's callers were late whose deadlines were near.
+func (w *watch) beside(due time.Time) (by time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t.Logf("%d callers past their deadline, the latest by %s (%s); of %d callers of plain pgx the latest by %s",
-		w.callers, w.latest.Round(time.Millisecond), w.who, w.plain, w.machine.Round(time.Millisecond))
-	if w.latest > w.machine+inTime {
-		t.Errorf("a caller returned %s past its deadline: %s", w.latest, w.who)
+	for _, p := range w.plain {
+		if p.due.Sub(due).Abs() <= near {
+			by = max(by, p.by)
+		}
 	}
-	return w.latest, w.machine
+	return by
+}
+
+// check ends the measuring and tells what came of it: the latest of the driver's callers
+// and of plain pgx's beside it, and by how much one was later than those beside it.
+func (w *watch) check(t testing.TB) string {
+	w.stop()
+	var worst, all late
+	more := time.Duration(math.MinInt64)
+	for _, c := range w.callers { // nobody is left to add to them
+		more = max(more, c.by-w.beside(c.due))
+		if c.by > worst.by {
+			worst = c
+		}
+	}
+	for _, p := range w.plain {
+		all.by = max(all.by, p.by)
+	}
+	if len(w.callers) == 0 {
+		more = 0
+	}
+	figures := fmt.Sprintf("%d callers past their deadline, the latest by %s when plain pgx's was by %s, none later than plain pgx's by more than %s",
+		len(w.callers), worst.by.Round(time.Millisecond), w.beside(worst.due).Round(time.Millisecond), more.Round(time.Millisecond))
+	t.Logf("%s (%s); of %d callers of plain pgx the latest by %s", figures, worst.who, len(w.plain), all.by.Round(time.Millisecond))
+	return figures
 }

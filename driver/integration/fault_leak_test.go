@@ -1,13 +1,41 @@
 package integration
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
+
+	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
+
+// nothingLeft begins a test after which there must be no more goroutines and files
+// than before, when all that it has started is ended.
+func nothingLeft(t testing.TB) {
+	b := now()
+	t.Cleanup(func() { b.check(t) })
+}
+
+// noSessions waits until nobody but the emulator itself is signed in.
+func noSessions(t testing.TB, az *emulator.Azure) {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), az.PostgresDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	n := 0
+	if !within(20*time.Second, func() bool {
+		err = conn.QueryRow(context.Background(), "select count(*) from pg_stat_activity where backend_type = 'client backend' and usename <> current_user").Scan(&n)
+		return err != nil || n == 0
+	}) || err != nil {
+		t.Errorf("%d sessions are left on the server: %v", n, err)
+	}
+}
 
 // A before is what there was before a test: afterwards there must be no more.
 type before struct {

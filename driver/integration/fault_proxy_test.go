@@ -78,7 +78,9 @@ func newProxy(t testing.TB, to string, opens *tls.Config) *proxy {
 
 func (p *proxy) up(t testing.TB) {
 	ln := relisten(t, p.addr)
-	p.addr = ln.Addr().String()
+	if p.addr == "" { // the same ever after, and read without the lock
+		p.addr = ln.Addr().String()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ln = ln
@@ -142,6 +144,9 @@ func once(one plan) func() *plan {
 func (p *proxy) seen() (passed [2]int, hits int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.last == nil {
+		return passed, p.hits
+	}
 	p.last.mu.Lock()
 	defer p.last.mu.Unlock()
 	return p.last.passed, p.hits

@@ -34,11 +34,14 @@ func seeded(t testing.TB) *rand.Rand {
 // A tally counts faults, and those after which nothing was wrong.
 type tally struct{ tried, survived atomic.Int64 }
 
-// of runs f for one fault.
-func (y *tally) of(t testing.TB, f func(t testing.TB)) {
+// of runs f for one fault. f tells whether the fault came to pass.
+func (y *tally) of(t testing.TB, f func(t testing.TB) bool) {
 	v := &verdict{TB: t}
-	f(v)
-	if y.tried.Add(1); !v.failed.Load() {
+	switch passed := f(v); {
+	case v.failed.Load():
+		y.tried.Add(1)
+	case passed:
+		y.tried.Add(1)
 		y.survived.Add(1)
 	}
 }
@@ -72,9 +75,10 @@ type stage struct {
 	id    emulator.Identity
 	front *front
 	c     *driver.Connector
-	diary diary
+	diary *diary
 	watch *watch
-	blurs sync.Map // complaints made
+	slow  atomic.Int64 // what the slowest sign-in took that was refused
+	blurs sync.Map     // complaints made
 }
 
 const tokenTimeout = 3 * time.Second
@@ -98,7 +102,8 @@ func newStage(t testing.TB, az *emulator.Azure, i *issuer, w *watch, name string
 		mode = secret + "aad_disable_instance_discovery=true aad_authority_host=https://127.0.0.1:" + s.front.addr[strings.LastIndex(s.front.addr, ":")+1:] + " "
 	}
 	dsn += fill(" user='{name}' "+mode, s.id) + "aad_token_timeout=" + tokenTimeout.String()
-	c, err := driver.NewConnector(dsn, append(opts, driver.WithTransport(s.front.transport(t, i)), driver.WithLogger(slog.New(&s.diary)))...)
+	s.diary = &diary{t: t, who: name, after: &s.front.after, worked: func() int64 { return s.c.Stats().SignIns }}
+	c, err := driver.NewConnector(dsn, append(opts, driver.WithTransport(s.front.transport(t, i)), driver.WithLogger(slog.New(s.diary)))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +117,13 @@ func newStage(t testing.TB, az *emulator.Azure, i *issuer, w *watch, name string
 func (s *stage) connect(patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	from := time.Now()
 	conn, err := s.c.Connect(ctx)
-	s.watch.caller(s.id.Name, ctx)
+	s.watch.caller(s.t, s.id.Name, ctx)
 	if err != nil {
+		if e := (*driver.Error)(nil); errors.As(err, &e) && e.Step == driver.StepSignIn {
+			s.slow.Store(max(s.slow.Load(), int64(time.Since(from))))
+		}
 		if blur := unclear(err); blur != "" {
 			if _, said := s.blurs.LoadOrStore(err.Error(), true); !said {
 				s.t.Errorf("%s: %s: %v", s.id.Name, blur, err)
@@ -152,63 +161,6 @@ func unclear(err error) string {
 		return "no hint"
 	}
 	return ""
-}
-
-// A diary is a log handler that knows when the next token request may be.
-type diary struct {
-	mu     sync.Mutex
-	failed int // since the last success
-	series int // of failures, each after a success or at the start
-	total  int
-	retry  time.Time
-	wait   time.Duration
-}
-
-func (d *diary) Enabled(context.Context, slog.Level) bool { return true }
-func (d *diary) WithAttrs([]slog.Attr) slog.Handler       { return d }
-func (d *diary) WithGroup(string) slog.Handler            { return d }
-
-func (d *diary) Handle(_ context.Context, r slog.Record) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch r.Message {
-	case "token fetched", "token refreshed":
-		d.failed, d.retry, d.wait = 0, time.Time{}, 0
-	case "token request failed":
-		if d.failed == 0 {
-			d.series++
-		}
-		d.failed++
-		d.total++
-		r.Attrs(func(a slog.Attr) bool {
-			if a.Key == "retry_in" {
-				d.wait, d.retry = a.Value.Duration(), r.Time.Add(a.Value.Duration())
-			}
-			return true
-		})
-	}
-	return nil
-}
-
-// step is the backoff in force: one second, doubling to thirty, or what the
-// authority asked for.
-func (d *diary) step() time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	step := time.Second << min(max(d.failed-1, 0), 5)
-	return max(min(step, 30*time.Second), d.wait)
-}
-
-// recover connects until that works, and returns how long it took.
-func (s *stage) recover(most time.Duration) (time.Duration, error) {
-	began := time.Now()
-	for {
-		err := s.connect(5 * time.Second)
-		if err == nil || time.Since(began) > most {
-			return time.Since(began), err
-		}
-		<-time.After(20 * time.Millisecond)
-	}
 }
 
 func contains(text, alternatives string) bool {
