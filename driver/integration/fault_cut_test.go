@@ -76,6 +76,8 @@ func (l *line) connect(t testing.TB, what string, c *aad.Connector, patience tim
 		}
 		return nil, err
 	}
+	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second) // the connect was in time, if only just
+	defer cancel()
 	who := ""
 	if err := conn.(*stdlib.Conn).Conn().QueryRow(ctx, "select session_user").Scan(&who); err != nil || who != l.cred.id.Name {
 		t.Errorf("%s: %q is signed in: %v", what, who, err)
