@@ -203,6 +203,32 @@ func TestSameQuestion(t *testing.T) {
 	})
 }
 
+// The wait between two questions counts from the first one, however long its answer took.
+func TestSlowAnswer(t *testing.T) {
+	clean(t)
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		cred := &fakeCredential{delay: 700 * time.Millisecond, get: func(n int64, _ string) (azcore.AccessToken, error) {
+			return azcore.AccessToken{Token: jwt(map[string]any{"n": n, "iat": start.Add(-time.Hour).Unix()}), ExpiresOn: start.Add(time.Hour)}, nil
+		}}
+		c, err := NewConnector("host=h user=u", WithCredential(cred))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := ask(c.tokens, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for !judge(t, c, expired, func(*token) bool { return cred.calls.Load() < 3 }) {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if took := time.Since(began); took > 1800*time.Millisecond {
+			t.Errorf("the third token, asked for after a second, was there after %s", took)
+		}
+	})
+}
+
 // A pool whose tokens are refused though they are young, by a server or an authority
 // that is out of order, asks for others, ever more slowly, and is well again
 // soon after they are.

@@ -36,7 +36,7 @@ type source struct {
 	failed  *flight       // the last failure, until retry
 	retry   time.Time     // when to ask again after it
 	wait    time.Duration // how long that was away
-	asked   time.Time     // when a token came in place of a refused one
+	asked   time.Time     // when the token was asked for that came in place of a refused one
 }
 
 // get is one atomic load for a fresh token. A live one that is due is returned
@@ -130,7 +130,7 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 		s.current.Store(f.token)
 		s.failed, s.backoff = nil, 0
 		if refused != "" {
-			s.asked = time.Now().Round(0)
+			s.asked = began.Round(0)
 		}
 	case !closed:
 		s.backoff = min(max(2*s.backoff, time.Second), maxBackoff)

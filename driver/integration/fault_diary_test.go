@@ -36,7 +36,6 @@ type diary struct {
 	next    time.Time   // when another may be asked for
 	good    int64       // sign-ins when one was last refused
 	began   []time.Time // requests that brought a token
-	came    time.Time   // when the last of these ended
 
 	healed bool          // what was wrong is no more
 	late   int64         // requests that were under way then, and may fail yet
@@ -59,7 +58,7 @@ func (d *diary) Handle(_ context.Context, r slog.Record) error {
 		d.failed, d.retry = 0, time.Time{}
 		took := a["took"].Duration()
 		began := r.Time.Add(-took)
-		d.began, d.came = append(d.began, began), r.Time
+		d.began = append(d.began, began)
 		if d.refused > 0 { // what was refused, and when it was asked, the log may have had the other way round
 			d.next = latest(d.next, began.Add(doubling(d.refused)))
 		}
@@ -105,11 +104,6 @@ func (d *diary) reject(at time.Time) {
 	case !at.Before(d.next):
 		d.refused++
 		d.next = at.Add(doubling(d.refused))
-		if d.healed && at.Before(d.came.Add(time.Second)) {
-			// Many pools may be refused at once: for a second after a token came in place of
-			// a refused one there is no other, and the driver takes that for an answer.
-			d.due = latest(d.due, d.next)
-		}
 	}
 }
 
