@@ -109,7 +109,7 @@ var hints = []row{
 	{StepToken, "is not assigned to this resource|identity not found|no user assigned or delegated managed identity", "assign the identity to this host, or correct its id", run},
 	{StepToken, "too many requests|http 429", "wait: the authority has had too many requests, and is left alone as long as it asked", documented},
 	{StepToken, "http 500|http 502|http 503|http 504|aadsts90033:", "try again in a moment, and check Azure's status: the authority has trouble of its own", inferred},
-	{StepToken, "malformed http|malformed mime|error parsing the json|json decode error|missing access_token|longer than 1 mib",
+	{StepToken, "malformed http|malformed mime|error parsing the json|json decode error|missing access_token|longer than 1 mib|is not json",
 		"check for a proxy or a page to sign in at on the way to {authority}: what answers there is none", run},
 	{StepToken, "managed identity timed out|no instance metadata service|169.254.169.254", "name a mode that works here, such as azure-cli: no managed identity answers", run},
 	{StepToken, "az login", "run az login", run},

@@ -133,7 +133,7 @@ var troubles = []trouble{
 	turning("out of connections", "sign-in", "lower SetMaxOpenConns", (*emulator.Faults).Refuse, refusal("53300", "sorry, too many clients already")),
 	turning("starting up", "sign-in", "the server is starting or stopping", (*emulator.Faults).Refuse, refusal("57P03", "the database system is starting up")),
 	turning("going down", "sign-in", "the server is starting or stopping", (*emulator.Faults).Refuse, refusal("57P03", "the database system is shutting down")),
-	turning("a refusal without end", "network", "invalid body length", (*emulator.Faults).Refuse, refusal("XX000", strings.Repeat("no ", 1<<20))),
+	turning("a refusal without end", "network", "the server says more than a sign-in takes", (*emulator.Faults).Refuse, refusal("XX000", strings.Repeat("no ", 1<<20))),
 	{"out of connections for the role", "sign-in", "lower SetMaxOpenConns", func(_ testing.TB, s *street) { s.server.limit(s.cred.id.Name, 0) }, func(_ testing.TB, s *street) { s.server.limit(s.cred.id.Name, -1) }, "server"},
 	{"stopped", "sign-in", "emulator cannot", func(_ testing.TB, s *street) { s.server.run("stop", "-m", "fast") }, func(_ testing.TB, s *street) { s.server.run("start") }, "server"},
 	{"restarted", "", "", func(t testing.TB, s *street) { s.server.restart(); s.settle(t) }, func(testing.TB, *street) {}, "server"},
