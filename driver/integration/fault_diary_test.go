@@ -165,10 +165,10 @@ func latest(a, b time.Time) time.Time {
 // about may be refused once more when that is over, and the driver counts from there.
 func (s *stage) signIn() time.Duration { return time.Duration(s.slow.Load()) }
 
-// prompt is how much later than it has to be a driver may be back. A busy machine may need
-// more for a token request and four sign-ins by themselves: two that come too early, one
-// that is refused and asks, one that is let in.
-const prompt = 500 * time.Millisecond
+// prompt is how much later than it has to be a driver may be back: the first step of the
+// backoff. A busy machine may need more for a token request and four sign-ins by
+// themselves: two that come too early, one that is refused and asks, one that is let in.
+const prompt = time.Second
 
 // recover connects until that works after what was wrong has healed, and returns how
 // long it took and how much longer than the driver had to wait. A connect that begins
@@ -200,7 +200,7 @@ func (s *stage) recover(also func() error) (took, overdue time.Duration, err err
 		failed, why = from, err
 		<-time.After(20 * time.Millisecond)
 	}
-	if by, _ := s.diary.overdue(failed); by > inTime+s.signIn() {
+	if by, _ := s.diary.overdue(failed); by > 3*inTime+s.signIn() {
 		err = fmt.Errorf("%s after it had to, a connect began that did not work: %w", by, why)
 	}
 	if again := time.Now(); overdue > prompt && s.connect(5*time.Second) == nil {

@@ -200,7 +200,7 @@ func TestFaultsAtRandom(t *testing.T) {
 				l.mu.Lock()
 				defer l.mu.Unlock()
 				slowest, worst = max(slowest, took), max(worst, overdue)
-				if err != nil || overdue > prompt {
+				if err != nil || overdue > 2*prompt { // fifty workers want the machine too
 					v.Errorf("after %q %s is back after %s, which is %s later than it had to be: %v", names, st.id.Name, took, overdue, err)
 				}
 			})
