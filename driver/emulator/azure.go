@@ -8,7 +8,8 @@
 //	db, err := sql.Open("aadpostgres", az.DSN("aad_auth=managed-identity"))
 //
 // [Start] is for a test, [New] for a TestMain. Both know the identity "app", which
-// has a role and is the managed identity of the host.
+// has a role and is the managed identity of the host, unless an option gives another of
+// that name.
 //
 // Roles: [WithIdentity] and [WithAdmin] add identities that have one from the start,
 // [Azure.Add] and [Azure.Grant] later. Or by SQL as on Azure, in a session of an
@@ -27,9 +28,16 @@
 //
 //	c, err := driver.NewConnector(az.Database(t).DSN("aad_auth=managed-identity"), driver.WithTransport(az.Client()))
 //
+// Code that opens by name gets one of the test's own, or a token with the DSN:
+//
+//	driver.Register("emulated", driver.WithTransport(az.Client())) // once, in TestMain
+//	db, err := sql.Open("emulated", az.Database(t).DSN("aad_auth=managed-identity"))
+//	db, err := sql.Open("aadpostgres", az.Database(t).DSN("user=app aad_auth=access-token", "password="+az.Token(az.Identity("app"), nil)))
+//
 // Faults: [Faults] has a knob for what may go wrong, from expired tokens to wrong
 // certificates; [Azure.Counts], [Azure.Requests] and [Azure.Startups] tell what was
-// asked for.
+// asked for. They are the whole emulator's, and the driver remembers a failure for a
+// while: a test that turns a knob starts an emulator of its own.
 //
 // Other languages: [Azure.Command] runs any program where a host's identity and
 // the server are in its environment, and so does, without Go, the command emulate.
@@ -53,6 +61,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -151,7 +160,10 @@ func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
 	if a.gateway, err = listen(a, &a.postgres); err != nil {
 		return nil, err
 	}
-	for _, g := range append([]granted{{Identity{Name: "app"}, false}}, a.granted...) {
+	if !slices.ContainsFunc(a.granted, func(g granted) bool { return g.id.Name == "app" }) {
+		a.granted = append([]granted{{Identity{Name: "app"}, false}}, a.granted...)
+	}
+	for _, g := range a.granted {
 		if err := a.grant(ctx, a.Add(g.id), g.admin); err != nil {
 			return nil, fmt.Errorf("emulator: the role of %s: %w", g.id.Name, err)
 		}

@@ -35,7 +35,7 @@ func (a *Azure) Command(ctx context.Context, h Host, id Identity, name string, a
 }
 
 // leading are libpq's variables that would lead elsewhere, or keep from it.
-var leading = []string{"PGSERVICE", "PGSERVICEFILE", "PGPASSWORD", "PGPASSFILE", "PGREQUIREAUTH", "PGREQUIREPEER", "PGREQUIRESSL", "PGCHANNELBINDING",
+var leading = []string{"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSSLMODE", "PGSSLROOTCERT", "PGSERVICE", "PGSERVICEFILE", "PGPASSWORD", "PGPASSFILE", "PGREQUIREAUTH", "PGREQUIREPEER", "PGREQUIRESSL", "PGCHANNELBINDING",
 	"PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGSSLCRLDIR", "PGSSLNEGOTIATION", "PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION", "PGTARGETSESSIONATTRS"}
 
 // Exports is what leads a program that runs there as id, in whatever language, to
@@ -51,28 +51,13 @@ func (a *Azure) Exports(h Host, id Identity) ([]string, error) {
 	}
 	var params []string
 	switch h {
-	case AppService, MachineLearning, CloudShell:
-		system, _ := a.find(func(id Identity) bool { return id.Kind == ManagedIdentity })
-		switch {
-		case id.Kind != ManagedIdentity:
-			return nil, fmt.Errorf("emulator: %s has managed identities only, and %s is none; a person signs in on a %s", h, id.Name, Workstation)
-		case id.ObjectID == system.ObjectID:
-		case h == CloudShell:
-			return nil, fmt.Errorf("emulator: %s has but one identity, %s", h, system.Name)
-		default:
-			env = append(env, "AZURE_CLIENT_ID="+id.ClientID)
-		}
 	case Kubernetes, Pipelines:
-		if id.Kind == User || id.Kind == Group {
-			return nil, fmt.Errorf("emulator: %s is a %s, and %s has none", id.Name, id.Kind, h)
-		}
 		mode := map[Host]string{Kubernetes: "workload-identity", Pipelines: "azure-pipelines"}[h]
 		params = append(params, "aad_auth="+mode, "aad_disable_instance_discovery=true") // the public cloud does not know this authority
 	case Workstation:
-		a.Login(id)
 		env = append(env, "AZURE_TOKEN_CREDENTIALS=dev") // it is no virtual machine: nobody need ask
-	default:
-		return nil, fmt.Errorf("emulator: no program finds the emulator on %q; choose one of %s, %s, %s, %s, %s and %s", h,
+	case VirtualMachine:
+		return nil, fmt.Errorf("emulator: no program finds the emulator on a %s, whose address is fixed; choose one of %s, %s, %s, %s, %s and %s", h,
 			AppService, Kubernetes, Pipelines, Workstation, MachineLearning, CloudShell)
 	}
 	role := id.Name

@@ -190,7 +190,7 @@ func TestCodes(t *testing.T) {
 func TestHosts(t *testing.T) {
 	az := emulator.Start(t)
 	id := az.Add(emulator.Identity{Name: "hosted"})
-	env := func(h emulator.Host) map[string]string {
+	env := func(h emulator.Host, id emulator.Identity) map[string]string {
 		list, err := az.EnvironOn(h, id)
 		if err != nil {
 			t.Fatal(err)
@@ -203,7 +203,7 @@ func TestHosts(t *testing.T) {
 		return m
 	}
 	const imds = "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=" + emulator.Resource
-	site, ml, shell, pipe := env(emulator.AppService), env(emulator.MachineLearning), env(emulator.CloudShell), env(emulator.Pipelines)
+	site, ml, shell, pipe := env(emulator.AppService, id), env(emulator.MachineLearning, id), env(emulator.CloudShell, emulator.Identity{}), env(emulator.Pipelines, id)
 	for _, tt := range []struct {
 		name, method, target string
 		header               []string
@@ -233,7 +233,7 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%s: counted %d", tt.name, n)
 		}
 	}
-	if b, err := os.ReadFile(env(emulator.Kubernetes)["AZURE_FEDERATED_TOKEN_FILE"]); err != nil || strings.Count(string(b), ".") != 2 {
+	if b, err := os.ReadFile(env(emulator.Kubernetes, id)["AZURE_FEDERATED_TOKEN_FILE"]); err != nil || strings.Count(string(b), ".") != 2 {
 		t.Errorf("federated token %q, %v", b, err)
 	}
 	if _, err := az.Client().Get("https://example.com"); err == nil || !strings.Contains(err.Error(), "does not play example.com") {

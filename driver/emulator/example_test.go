@@ -84,12 +84,13 @@ func ExampleNew() {
 		}
 		defer db.Close()
 		var who string
-		fmt.Println(db.QueryRow("select session_user").Scan(&who), who)
+		err = db.QueryRow("select session_user").Scan(&who)
+		fmt.Println(who, err)
 		return 0
 	})
 	fmt.Println(testMain(tests))
 	// Output:
-	// <nil> app
+	// app <nil>
 	// 0 <nil>
 }
 
@@ -134,8 +135,9 @@ func ExampleAzure_Grant() {
 	db := sql.OpenDB(c)
 	defer db.Close()
 	var who string
-	fmt.Println(db.QueryRow("select session_user").Scan(&who), who)
-	// Output: <nil> billing
+	err = db.QueryRow("select session_user").Scan(&who)
+	fmt.Println(who, err)
+	// Output: billing <nil>
 }
 
 // A database for a test, with a schema in it.

@@ -1,9 +1,11 @@
 package emulator
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,8 +15,9 @@ type Host string
 
 // The hosts, each with what a program finds there. Where they have managed identities
 // they have all of them, as on Azure: one that is not the host's own is asked for by
-// its client id, as in aad_client_id. Only with [Azure.Client] does VirtualMachine
-// differ from nowhere: the address of its endpoint is fixed.
+// its client id, as in aad_client_id; azidentity's default reads AZURE_CLIENT_ID, which
+// is set to that. Only with [Azure.Client] does VirtualMachine differ from nowhere: the
+// address of its endpoint is fixed.
 const (
 	AppService      Host = "app-service"      // IDENTITY_ENDPOINT and IDENTITY_HEADER
 	VirtualMachine  Host = "virtual-machine"  // nothing in the environment
@@ -26,16 +29,25 @@ const (
 )
 
 // EnvironOn is what a program that runs there as id finds in its environment, as
-// KEY=value.
+// KEY=value. On a Workstation that is signed in to its tools, too, as by [Azure.Login].
+// The zero Identity is nobody in particular: whom the host has, or nobody.
 func (a *Azure) EnvironOn(h Host, id Identity) ([]string, error) {
 	url := a.host.URL
 	switch h {
 	case AppService:
-		return []string{"IDENTITY_ENDPOINT=" + url + "/msi/token", "IDENTITY_HEADER=" + a.header}, nil
+		return a.managed(h, id, "IDENTITY_ENDPOINT="+url+"/msi/token", "IDENTITY_HEADER="+a.header)
 	case MachineLearning:
-		return []string{"MSI_ENDPOINT=" + url + "/ml/token", "MSI_SECRET=" + a.header}, nil
+		return a.managed(h, id, "MSI_ENDPOINT="+url+"/ml/token", "MSI_SECRET="+a.header)
 	case CloudShell:
-		return []string{"MSI_ENDPOINT=" + url + "/shell/token"}, nil
+		return a.managed(h, id, "MSI_ENDPOINT="+url+"/shell/token")
+	case VirtualMachine:
+		return nil, nil
+	case Kubernetes, Pipelines:
+		if id.Kind == User || id.Kind == Group {
+			return nil, fmt.Errorf("emulator: %s is a %s, and %s has none", id.Name, id.Kind, h)
+		}
+	}
+	switch h {
 	case Kubernetes:
 		file := filepath.Join(a.dir, "federated-"+id.ObjectID)
 		err := os.WriteFile(file, []byte(a.FederatedToken(id, nil)), 0o600)
@@ -48,9 +60,28 @@ func (a *Azure) EnvironOn(h Host, id Identity) ([]string, error) {
 			return nil, nil // the programs are shell scripts
 		}
 		bin, err := a.programs()
-		return []string{"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH")}, err
+		env := []string{"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH")}
+		if id.Name != "" {
+			a.Login(id)
+		}
+		return env, err
 	}
-	return nil, nil
+	return nil, fmt.Errorf("emulator: there is no host %q; choose one of %s, %s, %s, %s, %s, %s and %s", h,
+		AppService, VirtualMachine, Kubernetes, Pipelines, Workstation, MachineLearning, CloudShell)
+}
+
+// managed is env where managed identities are, for a program that runs there as one.
+func (a *Azure) managed(h Host, id Identity, env ...string) ([]string, error) {
+	system, _ := a.find(func(id Identity) bool { return id.Kind == ManagedIdentity })
+	switch {
+	case id.Name == "" || id.Name == system.Name:
+		return env, nil
+	case id.Kind != ManagedIdentity:
+		return nil, fmt.Errorf("emulator: %s has managed identities only, and %s is none; a person signs in on a %s, an application in %s or %s", h, id.Name, Workstation, Kubernetes, Pipelines)
+	case h == CloudShell:
+		return nil, fmt.Errorf("emulator: %s has but one identity, %s", h, system.Name)
+	}
+	return append(env, "AZURE_CLIENT_ID="+id.ClientID), nil
 }
 
 // telling are the variables by which a host is known, and what else would tell who
@@ -60,14 +91,17 @@ var telling = []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_
 	"AZURE_TOKEN_CREDENTIALS", "SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN", "AZURESUBSCRIPTION_TENANT_ID", "AZURESUBSCRIPTION_CLIENT_ID", "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"}
 
 // SetenvOn makes this process, for the length of t, one that runs there as id, and
-// nowhere else.
+// nowhere else, whatever libpq's variables say.
 func (a *Azure) SetenvOn(t testing.TB, h Host, id Identity) {
 	t.Helper()
 	env, err := a.EnvironOn(h, id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range telling {
+	if h == Workstation && id.Name != "" {
+		t.Cleanup(a.Logout)
+	}
+	for _, name := range slices.Concat(telling, leading) {
 		t.Setenv(name, "") // to have it restored
 		os.Unsetenv(name)
 	}
@@ -90,10 +124,8 @@ func (a *Azure) Environ() []string {
 	}
 }
 
-// Setenv sets the managed identity variables of Environ for the length of t.
+// Setenv is SetenvOn for AppService and its own identity, "app".
 func (a *Azure) Setenv(t testing.TB) {
-	for _, kv := range a.Environ()[:2] {
-		name, v, _ := strings.Cut(kv, "=")
-		t.Setenv(name, v)
-	}
+	t.Helper()
+	a.SetenvOn(t, AppService, Identity{})
 }

@@ -72,7 +72,7 @@ func (a *Azure) Add(id Identity) Identity {
 }
 
 // Identity is the identity of that name, as Add returned it. It panics if there is
-// none: a name is not mistyped for long.
+// none, which is a mistake in the test.
 func (a *Azure) Identity(name string) Identity {
 	id, ok := a.find(func(id Identity) bool { return id.Name == name })
 	if !ok {

@@ -25,6 +25,9 @@ func (a *Azure) Grant(ctx context.Context, id Identity) error { return a.grant(c
 func (a *Azure) GrantAdmin(ctx context.Context, id Identity) error { return a.grant(ctx, id, true) }
 
 func (a *Azure) grant(ctx context.Context, id Identity, admin bool) error {
+	if kind := kindOf(id); kind != User && kind != Group && kind != ServicePrincipal || id.ObjectID == "" {
+		return fmt.Errorf("emulator: %q is of kind %q with the object id %q; grant what Add has returned, of kind %s, %s, %s or %s", id.Name, id.Kind, id.ObjectID, User, Group, ServicePrincipal, ManagedIdentity)
+	}
 	stored := a.verifier
 	if a.single && kindOf(id) == ServicePrincipal {
 		var err error

@@ -93,7 +93,7 @@ func (o old) GetToken(_ context.Context, r policy.TokenRequestOptions) (azcore.A
 }
 
 func workstation(t *testing.T, s *scene) {
-	s.az.SetenvOn(t, emulator.Workstation, s.user)
+	s.az.SetenvOn(t, emulator.Workstation, emulator.Identity{}) // nobody is signed in yet
 }
 
 func simply(raw any, sql string) error {

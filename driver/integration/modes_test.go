@@ -38,10 +38,6 @@ func on(h emulator.Host, params string) func(*testing.T, emulator.Identity, *aro
 	return func(t *testing.T, id emulator.Identity, o *around) string {
 		az.SetenvOn(t, h, id)
 		o.noIMDS = h != emulator.VirtualMachine
-		if h == emulator.Workstation {
-			az.Login(id)
-			t.Cleanup(az.Logout)
-		}
 		return fill(params, id)
 	}
 }
