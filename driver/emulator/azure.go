@@ -46,7 +46,7 @@
 // [WithPostgres] or AADPOSTGRES_EMULATOR_POSTGRES, a superuser's DSN. What is slow to
 // make is kept in the user's cache folder or, where set, AADPOSTGRES_EMULATOR_CACHE. A
 // server's data is in memory if there is /dev/shm with 1 GiB to spare and no TMPDIR,
-// and is gone when its program is, however that ends.
+// and once it has started it is gone when its program is, however that ends.
 //
 // It listens on 127.0.0.1 only. Nothing in it is fit for production.
 package emulator

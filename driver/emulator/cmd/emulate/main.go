@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -43,7 +42,7 @@ An Azure to test against, on 127.0.0.1.
 
 func main() {
 	p := place{on: emulator.AppService}
-	flag.Func("on", "where the command runs: app-service (the default), kubernetes, pipelines,\nworkstation, machine-learning or cloud-shell", func(s string) error {
+	flag.Func("on", "the `HOST` that the command runs on: app-service (the default), kubernetes, pipelines,\nworkstation, machine-learning or cloud-shell", func(s string) error {
 		p.on = emulator.Host(s)
 		return nil
 	})
@@ -64,10 +63,10 @@ func main() {
 	} else {
 		err = run(ctx, p, os.Stdout, flag.Args())
 	}
-	var exit *exec.ExitError
+	var end ended
 	switch {
-	case errors.As(err, &exit):
-		os.Exit(max(exit.ExitCode(), 1))
+	case errors.As(err, &end):
+		os.Exit(int(end))
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "emulate:", err)
 		os.Exit(1)
@@ -125,13 +124,13 @@ func run(ctx context.Context, p place, out io.Writer, args []string) (err error)
 	}
 	who := az.Identity(p.first)
 	if len(args) > 0 {
-		cmd, err := az.Command(ctx, p.on, who, args[0], args[1:]...)
+		// It may outlive ctx: when it ends is its own affair.
+		cmd, err := az.Command(context.WithoutCancel(ctx), p.on, who, args[0], args[1:]...)
 		if err != nil {
 			return err
 		}
-		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, os.Stderr
-		return cmd.Run()
+		return follow(cmd)
 	}
 	exports, err := az.Exports(p.on, who)
 	if err != nil {

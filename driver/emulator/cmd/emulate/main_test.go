@@ -43,8 +43,16 @@ func TestCommand(t *testing.T) {
 	if got, err := output(t, app, `echo "$PGHOST $PGUSER $AZURE_CLIENT_ID $PGREQUIREPEER${IDENTITY_ENDPOINT%%:*} ${DATABASE_URL%%localhost*}"`); err != nil || got != "localhost app  http postgres://app@" {
 		t.Errorf("%q, %v", got, err)
 	}
-	var exit *exec.ExitError
-	if _, err := output(t, app, "exit 4"); !errors.As(err, &exit) || exit.ExitCode() != 4 {
+	for script, want := range map[string]ended{"exit 4": 4, "kill -9 $$": 137, "trap 'exit 3' TERM; kill -TERM $PPID; sleep 60 >/dev/null 2>&1 & wait": 3} {
+		var end ended
+		if _, err := output(t, app, script); !errors.As(err, &end) || end != want {
+			t.Errorf("%s: got %v, want %d", script, err, want)
+		}
+	}
+	// An error of the emulator's own programs is not the command's end.
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "nowhere"))
+	var end ended
+	if _, err := output(t, app, "true"); err == nil || errors.As(err, &end) {
 		t.Errorf("got %v", err)
 	}
 }
