@@ -68,36 +68,38 @@ func (p *postgres) run(ctx context.Context, bin, dir, password string) error {
 	if err != nil {
 		return err
 	}
+	dsn := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres password=%s dbname=postgres sslmode=disable require_auth=scram-sha-256", port, password)
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil { // by PGSERVICE, say
+		return fmt.Errorf("emulator: the environment: %w", err)
+	}
 	args := []string{filepath.Join(bin, "postgres"), "-D", p.data, "-p", fmt.Sprint(port)}
 	for _, set := range []string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=500",
 		"fsync=off", "synchronous_commit=off", "full_page_writes=off"} {
 		args = append(args, "-c", set)
 	}
-	p.cmd = supervised(args, p.data, dir)
+	cmd := supervised(args, p.data, dir)
+	cmd.WaitDelay = patience // for its log, which others may hold
 	var log tail
-	p.cmd.Stdout, p.cmd.Stderr = p.logged(&log), p.logged(&log)
-	if p.alive, err = p.cmd.StdinPipe(); err != nil {
+	cmd.Stdout, cmd.Stderr = p.logged(&log), p.logged(&log)
+	alive, err := cmd.StdinPipe()
+	if err != nil {
 		return err
 	}
-	if err := unprivileged(p.cmd); err != nil {
+	if err := unprivileged(cmd); err != nil {
 		return err
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		return err
 	}
 	exited := make(chan struct{})
-	p.exited = exited
-	go func(cmd *exec.Cmd) { cmd.Wait(); close(exited) }(p.cmd)
-
-	p.dsn = fmt.Sprintf("host=127.0.0.1 port=%d user=postgres password=%s dbname=postgres sslmode=disable require_auth=scram-sha-256", port, password)
-	config, err := pgx.ParseConfig(p.dsn)
-	if err != nil { // by PGSERVICE, say
-		return fmt.Errorf("emulator: the environment: %w", err)
-	}
+	p.cmd, p.alive, p.exited = cmd, alive, exited
+	go func() { cmd.Wait(); close(exited) }()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		conn, err := pgx.ConnectConfig(ctx, config)
 		if err == nil {
+			p.dsn = dsn
 			return conn.Close(ctx)
 		}
 		var pg *pgconn.PgError
@@ -106,7 +108,7 @@ func (p *postgres) run(ctx context.Context, bin, dir, password string) error {
 		}
 		select {
 		case <-p.exited:
-			p.dsn, p.cmd = "", nil
+			p.cmd = nil
 			return fmt.Errorf("emulator: PostgreSQL ended at once: %s", &log)
 		case <-ctx.Done():
 			return ctx.Err()
@@ -118,16 +120,20 @@ func (p *postgres) run(ctx context.Context, bin, dir, password string) error {
 	}
 }
 
+// patience is how long the end of a server may take: it kills its own processes
+// after half of that.
+const patience = 10 * time.Second
+
 // stop ends the server and waits for it. One that was given is left running, as
 // it was found.
 func (p *postgres) stop() error {
 	err := p.leave()
 	if p.cmd != nil {
-		p.alive.Close()
+		end(p.cmd, p.alive, p.data)
 		select {
 		case <-p.exited:
-		case <-time.After(10 * time.Second):
-			p.cmd.Process.Kill()
+		case <-time.After(patience):
+			kill(p.cmd)
 			<-p.exited
 		}
 	}

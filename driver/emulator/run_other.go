@@ -3,11 +3,20 @@
 package emulator
 
 import (
+	"io"
 	"io/fs"
 	"os/exec"
+	"path/filepath"
 )
 
 func supervised(args []string, _, _ string) *exec.Cmd { return exec.Command(args[0], args[1:]...) }
+
+// end asks as pg_ctl does, which lies beside the server: this has no signals to send.
+func end(cmd *exec.Cmd, _ io.Closer, data string) {
+	exec.Command(filepath.Join(filepath.Dir(cmd.Path), "pg_ctl"), "stop", "-D", data, "-m", "immediate", "-W").Run()
+}
+
+func kill(cmd *exec.Cmd) { cmd.Process.Kill() }
 
 func serverUser() (uid, gid int, err error) { return -1, -1, nil }
 

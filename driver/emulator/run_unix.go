@@ -4,6 +4,7 @@ package emulator
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -15,9 +16,10 @@ import (
 // watch runs its arguments, but for the first two, and stops them when its
 // standard input ends. The first two are folders that it removes then, as far as
 // its user may. The watching part holds none of our pipes: Wait would wait for it
-// after the server.
+// after the server. It says so till it is heard: a server that has just begun ignores
+// the signal, as a shell's jobs in the background do.
 const watch = `data=$1 dir=$2; shift 2; exec 3<&0
-trap 'stopped=yes; kill -QUIT $pid' TERM
+trap 'stopped=yes; while kill -QUIT $pid; do sleep 0.05; done 2>/dev/null' TERM
 "$@" </dev/null 3<&- & pid=$!
 { cat; kill -TERM $$; } >/dev/null 2>&1 <&3 3<&- &
 wait $pid; status=$?
@@ -29,6 +31,12 @@ exit $status`
 func supervised(args []string, data, dir string) *exec.Cmd {
 	return exec.Command("/bin/sh", append([]string{"-c", watch, "sh", data, dir}, args...)...)
 }
+
+// end ends what supervised has begun, and kill does so where that is of no use: the
+// shell and the server, whose own processes see that it is gone.
+func end(_ *exec.Cmd, alive io.Closer, _ string) { alive.Close() }
+
+func kill(cmd *exec.Cmd) { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 
 // serverUser is whom the server runs as where this process is root, as which
 // PostgreSQL refuses to run; else it is -1.
