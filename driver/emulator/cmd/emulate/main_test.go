@@ -20,6 +20,60 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
+// TestMain makes this binary the command itself, where a test wants its signals and
+// its exit status.
+func TestMain(m *testing.M) {
+	if os.Getenv("EMULATE_MAIN") != "" {
+		os.Unsetenv("EMULATE_MAIN")
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// folder is a temporary one that the server's user may enter, who is not root.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "emulate")
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// emulate is the command. Its folders are in dir.
+func emulate(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "EMULATE_MAIN=1", "TMPDIR="+dir, "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+// left waits for a folder to have no more in it, and no process that names it, and
+// returns what there still is after 10 seconds.
+func left(dir string) (all []string) {
+	for range 1000 {
+		all = nil
+		if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+			all = append(all, fmt.Sprint(files, err))
+		}
+		processes, _ := filepath.Glob("/proc/[0-9]*/cmdline") // on Linux
+		for _, p := range processes {
+			if b, err := os.ReadFile(p); err == nil && strings.Contains(string(b), dir) {
+				all = append(all, strings.ReplaceAll(string(b), "\x00", " "))
+			}
+		}
+		if all == nil {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return all
+}
+
 func TestDemo(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	var out strings.Builder
@@ -126,6 +180,46 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
+// Whenever it is killed or told to end, and also where it fails by itself, neither
+// PostgreSQL nor its files stay.
+func TestEndDuringStart(t *testing.T) {
+	began := time.Now()
+	if out, err := emulate(folder(t), "--", "true").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	length := time.Since(began)
+	dir := folder(t)
+	const times = 16
+	for i := range times {
+		for _, signal := range []os.Signal{os.Kill, os.Interrupt} {
+			cmd := emulate(dir, "--", "true")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			at := length * time.Duration(i) / times
+			time.Sleep(at)
+			cmd.Process.Signal(signal)
+			hung := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+			cmd.Wait()
+			if !hung.Stop() {
+				t.Errorf("%v after %v: it does not end", signal, at)
+			}
+			if all := left(dir); all != nil {
+				t.Fatalf("%v after %v: %q", signal, at, all)
+			}
+		}
+	}
+	cmd := emulate(dir, "--", "true")
+	cmd.Env = append(cmd.Env, "PGSERVICE=nope")
+	hung := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+	if out, err := cmd.CombinedOutput(); err == nil || !hung.Stop() || !strings.Contains(string(out), "the environment: ") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if all := left(dir); all != nil {
+		t.Errorf("%q", all)
+	}
+}
+
 // Neither PostgreSQL nor its files outlive a program that is killed.
 func TestServerEndsWithItsProgram(t *testing.T) {
 	ctx := context.Background()
@@ -156,7 +250,6 @@ func TestServerEndsWithItsProgram(t *testing.T) {
 	if err != nil || !ok {
 		t.Fatalf("%q, %v", line, err)
 	}
-	defer os.RemoveAll(dir) // what is in it is root's, if we are: a few files
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +268,9 @@ func TestServerEndsWithItsProgram(t *testing.T) {
 		if refused == nil {
 			conn.Close(ctx)
 		}
-		if _, err := os.Stat(data); refused != nil && os.IsNotExist(err) {
+		_, err1 := os.Stat(data)
+		_, err2 := os.Stat(dir)
+		if refused != nil && os.IsNotExist(err1) && os.IsNotExist(err2) {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
