@@ -23,18 +23,23 @@ import (
 // TestMain makes this binary the command itself, where a test wants its signals and
 // its exit status.
 func TestMain(m *testing.M) {
-	if os.Getenv("EMULATE_MAIN") != "" {
+	if d, err := time.ParseDuration(os.Getenv("EMULATE_MAIN")); err == nil {
 		os.Unsetenv("EMULATE_MAIN")
+		patience = d
 		main()
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
 
-// folder is a temporary one that the server's user may enter, who is not root.
+// folder is a temporary one that the server's user may enter, who is not root: in
+// memory where that is, as some disks are slow to remove a server's files.
 func folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "emulate")
+	dir, err := os.MkdirTemp("/dev/shm", "emulate")
+	if err != nil {
+		dir, err = os.MkdirTemp("", "emulate")
+	}
 	if err == nil {
 		err = os.Chmod(dir, 0o711)
 	}
@@ -48,7 +53,7 @@ func folder(t *testing.T) string {
 // emulate is the command. Its folders are in dir.
 func emulate(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "EMULATE_MAIN=1", "TMPDIR="+dir, "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), "EMULATE_MAIN=500ms", "TMPDIR="+dir, "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
@@ -97,9 +102,45 @@ func TestCommand(t *testing.T) {
 	if got, err := output(t, app, `echo "$PGHOST $PGUSER $AZURE_CLIENT_ID $PGREQUIREPEER${IDENTITY_ENDPOINT%%:*} ${DATABASE_URL%%localhost*}"`); err != nil || got != "localhost app  http postgres://app@" {
 		t.Errorf("%q, %v", got, err)
 	}
+	if status, err := run(context.Background(), app, io.Discard, []string{"sh", "-c", "exit 4"}); err != nil || status != 4 {
+		t.Errorf("got %d, %v", status, err)
+	}
+}
+
+// What fails beside the command says so, also where it is itself a program that has
+// ended in failure.
+func TestFailure(t *testing.T) {
+	bin := t.TempDir()
+	for _, name := range []string{"initdb", "postgres"} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\necho out of order; exit 7"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	everybody(t, bin)
+	cmd := emulate(folder(t), "--", "true")
+	cmd.Env = append(cmd.Env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "AADPOSTGRES_EMULATOR_CACHE="+t.TempDir())
+	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
-	if _, err := output(t, app, "exit 4"); !errors.As(err, &exit) || exit.ExitCode() != 4 {
-		t.Errorf("got %v", err)
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "emulate: emulator: initdb: exit status 7: out of order") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// everybody may enter this folder of a test's, from now on.
+func everybody(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The text of -h names what a flag takes.
+func TestHelp(t *testing.T) {
+	out, err := emulate(t.TempDir(), "-h").CombinedOutput()
+	for _, want := range []string{"-on HOST\n", "-user NAME\n", "-admin NAME\n"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%v, no %q in %s", err, want, out)
+		}
 	}
 }
 
@@ -107,7 +148,10 @@ func TestCommand(t *testing.T) {
 func output(t *testing.T, p place, script string) (string, error) {
 	t.Helper()
 	var out strings.Builder
-	err := run(context.Background(), p, &out, []string{"sh", "-c", script})
+	status, err := run(context.Background(), p, &out, []string{"sh", "-c", script})
+	if status != 0 {
+		err = errors.Join(fmt.Errorf("exit status %d", status), err)
+	}
 	return strings.TrimSpace(out.String()), err
 }
 
@@ -129,7 +173,7 @@ func TestExports(t *testing.T) {
 	out, in := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := run(ctx, flags(t, emulator.AppService, "o'brien@contoso.com's"), in, nil)
+		_, err := run(ctx, flags(t, emulator.AppService, "o'brien@contoso.com's"), in, nil)
 		in.CloseWithError(err)
 		done <- err
 	}()
@@ -138,7 +182,10 @@ func TestExports(t *testing.T) {
 	}
 	<-done
 	out, in = io.Pipe()
-	go func() { done <- run(ctx, flags(t, emulator.Workstation, "o'brien@contoso.com"), in, nil) }()
+	go func() {
+		_, err := run(ctx, flags(t, emulator.Workstation, "o'brien@contoso.com"), in, nil)
+		done <- err
+	}()
 	var script strings.Builder
 	lines := bufio.NewScanner(out)
 	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
@@ -164,6 +211,7 @@ func TestMisuse(t *testing.T) {
 		want string
 	}{
 		{flags(t, "virtual-machine"), "choose one of app-service, kubernetes, pipelines, workstation, machine-learning and cloud-shell"},
+		{flags(t, emulator.AppService, "service:deploy"), "deploy is an application; try -on kubernetes or -on pipelines"},
 		{flags(t, emulator.AppService, "me@contoso.com"), "a person signs in on a workstation"},
 		{flags(t, emulator.Kubernetes, "me@contoso.com"), "me@contoso.com is a user, and kubernetes has none"},
 		{flags(t, emulator.CloudShell, "billing"), "one identity, app"},
@@ -189,7 +237,7 @@ func TestEndDuringStart(t *testing.T) {
 	}
 	length := time.Since(began)
 	dir := folder(t)
-	const times = 16
+	const times = 20
 	for i := range times {
 		for _, signal := range []os.Signal{os.Kill, os.Interrupt} {
 			cmd := emulate(dir, "--", "true")
