@@ -20,9 +20,26 @@ type cluster struct {
 }
 
 // dataFolder names a folder for a server's data, which is not there yet: in memory where
-// there is room, as some disks take a second for its thousand small files.
-func dataFolder() string {
-	return filepath.Join(cmp.Or(memory(), os.TempDir()), "aadpostgres-emulator-data-"+rand.Text())
+// there is room, as some disks take a second for its thousand small files. Who has set
+// TMPDIR wants that, if the server's user may enter it: some systems give each user one
+// that is closed to all others.
+func dataFolder() (string, error) {
+	dirs := []string{memory(), os.TempDir(), "/tmp"}
+	if os.Getenv("TMPDIR") != "" {
+		dirs[0], dirs[1] = dirs[1], dirs[0]
+	}
+	var closed error
+	for _, dir := range dirs {
+		dir, err := filepath.Abs(cmp.Or(dir, os.TempDir()))
+		if err == nil {
+			err = reachable(dir)
+		}
+		if err == nil {
+			return filepath.Join(dir, "aadpostgres-emulator-data-"+rand.Text()), nil
+		}
+		closed = cmp.Or(closed, err)
+	}
+	return "", closed
 }
 
 // create makes the folder and fills it with a server's data. Its superuser has that password,

@@ -39,7 +39,9 @@ type postgres struct {
 func (p *postgres) start(ctx context.Context, dir string) (err error) {
 	own := p.dsn == ""
 	if own {
-		p.data = dataFolder()
+		if p.data, err = dataFolder(); err != nil {
+			return err
+		}
 	}
 	if p.line, p.keeper, err = keep(dir, p.data); err != nil {
 		return err

@@ -4,6 +4,7 @@ package emulator
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -86,6 +87,22 @@ func unprivileged(cmd *exec.Cmd) error {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	return err
+}
+
+// reachable tries whether the server's user, where that is not this one, may enter a folder.
+func reachable(dir string) error {
+	uid, _, err := serverUser()
+	if uid < 0 {
+		return err
+	}
+	cmd := exec.Command("/bin/sh", "-c", `cd "$1"`, "sh", dir)
+	if err := unprivileged(cmd); err != nil {
+		return err
+	}
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("emulator: PostgreSQL's user, %d, cannot enter %q; set TMPDIR to a folder that is open to all: %w", uid, dir, err)
+	}
+	return nil
 }
 
 // ours tells that a file is this user's, and that nobody else may write to it.

@@ -4,10 +4,13 @@ package emulator
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -90,4 +93,32 @@ func TestKeep(t *testing.T) {
 		t.Errorf("it stays: %v", err)
 	}
 	holder.Wait()
+}
+
+// A TMPDIR that the server's user may not enter is no place for its data, and does no
+// harm.
+func TestClosedTemporaryFolder(t *testing.T) {
+	closed := t.TempDir()
+	cacheIn(t, t.TempDir(), 0o700)
+	t.Setenv("TMPDIR", closed)
+	if err := os.Chmod(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	works(t)
+	uid, _, err := serverUser()
+	if uid < 0 {
+		return // it is this user
+	}
+	if err = errors.Join(err, reachable(closed)); err == nil || !strings.Contains(err.Error(), "set TMPDIR to a folder that is open to all") {
+		t.Errorf("got %v", err)
+	}
+	if err := os.Chmod(filepath.Dir(closed), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(closed, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := dataFolder(); err != nil || filepath.Dir(data) != closed {
+		t.Errorf("%q, %v; want it in TMPDIR", data, err)
+	}
 }
