@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -12,39 +13,56 @@ import (
 	"strings"
 )
 
-// dataFolder makes the folder for a server's data: in memory where there is room,
-// as some disks take a second for its thousand small files.
-func dataFolder() (string, error) {
-	const name = "aadpostgres-emulator-data-"
-	var dir string
-	var err error
-	if m := memory(); m != "" {
-		dir, err = os.MkdirTemp(m, name)
-	}
-	if dir == "" {
-		dir, err = os.MkdirTemp("", name)
-	}
-	return dir, err
+// A cluster is a server's data, and the programs for it.
+type cluster struct {
+	bin, data string
+	line      *os.File // of keep; the programs hold it
 }
 
-// create fills the folder with a server's data. Its superuser has that password,
+// dataFolder names a folder for a server's data, which is not there yet: in memory where
+// there is room, as some disks take a second for its thousand small files. Who has set
+// TMPDIR wants that, if the server's user may enter it: some systems give each user one
+// that is closed to all others.
+func dataFolder() (string, error) {
+	dirs := []string{memory(), os.TempDir(), "/tmp"}
+	if os.Getenv("TMPDIR") != "" {
+		dirs[0], dirs[1] = dirs[1], dirs[0]
+	}
+	var closed error
+	for _, dir := range dirs {
+		dir, err := filepath.Abs(cmp.Or(dir, os.TempDir()))
+		if err == nil {
+			err = reachable(dir)
+		}
+		if err == nil {
+			return filepath.Join(dir, "aadpostgres-emulator-data-"+rand.Text()), nil
+		}
+		closed = cmp.Or(closed, err)
+	}
+	return "", closed
+}
+
+// create makes the folder and fills it with a server's data. Its superuser has that password,
 // which no other server has: in the seed he has none.
-func create(ctx context.Context, bin, data, password string) error {
-	s, err := findSeed(bin)
+func (c *cluster) create(ctx context.Context, password string) error {
+	if err := os.Mkdir(c.data, 0o700); err != nil {
+		return err
+	}
+	s, err := findSeed(c.bin)
 	if err == nil {
 		defer s.close()
-		if s.unpack(data) == nil && setPassword(ctx, bin, data, password) == nil {
+		if s.unpack(c.data) == nil && c.setPassword(ctx, password) == nil {
 			return nil
 		}
 		// There is none, or it is of no use.
 	}
-	if err := initdb(ctx, bin, data); err != nil {
+	if err := c.initdb(ctx); err != nil {
 		return err
 	}
 	if s != nil {
-		s.pack(data) // or it is for the next one to do
+		s.pack(c.data) // or it is for the next one to do
 	}
-	err = setPassword(ctx, bin, data, password)
+	err = c.setPassword(ctx, password)
 	if s != nil && err != nil {
 		s.remove()
 	}
@@ -55,18 +73,18 @@ func create(ctx context.Context, bin, data, password string) error {
 const door = "host all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 scram-sha-256\n"
 
 // initdb makes a server whose superuser has no password, so that he cannot sign in.
-func initdb(ctx context.Context, bin, data string) error {
-	if err := empty(data); err != nil {
+func (c *cluster) initdb(ctx context.Context) error {
+	if err := empty(c.data); err != nil {
 		return err
 	}
 	// Small segments: 1 MB is plenty to begin with.
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres",
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, "initdb"), "-D", c.data, "-U", "postgres",
 		"-A", "reject", "-E", "UTF8", "--locale=C", "--wal-segsize=1", "--no-sync")
 	cmd.Env = append(os.Environ(), "TZ=UTC") // as Azure's, whoever makes the seed
-	if out, err := run(cmd); err != nil {
+	if out, err := c.run(cmd); err != nil {
 		return fmt.Errorf("emulator: initdb: %w: %s", err, out)
 	}
-	root, err := os.OpenRoot(data) // another user's by now: no link leads out of it
+	root, err := os.OpenRoot(c.data) // another user's by now: no link leads out of it
 	if err != nil {
 		return err
 	}
@@ -76,24 +94,25 @@ func initdb(ctx context.Context, bin, data string) error {
 
 // setPassword needs no server that listens, and no older password that somebody
 // else could know.
-func setPassword(ctx context.Context, bin, data, password string) error {
+func (c *cluster) setPassword(ctx context.Context, password string) error {
 	stored, err := verifier(password)
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "postgres"), "--single", "-D", data, "-c", "fsync=off", "postgres")
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, "postgres"), "--single", "-D", c.data, "-c", "fsync=off", "postgres")
 	cmd.Stdin = strings.NewReader("ALTER ROLE postgres PASSWORD '" + stored + "'\n")
-	if out, err := run(cmd); err != nil {
+	if out, err := c.run(cmd); err != nil {
 		return fmt.Errorf("emulator: PostgreSQL: %w: %s", err, out)
 	}
 	return nil
 }
 
 // run runs one of the server's programs to its end.
-func run(cmd *exec.Cmd) (out []byte, err error) {
+func (c *cluster) run(cmd *exec.Cmd) (out []byte, err error) {
 	if err := unprivileged(cmd); err != nil {
 		return nil, err
 	}
+	hold(cmd, c.line)
 	out, err = cmd.CombinedOutput()
 	return bytes.TrimSpace(out), err
 }

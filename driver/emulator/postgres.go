@@ -21,8 +21,10 @@ import (
 
 // postgres is the real server: one that was given, or one of its own.
 type postgres struct {
-	dsn    string // superuser
-	data   string // its folder
+	dsn    string    // superuser
+	data   string    // its folder
+	line   *os.File  // its end removes the folder, and others
+	keeper *exec.Cmd // does so
 	cmd    *exec.Cmd
 	alive  io.Closer     // the wrapper's standard input: its end ends the server
 	exited chan struct{} // closed when cmd has been reaped
@@ -34,8 +36,17 @@ type postgres struct {
 
 // start fills in dsn, unless it was given. dir is removed with the server's own
 // folder, should this process not live to do it.
-func (p *postgres) start(ctx context.Context, dir string) error {
-	if p.dsn != "" {
+func (p *postgres) start(ctx context.Context, dir string) (err error) {
+	own := p.dsn == ""
+	if own {
+		if p.data, err = dataFolder(); err != nil {
+			return err
+		}
+	}
+	if p.line, p.keeper, err = keep(dir, p.data); err != nil {
+		return err
+	}
+	if !own {
 		conn, err := pgx.Connect(ctx, p.dsn)
 		if err != nil {
 			return fmt.Errorf("emulator: the given PostgreSQL: %w", err)
@@ -48,22 +59,19 @@ func (p *postgres) start(ctx context.Context, dir string) error {
 			return fmt.Errorf("emulator: no PostgreSQL: install its server (Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql; Windows: winget install PostgreSQL.PostgreSQL.17), or set AADPOSTGRES_EMULATOR_POSTGRES to a superuser's DSN; downloading one failed: %w", err)
 		}
 	}
-	if p.data, err = dataFolder(); err != nil {
-		return err
-	}
-	password := rand.Text()
-	if err := create(ctx, bin, p.data, password); err != nil {
+	c, password := &cluster{bin, p.data, p.line}, rand.Text()
+	if err := c.create(ctx, password); err != nil {
 		return err
 	}
 	for range 3 { // the free port may be taken in between
-		if err = p.run(ctx, bin, dir, password); err == nil || !strings.Contains(err.Error(), "could not bind") {
+		if err = p.run(ctx, bin, password); err == nil || !strings.Contains(err.Error(), "could not bind") {
 			return err
 		}
 	}
 	return err
 }
 
-func (p *postgres) run(ctx context.Context, bin, dir, password string) error {
+func (p *postgres) run(ctx context.Context, bin, password string) error {
 	port, err := freePort()
 	if err != nil {
 		return err
@@ -78,7 +86,8 @@ func (p *postgres) run(ctx context.Context, bin, dir, password string) error {
 		"fsync=off", "synchronous_commit=off", "full_page_writes=off"} {
 		args = append(args, "-c", set)
 	}
-	cmd := supervised(args, p.data, dir)
+	cmd := supervised(args)
+	hold(cmd, p.line)
 	cmd.WaitDelay = patience // for its log, which others may hold
 	var log tail
 	cmd.Stdout, cmd.Stderr = p.logged(&log), p.logged(&log)
@@ -136,6 +145,12 @@ func (p *postgres) stop() error {
 			kill(p.cmd)
 			<-p.exited
 		}
+	}
+	if p.line != nil {
+		p.line.Close()
+		late := time.AfterFunc(patience, func() { p.keeper.Process.Kill() })
+		p.keeper.Wait()
+		late.Stop()
 	}
 	if p.data != "" {
 		err = errors.Join(err, os.RemoveAll(p.data))

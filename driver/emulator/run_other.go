@@ -5,11 +5,17 @@ package emulator
 import (
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 )
 
-func supervised(args []string, _, _ string) *exec.Cmd { return exec.Command(args[0], args[1:]...) }
+func supervised(args []string) *exec.Cmd { return exec.Command(args[0], args[1:]...) }
+
+// keep keeps nothing: folders go when the emulator is closed.
+func keep(...string) (line *os.File, keeper *exec.Cmd, err error) { return nil, nil, nil }
+
+func hold(*exec.Cmd, *os.File) {}
 
 // end asks as pg_ctl does, which lies beside the server: this has no signals to send.
 func end(cmd *exec.Cmd, _ io.Closer, data string) {
@@ -21,6 +27,8 @@ func kill(cmd *exec.Cmd) { cmd.Process.Kill() }
 func serverUser() (uid, gid int, err error) { return -1, -1, nil }
 
 func unprivileged(*exec.Cmd) error { return nil }
+
+func reachable(string) error { return nil }
 
 // ours trusts the user's cache folder to be nobody else's.
 func ours(fs.FileInfo) bool { return true }

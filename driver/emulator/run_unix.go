@@ -4,6 +4,7 @@ package emulator
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -13,24 +14,45 @@ import (
 	"syscall"
 )
 
-// watch runs its arguments, but for the first two, and stops them when its
-// standard input ends. The first two are folders that it removes then, as far as
-// its user may. The watching part holds none of our pipes: Wait would wait for it
-// after the server. It says so till it is heard: a server that has just begun ignores
-// the signal, as a shell's jobs in the background do.
-const watch = `data=$1 dir=$2; shift 2; exec 3<&0
-trap 'stopped=yes; while kill -QUIT $pid; do sleep 0.05; done 2>/dev/null' TERM
-"$@" </dev/null 3<&- & pid=$!
-{ cat; kill -TERM $$; } >/dev/null 2>&1 <&3 3<&- &
-wait $pid; status=$?
-if [ "$stopped" ]; then wait $pid; rm -rf "$data" "$dir" 2>/dev/null; fi
-exit $status`
+// watch runs its arguments, and stops them when its standard input ends. It says so
+// till it is heard: a server that has just begun ignores the signal, as a shell's jobs
+// in the background do. The watching part holds none of our pipes: Wait would wait for
+// it after the server.
+const watch = `exec 4<&0
+trap 'while kill -QUIT $pid; do sleep 0.05; done 2>/dev/null' TERM
+"$@" </dev/null 4<&- & pid=$!
+{ cat; kill -TERM $$; } >/dev/null 2>&1 <&4 4<&- &
+wait $pid`
 
-// supervised runs args below a shell, so that neither the server nor its files
-// outlive this process, however that ends.
-func supervised(args []string, data, dir string) *exec.Cmd {
-	return exec.Command("/bin/sh", append([]string{"-c", watch, "sh", data, dir}, args...)...)
+// supervised runs args below a shell, so that the server does not outlive this
+// process, however that ends.
+func supervised(args []string) *exec.Cmd {
+	return exec.Command("/bin/sh", append([]string{"-c", watch, "sh"}, args...)...)
 }
+
+// sweep removes its arguments when its standard input ends.
+const sweep = `trap '' HUP INT TERM; read line; rm -rf "$@"`
+
+// keep makes a process that removes the folders when nobody holds line any longer:
+// neither this process, however that ends, nor the server's programs, that would write
+// there again. It runs as this user, as the server's may not remove all of them.
+func keep(folders ...string) (line *os.File, keeper *exec.Cmd, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	cmd := exec.Command("/bin/sh", append([]string{"-c", sweep, "sh"}, folders...)...)
+	cmd.Stdin = r
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, errors.Join(err, w.Close())
+	}
+	return w, cmd, nil
+}
+
+// hold makes cmd hold the line, and all that it starts.
+func hold(cmd *exec.Cmd, line *os.File) { cmd.ExtraFiles = []*os.File{line} }
 
 // end ends what supervised has begun, and kill does so where that is of no use: the
 // shell and the server, whose own processes see that it is gone.
@@ -65,6 +87,22 @@ func unprivileged(cmd *exec.Cmd) error {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	return err
+}
+
+// reachable tries whether the server's user, where that is not this one, may enter a folder.
+func reachable(dir string) error {
+	uid, _, err := serverUser()
+	if uid < 0 {
+		return err
+	}
+	cmd := exec.Command("/bin/sh", "-c", `cd "$1"`, "sh", dir)
+	if err := unprivileged(cmd); err != nil {
+		return err
+	}
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("emulator: PostgreSQL's user, %d, cannot enter %q; set TMPDIR to a folder that is open to all: %w", uid, dir, err)
+	}
+	return nil
 }
 
 // ours tells that a file is this user's, and that nobody else may write to it.

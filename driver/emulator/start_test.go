@@ -201,6 +201,35 @@ func TestSuperuser(t *testing.T) {
 	}
 }
 
+// A start takes less than 3 seconds, with a seed and without. One of three counts: the
+// machine may have much else to do.
+func TestStartTime(t *testing.T) {
+	const bound = 3 * time.Second
+	for _, what := range []string{"without a seed", "with one"} {
+		fastest := time.Hour
+		for range 3 {
+			if what == "without a seed" {
+				cacheIn(t, t.TempDir(), 0o700)
+			}
+			began := time.Now()
+			a, err := New(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			fastest = min(fastest, time.Since(began))
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+			if fastest < bound {
+				break
+			}
+		}
+		if t.Logf("%s: %v", what, fastest); fastest >= bound {
+			t.Errorf("%s it takes %v; want less than %v", what, fastest, bound)
+		}
+	}
+}
+
 // BenchmarkStart tells how long a test waits for its emulator, and beside it one
 // that runs initdb each time.
 func BenchmarkStart(b *testing.B) {

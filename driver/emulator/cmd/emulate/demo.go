@@ -133,7 +133,8 @@ func work(ctx context.Context, db *sql.DB) (total, copied int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	return total, copied, conn.QueryRowContext(ctx, "select count(*) from greeting").Scan(&total)
+	err = conn.QueryRowContext(ctx, "select count(*) from greeting").Scan(&total)
+	return total, copied, err
 }
 
 func tlsVersion(conn *sql.Conn) (version string) {

@@ -14,15 +14,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
@@ -42,7 +47,7 @@ An Azure to test against, on 127.0.0.1.
 
 func main() {
 	p := place{on: emulator.AppService}
-	flag.Func("on", "the `HOST` that the command runs on: app-service (the default), kubernetes, pipelines,\nworkstation, machine-learning or cloud-shell", func(s string) error {
+	flag.Func("on", "run the command as on `HOST`: app-service (the default), kubernetes, pipelines,\nworkstation, machine-learning or cloud-shell", func(s string) error {
 		p.on = emulator.Host(s)
 		return nil
 	})
@@ -57,20 +62,18 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	var status int
 	var err error
 	if *show {
 		err = demo(ctx, os.Stdout)
 	} else {
-		err = run(ctx, p, os.Stdout, flag.Args())
+		status, err = run(ctx, p, os.Stdout, flag.Args())
 	}
-	var end ended
-	switch {
-	case errors.As(err, &end):
-		os.Exit(int(end))
-	case err != nil:
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "emulate:", err)
-		os.Exit(1)
+		status = cmp.Or(status, 1)
 	}
+	os.Exit(status)
 }
 
 // A place is what the flags ask for.
@@ -109,32 +112,37 @@ func (p *place) add(admin bool) func(string) error {
 	}
 }
 
-func run(ctx context.Context, p place, out io.Writer, args []string) (err error) {
+// run returns the command's exit status, and what went wrong beside it.
+func run(ctx context.Context, p place, out io.Writer, args []string) (status int, err error) {
 	opts := p.people
 	if p.single {
 		opts = append(opts, emulator.WithSingleServer())
 	}
 	az, err := emulator.New(ctx, opts...)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, az.Close()) }()
 	if p.first == "" {
 		p.first = "app"
 	}
 	who := az.Identity(p.first)
+	if who.Kind == emulator.ServicePrincipal && slices.Contains(managed, p.on) {
+		return 0, fmt.Errorf("%s has managed identities only, and %s is an application; try -on %s or -on %s", p.on, who.Name, emulator.Kubernetes, emulator.Pipelines)
+	}
 	if len(args) > 0 {
-		// It may outlive ctx: when it ends is its own affair.
-		cmd, err := az.Command(context.WithoutCancel(ctx), p.on, who, args[0], args[1:]...)
+		running, end := context.WithCancel(context.WithoutCancel(ctx))
+		defer end()
+		cmd, err := az.Command(running, p.on, who, args[0], args[1:]...)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, os.Stderr
-		return follow(cmd)
+		return attend(ctx, cmd, end)
 	}
 	exports, err := az.Exports(p.on, who)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	fmt.Fprintf(out, "%s on %s; paste this where programs are to find it:\n\n", who.Name, p.on)
 	for _, kv := range exports {
@@ -143,8 +151,56 @@ func run(ctx context.Context, p place, out io.Writer, args []string) (err error)
 	}
 	fmt.Fprintln(out, "\nCtrl-C stops it.")
 	<-ctx.Done()
-	return nil
+	return 0, nil
 }
+
+// managed are the hosts that have managed identities and nothing else.
+var managed = []emulator.Host{emulator.AppService, emulator.MachineLearning, emulator.CloudShell}
+
+// attend runs the command to its end, unless ctx has ended before, and returns its exit status as a shell would. A
+// terminal's Ctrl-C goes to the command as well as to this process, and what comes of it
+// is the command's business. A second one, or SIGTERM, calls end, which asks it to end,
+// and kills it if it does not within patience.
+func attend(ctx context.Context, cmd *exec.Cmd, end func()) (status int, err error) {
+	if runtime.GOOS != "windows" { // which can but kill
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	}
+	cmd.WaitDelay = patience
+	signals, done := make(chan os.Signal, 2), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	defer close(done)
+	go func() {
+		for again := false; ; again = true {
+			select {
+			case s := <-signals:
+				if again || s == syscall.SIGTERM {
+					end()
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	err = cmd.Wait()
+	state := cmd.ProcessState
+	if w, ok := state.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return 128 + int(w.Signal()), nil
+	}
+	if state.Exited() { // and how says the status
+		return state.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// patience is how long a command that is told to end may take to do so.
+var patience = 10 * time.Second
 
 // quote makes one word of a value, for a shell.
 func quote(value string) string {
