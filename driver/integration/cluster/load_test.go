@@ -22,6 +22,8 @@ type load struct {
 	began        map[string]time.Time // of the acknowledged
 	inDoubt      []string             // failed, maybe after the server had committed
 	errors       map[string]int
+	last         time.Time      // of an acknowledgement
+	outage       time.Duration  // the longest between two
 	acknowledged chan time.Time // when an insert began that has just been
 }
 
@@ -50,6 +52,11 @@ func (l *load) write(ctx context.Context, key string) {
 	l.mu.Lock()
 	if err == nil {
 		l.began[key] = began
+		now := time.Now()
+		if !l.last.IsZero() {
+			l.outage = max(l.outage, now.Sub(l.last))
+		}
+		l.last = now
 	} else {
 		l.inDoubt = append(l.inDoubt, key)
 		l.errors[codeOf(err)]++
@@ -85,9 +92,12 @@ func (l *load) since(t testing.TB, when time.Time) time.Time {
 	}
 }
 
-// atLeast waits until n inserts were acknowledged.
-func (l *load) atLeast(t testing.TB, n int) {
+// more waits until n more inserts were acknowledged.
+func (l *load) more(t testing.TB, n int) {
 	t.Helper()
+	l.mu.Lock()
+	n += len(l.began)
+	l.mu.Unlock()
 	eventually(t, time.Minute, func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -101,4 +111,11 @@ func (l *load) atLeast(t testing.TB, n int) {
 func (l *load) end() {
 	l.stop()
 	l.wg.Wait()
+}
+
+// longest is the outage as the program sees it.
+func (l *load) longest() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.outage.Round(time.Millisecond)
 }

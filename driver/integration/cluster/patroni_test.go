@@ -5,7 +5,9 @@ package cluster
 import (
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -71,6 +73,9 @@ func newFlock(t testing.TB) *flock {
 
 type yaml = map[string]any
 
+// ttl is how long Patroni waits for a leader that is not heard of, in seconds.
+const ttl = 5
+
 func (f *flock) settings(n *node, etcd int, bin string) yaml {
 	local := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 	return yaml{
@@ -78,9 +83,8 @@ func (f *flock) settings(n *node, etcd int, bin string) yaml {
 		"restapi": yaml{"listen": local(n.rest), "connect_address": local(n.rest)},
 		"etcd3":   yaml{"host": local(etcd)},
 		"bootstrap": yaml{
-			// How long a leader is waited for that is not heard of: ttl, in seconds. The
-			// defaults are 30, 10 and 10.
-			"dcs": yaml{"ttl": 5, "loop_wait": 1, "retry_timeout": 2, "synchronous_mode": true,
+			// The defaults are 30, 10 and 10.
+			"dcs": yaml{"ttl": ttl, "loop_wait": 1, "retry_timeout": 2, "synchronous_mode": true,
 				"postgresql": yaml{"use_pg_rewind": true, "parameters": yaml{"max_connections": 100, "wal_log_hints": "on"}}},
 			"initdb": []any{yaml{"encoding": "UTF8"}, yaml{"locale": "C"}, yaml{"auth": "scram-sha-256"}, "no-sync"},
 		},
@@ -99,21 +103,37 @@ func (f *flock) settings(n *node, etcd int, bin string) yaml {
 // start starts the node's Patroni, which starts its PostgreSQL.
 func (n *node) start(t testing.TB) {
 	t.Helper()
-	t.Cleanup(n.kill) // what Patroni has left
+	t.Cleanup(func() { n.kill() }) // what Patroni has left
 	n.patroni = launch(t, "patroni", n.config)
 }
 
-// kill ends Patroni and PostgreSQL at once, as a failing machine does.
-func (n *node) kill() {
+// crash is kill for a node that runs: both must have been there, and be gone.
+func (n *node) crash(t testing.TB) {
+	t.Helper()
+	if !n.kill() {
+		t.Fatalf("%s had no PostgreSQL to kill", n.name)
+	}
+	eventually(t, 10*time.Second, func() error {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", n.port))
+		if err != nil {
+			return nil
+		}
+		return errors.Join(fmt.Errorf("%s still listens", n.name), conn.Close())
+	})
+}
+
+// kill ends Patroni and PostgreSQL at once, by kill -9, and tells whether the latter was
+// there. Sessions are reset: a machine that dies would be silent.
+func (n *node) kill() bool {
 	n.patroni.end(syscall.SIGKILL)
 	b, err := os.ReadFile(filepath.Join(n.home, "data", "postmaster.pid"))
 	if err != nil {
-		return
+		return false
 	}
 	first, _, _ := strings.Cut(string(b), "\n")
 	postmaster, err := strconv.Atoi(first)
 	if err != nil || !n.owns(postmaster) {
-		return
+		return false
 	}
 	pids := []int{postmaster}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
@@ -127,6 +147,7 @@ func (n *node) kill() {
 	for _, pid := range pids {
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
+	return true
 }
 
 // owns tells whether the process is of this node's PostgreSQL: a file may name one

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,10 +49,13 @@ func newPgBouncer(t testing.TB, settings map[string]string) (port int, cert stri
 	scripts := filepath.Join(home, "pam") // must be root's, and all in it
 	check(t, os.Mkdir(scripts, 0o755))
 	check(t, os.WriteFile(filepath.Join(scripts, "pam_script_auth"), fmt.Appendf(nil, judge, az.Port(), ca), 0o755))
-	if _, err := os.Stat(pamFile); err == nil {
-		t.Fatalf("%s is there: is another run of this test under way?", pamFile)
+	if b, err := os.ReadFile(pamFile); err == nil {
+		var run int // one that was killed cannot have removed it
+		if _, err := fmt.Sscanf(string(b), "# of process %d\n", &run); err != nil || syscall.Kill(run, 0) == nil {
+			t.Fatalf("%s is there: is another run of this test under way? If not, remove it", pamFile)
+		}
 	}
-	if err := os.WriteFile(pamFile, fmt.Appendf(nil, "auth required pam_script.so dir=%s\naccount required pam_permit.so\n", scripts), 0o644); err != nil {
+	if err := os.WriteFile(pamFile, fmt.Appendf(nil, "# of process %d\nauth required pam_script.so dir=%s\naccount required pam_permit.so\n", os.Getpid(), scripts), 0o644); err != nil {
 		t.Fatalf("PgBouncer's PAM service is made by root only: %v", err)
 	}
 	t.Cleanup(func() { os.Remove(pamFile) })

@@ -103,7 +103,7 @@ func codeOf(err error) string {
 }
 
 // PgBouncer in transaction mode gives each transaction any of five sessions, so
-// what a client prepares in one is not in the next, unless PgBouncer sees to it, as
+// what a client prepares in one is not in the next, unless PgBouncer sees to it (max_prepared_statements), as
 // it does by itself from 1.24 on. pgx's default mode prepares; cache_describe, exec
 // and simple_protocol do not.
 func TestTransactionMode(t *testing.T) {
