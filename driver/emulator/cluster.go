@@ -16,7 +16,7 @@ import (
 // A cluster is a server's data, and the programs for it.
 type cluster struct {
 	bin, data string
-	line      *os.File // of keep; the programs hold it
+	keeper    *keeper
 }
 
 // dataFolder names a folder for a server's data, which is not there yet: in memory where
@@ -112,7 +112,7 @@ func (c *cluster) run(cmd *exec.Cmd) (out []byte, err error) {
 	if err := unprivileged(cmd); err != nil {
 		return nil, err
 	}
-	hold(cmd, c.line)
+	c.keeper.holds(cmd)
 	out, err = cmd.CombinedOutput()
 	return bytes.TrimSpace(out), err
 }

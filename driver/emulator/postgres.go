@@ -21,10 +21,9 @@ import (
 
 // postgres is the real server: one that was given, or one of its own.
 type postgres struct {
-	dsn    string    // superuser
-	data   string    // its folder
-	line   *os.File  // its end removes the folder, and others
-	keeper *exec.Cmd // does so
+	dsn    string  // superuser
+	data   string  // its folder
+	keeper *keeper // of the folders
 	cmd    *exec.Cmd
 	alive  io.Closer     // the wrapper's standard input: its end ends the server
 	exited chan struct{} // closed when cmd has been reaped
@@ -37,21 +36,21 @@ type postgres struct {
 // start fills in dsn, unless it was given. dir is removed with the server's own
 // folder, should this process not live to do it.
 func (p *postgres) start(ctx context.Context, dir string) (err error) {
-	own := p.dsn == ""
-	if own {
-		if p.data, err = dataFolder(); err != nil {
-			return err
-		}
-	}
-	if p.line, p.keeper, err = keep(dir, p.data); err != nil {
+	if err := p.keep(dir); err != nil {
 		return err
 	}
-	if !own {
+	if p.dsn != "" {
 		conn, err := pgx.Connect(ctx, p.dsn)
 		if err != nil {
 			return fmt.Errorf("emulator: the given PostgreSQL: %w", err)
 		}
 		return conn.Close(ctx)
+	}
+	if p.data, err = dataFolder(); err != nil {
+		return err
+	}
+	if err := p.keep(p.data); err != nil {
+		return err
 	}
 	bin, err := findBinaries()
 	if err != nil {
@@ -59,7 +58,7 @@ func (p *postgres) start(ctx context.Context, dir string) (err error) {
 			return fmt.Errorf("emulator: no PostgreSQL: install its server (Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql; Windows: winget install PostgreSQL.PostgreSQL.17), or set AADPOSTGRES_EMULATOR_POSTGRES to a superuser's DSN; downloading one failed: %w", err)
 		}
 	}
-	c, password := &cluster{bin, p.data, p.line}, rand.Text()
+	c, password := &cluster{bin, p.data, p.keeper}, rand.Text()
 	if err := c.create(ctx, password); err != nil {
 		return err
 	}
@@ -69,6 +68,16 @@ func (p *postgres) start(ctx context.Context, dir string) (err error) {
 		}
 	}
 	return err
+}
+
+// keep leaves a folder to the keeper, best before there is one.
+func (p *postgres) keep(dir string) (err error) {
+	if p.keeper == nil {
+		if p.keeper, err = newKeeper(); err != nil {
+			return err
+		}
+	}
+	return p.keeper.keep(dir)
 }
 
 func (p *postgres) run(ctx context.Context, bin, password string) error {
@@ -87,7 +96,7 @@ func (p *postgres) run(ctx context.Context, bin, password string) error {
 		args = append(args, "-c", set)
 	}
 	cmd := supervised(args)
-	hold(cmd, p.line)
+	p.keeper.holds(cmd)
 	cmd.WaitDelay = patience // for its log, which others may hold
 	var log tail
 	cmd.Stdout, cmd.Stderr = p.logged(&log), p.logged(&log)
@@ -146,11 +155,8 @@ func (p *postgres) stop() error {
 			<-p.exited
 		}
 	}
-	if p.line != nil {
-		p.line.Close()
-		late := time.AfterFunc(patience, func() { p.keeper.Process.Kill() })
-		p.keeper.Wait()
-		late.Stop()
+	if p.keeper != nil {
+		p.keeper.end()
 	}
 	if p.data != "" {
 		err = errors.Join(err, os.RemoveAll(p.data))

@@ -5,17 +5,16 @@ package emulator
 import (
 	"io"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 )
 
 func supervised(args []string) *exec.Cmd { return exec.Command(args[0], args[1:]...) }
 
-// keep keeps nothing: folders go when the emulator is closed.
-func keep(...string) (line *os.File, keeper *exec.Cmd, err error) { return nil, nil, nil }
+// newKeeper starts nothing: folders go when the emulator is closed.
+func newKeeper() (*keeper, error) { return &keeper{}, nil }
 
-func hold(*exec.Cmd, *os.File) {}
+func (*keeper) holds(*exec.Cmd) {}
 
 // end asks as pg_ctl does, which lies beside the server: this has no signals to send.
 func end(cmd *exec.Cmd, _ io.Closer, data string) {

@@ -30,29 +30,35 @@ func supervised(args []string) *exec.Cmd {
 	return exec.Command("/bin/sh", append([]string{"-c", watch, "sh"}, args...)...)
 }
 
-// sweep removes its arguments when its standard input ends.
-const sweep = `trap '' HUP INT TERM; read line; rm -rf "$@"`
+// sweep reads names of folders, and removes them when descriptor 3 ends as well.
+const sweep = `trap '' HUP INT TERM
+while IFS= read -r dir; do set -- "$@" "$dir"; done
+while read line <&3; do :; done
+rm -rf "$@"`
 
-// keep makes a process that removes the folders when nobody holds line any longer:
-// neither this process, however that ends, nor the server's programs, that would write
-// there again. It runs as this user, as the server's may not remove all of them.
-func keep(folders ...string) (line *os.File, keeper *exec.Cmd, err error) {
-	r, w, err := os.Pipe()
+// newKeeper starts one. It runs as this user: the server's may not remove all of them.
+func newKeeper() (*keeper, error) {
+	stdin, names, err := os.Pipe()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	defer r.Close()
-	cmd := exec.Command("/bin/sh", append([]string{"-c", sweep, "sh"}, folders...)...)
-	cmd.Stdin = r
+	defer stdin.Close()
+	end, line, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, names.Close())
+	}
+	defer end.Close()
+	cmd := exec.Command("/bin/sh", "-c", sweep)
+	cmd.Stdin, cmd.ExtraFiles = stdin, []*os.File{end}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, nil, errors.Join(err, w.Close())
+		return nil, errors.Join(err, names.Close(), line.Close())
 	}
-	return w, cmd, nil
+	return &keeper{cmd, names, line}, nil
 }
 
-// hold makes cmd hold the line, and all that it starts.
-func hold(cmd *exec.Cmd, line *os.File) { cmd.ExtraFiles = []*os.File{line} }
+// holds makes cmd, and all that it starts, hold the line.
+func (k *keeper) holds(cmd *exec.Cmd) { cmd.ExtraFiles = []*os.File{k.line} }
 
 // end ends what supervised has begun, and kill does so where that is of no use: the
 // shell and the server, whose own processes see that it is gone.

@@ -64,15 +64,24 @@ func TestEndOfDeafServer(t *testing.T) {
 func TestKeep(t *testing.T) {
 	dir := t.TempDir()
 	name := dir + "/a b"
-	line, keeper, err := keep("", name)
+	k, err := newKeeper()
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range []string{"", name} {
+		if err := k.keep(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := k.keep("a\nb"); err == nil || !strings.Contains(err.Error(), "set TMPDIR") {
+		t.Errorf("got %v", err)
 	}
 	if err := os.Mkdir(name, 0o700); err != nil { // the keeper is there first
 		t.Fatal(err)
 	}
-	holder := exec.Command("cat")
-	hold(holder, line)
+	outside := t.TempDir()
+	holder := exec.Command("sh", "-c", `echo "$1" >&3; exec cat`, "sh", outside)
+	k.holds(holder)
 	in, err := holder.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -80,17 +89,19 @@ func TestKeep(t *testing.T) {
 	if err := holder.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line.Close()
+	k.names.Close()
+	k.line.Close()
 	time.Sleep(100 * time.Millisecond)
 	if _, err := os.Stat(name); err != nil {
 		t.Errorf("it is gone too early: %v", err)
 	}
 	in.Close()
-	if err := keeper.Wait(); err != nil {
-		t.Error(err)
-	}
+	k.end()
 	if _, err := os.Stat(name); !os.IsNotExist(err) {
 		t.Errorf("it stays: %v", err)
+	}
+	if _, err := os.Stat(outside); err != nil {
+		t.Errorf("who holds the line has chosen what is removed: %v", err)
 	}
 	holder.Wait()
 }
