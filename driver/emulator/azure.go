@@ -46,7 +46,7 @@
 // [WithPostgres] or AADPOSTGRES_EMULATOR_POSTGRES, a superuser's DSN. What is slow to
 // make is kept in the user's cache folder or, where set, AADPOSTGRES_EMULATOR_CACHE. A
 // server's data is in memory if there is /dev/shm with 1 GiB to spare and no TMPDIR,
-// and once it has started it is gone when its program is, however that ends.
+// and is gone when its program is, however that ends (on Windows, when it is closed).
 //
 // It listens on 127.0.0.1 only. Nothing in it is fit for production.
 package emulator
@@ -140,12 +140,16 @@ func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	if a.dir, err = os.MkdirTemp("", "aadpostgres-emulator-"); err != nil {
+	a.dir = filepath.Join(os.TempDir(), "aadpostgres-emulator-"+rand.Text())
+	if err = a.postgres.keep(a.dir); err != nil {
+		return nil, err
+	}
+	if err = os.Mkdir(a.dir, 0o700); err != nil {
 		return nil, err
 	}
 	keys := make(chan error, 1) // they are made while the server starts
 	go func() { keys <- a.makeKeys() }()
-	err = a.postgres.start(ctx, a.dir)
+	err = a.postgres.start(ctx)
 	if err == nil {
 		err = a.postgres.provision(ctx, a.single)
 	}

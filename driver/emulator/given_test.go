@@ -18,7 +18,7 @@ func given(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	if err := p.start(context.Background(), ""); err != nil {
+	if err := p.start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	return p.dsn

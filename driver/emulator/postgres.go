@@ -33,12 +33,8 @@ type postgres struct {
 	lock *pgxpool.Conn // on a given server, for as long as it is used
 }
 
-// start fills in dsn, unless it was given. dir is removed with the server's own
-// folder, should this process not live to do it.
-func (p *postgres) start(ctx context.Context, dir string) (err error) {
-	if err := p.keep(dir); err != nil {
-		return err
-	}
+// start fills in dsn, unless it was given.
+func (p *postgres) start(ctx context.Context) (err error) {
 	if p.dsn != "" {
 		conn, err := pgx.Connect(ctx, p.dsn)
 		if err != nil {
