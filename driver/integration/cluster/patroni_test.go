@@ -3,7 +3,9 @@
 package cluster
 
 import (
+	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +20,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // A node is a PostgreSQL and the Patroni that minds it.
@@ -71,10 +76,10 @@ func newFlock(t testing.TB) *flock {
 	return f
 }
 
-type yaml = map[string]any
+// ttl is how long Patroni waits for a leader that is not heard of.
+const ttl = 5 * time.Second
 
-// ttl is how long Patroni waits for a leader that is not heard of, in seconds.
-const ttl = 5
+type yaml = map[string]any
 
 func (f *flock) settings(n *node, etcd int, bin string) yaml {
 	local := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
@@ -83,8 +88,8 @@ func (f *flock) settings(n *node, etcd int, bin string) yaml {
 		"restapi": yaml{"listen": local(n.rest), "connect_address": local(n.rest)},
 		"etcd3":   yaml{"host": local(etcd)},
 		"bootstrap": yaml{
-			// The defaults are 30, 10 and 10.
-			"dcs": yaml{"ttl": ttl, "loop_wait": 1, "retry_timeout": 2, "synchronous_mode": true,
+			// Patroni's defaults are 30, 10 and 10.
+			"dcs": yaml{"ttl": ttl / time.Second, "loop_wait": 1, "retry_timeout": 2, "synchronous_mode": true,
 				"postgresql": yaml{"use_pg_rewind": true, "parameters": yaml{"max_connections": 100, "wal_log_hints": "on"}}},
 			"initdb": []any{yaml{"encoding": "UTF8"}, yaml{"locale": "C"}, yaml{"auth": "scram-sha-256"}, "no-sync"},
 		},
@@ -103,37 +108,46 @@ func (f *flock) settings(n *node, etcd int, bin string) yaml {
 // start starts the node's Patroni, which starts its PostgreSQL.
 func (n *node) start(t testing.TB) {
 	t.Helper()
-	t.Cleanup(func() { n.kill() }) // what Patroni has left
+	t.Cleanup(func() { n.killPostgres() }) // where Patroni has left it
 	n.patroni = launch(t, "patroni", n.config)
 }
 
-// crash is kill for a node that runs: both must have been there, and be gone.
-func (n *node) crash(t testing.TB) {
+// kill ends Patroni and PostgreSQL at once, and returns when nobody answers at the
+// port. It is a crash: the host lives on and resets the sockets. A machine that has
+// lost its power is silent instead, and clients learn of it by their timeouts only.
+func (n *node) kill(t testing.TB) {
 	t.Helper()
-	if !n.kill() {
-		t.Fatalf("%s had no PostgreSQL to kill", n.name)
-	}
+	n.patroni.end(syscall.SIGKILL)
+	check(t, n.killPostgres())
 	eventually(t, 10*time.Second, func() error {
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", n.port))
-		if err != nil {
-			return nil
+		if err == nil {
+			conn.Close()
+			return fmt.Errorf("%s answers at its port, though killed", n.name)
 		}
-		return errors.Join(fmt.Errorf("%s still listens", n.name), conn.Close())
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return err
+		}
+		return nil
 	})
 }
 
-// kill ends Patroni and PostgreSQL at once, by kill -9, and tells whether the latter was
-// there. Sessions are reset: a machine that dies would be silent.
-func (n *node) kill() bool {
-	n.patroni.end(syscall.SIGKILL)
+// killPostgres kills the node's PostgreSQL, all of it, or says why there is none.
+func (n *node) killPostgres() error {
 	b, err := os.ReadFile(filepath.Join(n.home, "data", "postmaster.pid"))
 	if err != nil {
-		return false
+		return err
 	}
 	first, _, _ := strings.Cut(string(b), "\n")
 	postmaster, err := strconv.Atoi(first)
-	if err != nil || !n.owns(postmaster) {
-		return false
+	if err != nil {
+		return err
+	}
+	if !n.owns(postmaster) {
+		return fmt.Errorf("%s has no PostgreSQL: process %d is gone, or another's", n.name, postmaster)
+	}
+	if err := syscall.Kill(postmaster, syscall.SIGSTOP); err != nil { // a session that it begins now would be missed
+		return err
 	}
 	pids := []int{postmaster}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
@@ -145,9 +159,11 @@ func (n *node) kill() bool {
 		}
 	}
 	for _, pid := range pids {
-		syscall.Kill(pid, syscall.SIGKILL)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+			return err
+		}
 	}
-	return true
+	return nil
 }
 
 // owns tells whether the process is of this node's PostgreSQL: a file may name one
@@ -192,6 +208,59 @@ func (f *flock) leader(t testing.TB) (lead, follow *node) {
 		return nil
 	})
 	return lead, follow
+}
+
+// superuser is a DSN that leads past the emulator, to the first of the nodes that suits.
+func (f *flock) superuser(nodes ...*node) string {
+	hosts, ports := "127.0.0.1", fmt.Sprint(nodes[0].port)
+	for _, n := range nodes[1:] {
+		hosts, ports = hosts+",127.0.0.1", ports+fmt.Sprintf(",%d", n.port)
+	}
+	return fmt.Sprintf("host=%s port=%s user=postgres password=%s dbname=postgres sslmode=disable require_auth=scram-sha-256 connect_timeout=2", hosts, ports, f.password)
+}
+
+// at opens the node's own PostgreSQL, whatever its part is, as superuser.
+func (f *flock) at(t testing.TB, n *node) *sql.DB {
+	t.Helper()
+	config, err := pgx.ParseConfig(f.superuser(n))
+	check(t, err)
+	db := stdlib.OpenDB(*config)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// promotion provokes one and returns when the node was promoted: the last time that
+// it was still in recovery when asked, so nothing can have been written at it before.
+// Patroni's /primary will not do, it tells of the key in etcd, which comes first.
+func (f *flock) promotion(t testing.TB, n *node, provoke func()) time.Time {
+	t.Helper()
+	const most = time.Minute
+	ctx, cancel := context.WithTimeout(t.Context(), most)
+	defer cancel()
+	db := f.at(t, n)
+	promoted := make(chan time.Time, 1)
+	go func() {
+		defer close(promoted)
+		var last time.Time
+		for ctx.Err() == nil {
+			asked, standby := time.Now(), true
+			err := db.QueryRowContext(ctx, "select pg_is_in_recovery()").Scan(&standby)
+			if err == nil && !standby {
+				promoted <- last
+				return
+			}
+			if err == nil {
+				last = asked
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	provoke()
+	when := <-promoted
+	if when.IsZero() {
+		t.Fatalf("%s was not seen to be promoted within %s", n.name, most)
+	}
+	return when
 }
 
 // ctl runs patronictl and returns what it prints.

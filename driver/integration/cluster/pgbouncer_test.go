@@ -13,19 +13,13 @@ import (
 	"maps"
 	"math/big"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
-
-// pamFile is where PAM looks for what PgBouncer asks of it: the name is PgBouncer's
-// own and the folder PAM's.
-const pamFile = "/etc/pam.d/pgbouncer"
 
 // judge is what PAM runs for each sign-in at PgBouncer: it holds the token against
 // the server's own sign-in.
@@ -46,19 +40,9 @@ PGUSER=$PAM_USER PGPASSWORD=$PAM_AUTHTOK exec psql -qXAtw -c 'select' \
 func newPgBouncer(t testing.TB, settings map[string]string) (port int, cert string) {
 	t.Helper()
 	home, ca := newDir(t), caFile(t)
-	scripts := filepath.Join(home, "pam") // must be root's, and all in it
-	check(t, os.Mkdir(scripts, 0o755))
-	check(t, os.WriteFile(filepath.Join(scripts, "pam_script_auth"), fmt.Appendf(nil, judge, az.Port(), ca), 0o755))
-	if b, err := os.ReadFile(pamFile); err == nil {
-		var run int // one that was killed cannot have removed it
-		if _, err := fmt.Sscanf(string(b), "# of process %d\n", &run); err != nil || syscall.Kill(run, 0) == nil {
-			t.Fatalf("%s is there: is another run of this test under way? If not, remove it", pamFile)
-		}
-	}
-	if err := os.WriteFile(pamFile, fmt.Appendf(nil, "# of process %d\nauth required pam_script.so dir=%s\naccount required pam_permit.so\n", os.Getpid(), scripts), 0o644); err != nil {
-		t.Fatalf("PgBouncer's PAM service is made by root only: %v", err)
-	}
-	t.Cleanup(func() { os.Remove(pamFile) })
+	release, err := pooled.serve(fmt.Sprintf(judge, az.Port(), ca))
+	check(t, err)
+	t.Cleanup(release)
 
 	port = freePort(t)
 	cert, key := certificate(t, home)

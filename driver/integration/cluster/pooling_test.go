@@ -103,11 +103,11 @@ func codeOf(err error) string {
 }
 
 // PgBouncer in transaction mode gives each transaction any of five sessions, so
-// what a client prepares in one is not in the next, unless PgBouncer sees to it (max_prepared_statements), as
-// it does by itself from 1.24 on. pgx's default mode prepares; cache_describe, exec
-// and simple_protocol do not.
+// what a client prepares in one is not in the next, unless PgBouncer sees to it. What
+// decides is its max_prepared_statements: it came with 1.21, and is on by default from
+// 1.24. pgx's default mode prepares; cache_describe, exec and simple_protocol do not.
 func TestTransactionMode(t *testing.T) {
-	prepares := minor(t) >= 24
+	prepares := minor(t) >= 24 // these PgBouncers have the default
 	id := newIdentity(t, "pooled")
 	port, cert := newPgBouncer(t, nil)
 	for _, mode := range []struct {

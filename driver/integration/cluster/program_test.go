@@ -85,7 +85,12 @@ func launch(t testing.TB, name string, args ...string) *program {
 
 // end sends a signal and waits until the program is gone.
 func (p *program) end(s syscall.Signal) {
-	syscall.Kill(p.pid, s) // it may be gone
+	select {
+	case <-p.exited: // its number may be another's by now
+		return
+	default:
+	}
+	syscall.Kill(p.pid, s) // it may have gone since
 	select {
 	case <-p.exited:
 	case <-time.After(20 * time.Second):
