@@ -196,6 +196,7 @@ func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"aad_tennant_id=x", `"aad_tennant_id" is not known; did you mean aad_tenant_id?`},
 		{"aad_unheard_of_thing=x", "write one of aad_auth, "},
+		{"host=h fedauth=ActiveDirectoryDefault", `"fedauth" is SQL Server's; write aad_auth`},
 		{"AAD_AUTH=default", `"AAD_AUTH" is not known; keys are lower case: aad_auth`},
 		{"postgres://h?AAD_AUTH=default", "keys are lower case: aad_auth"},
 		{"aad-auth=default", "did you mean aad_auth?"},

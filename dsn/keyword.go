@@ -83,6 +83,9 @@ func checkName(name string) error {
 	if name == "" || strings.ContainsAny(name, space+`='"\/:`) {
 		return errors.New("a parameter has an empty name or one with spaces, quotes or slashes; write name=value")
 	}
+	if strings.EqualFold(name, "fedauth") { // else it would go to the server as a setting
+		return fmt.Errorf("key %q is SQL Server's; write aad_auth, which takes the same words", name)
+	}
 	if lookup(name) != nil || !strings.HasPrefix(strings.ToLower(name), "aad") {
 		return nil
 	}
