@@ -1,23 +1,32 @@
 // Package aadpostgres registers the database/sql driver "aadpostgres": pgx, with
 // every new physical connection signed in to Azure Database for PostgreSQL by a
-// Microsoft Entra token.
+// Microsoft Entra token. Existing code changes one string, the driver's name, and
+// drops the password:
 //
 //	import _ "github.com/aadpostgres/aadpostgres"
 //
 //	db, err := sql.Open("aadpostgres", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
 //
-// Existing code changes one string, the driver's name, and drops the password.
 // One token serves all connections of an identity; it travels over verified TLS
 // only; and a query costs what it costs with pgx, for the connections are pgx's.
 //
-// What only Go can say, such as a credential of one's own, is an option of
-// driver.NewConnector or, for tools that open by name, of driver.Register.
+// # Which call to use
 //
-// A DSN is what pgx accepts, as a URL or as keyword/value pairs, plus the keys
-// below. They may also stand in a section of pg_service.conf:
+//   - sql.Open with the name "aadpostgres": most programs need nothing else. Tools
+//     that take a driver's name and a string take these.
+//   - [driver.NewConnector] with sql.OpenDB: for what only Go can say, such as a
+//     credential, a logger or a tracer.
+//   - [driver.Register]: the same for tools that open by name and nothing else.
+//   - [driver.Connector.BeforeConnect] with its Config: pgx without database/sql, and
+//     pgxpool.
+//   - [driver.Diagnose], or the command aadpostgres doctor: when it does not work.
+//
+// A DSN is what pgx accepts, as a URL, as keyword/value pairs, or as the name of a
+// section in pg_service.conf, plus the keys below:
 //
 //	db, err := sql.Open("aadpostgres", "aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli")
-//	db, err := sql.Open("aadpostgres", "service=app")
+//
+// Package [dsn] reads it, and the environment's PG and AZURE_ variables with it.
 //
 // # Keys
 //
@@ -180,7 +189,87 @@
 //
 // user (of the DSN, PGUSER or a service) is the PostgreSQL role. Without it the
 // name comes from the token: the managed identity's, else the person's UPN. An
-// application and a guest have none there: name the role.
+// application and a guest have none there, and a member of a group signs in as the
+// group: name the role. On a single server (aad_server_type=single) the server's
+// name is appended, as in me@contoso.com@server.
+//
+// The role must have been made for the principal, by an Entra administrator of the
+// server in database postgres. The command aadpostgres role prints the SQL, and so
+// does [driver.Role]:
+//
+//	SELECT * FROM pg_catalog.pgaadauth_create_principal('me@contoso.com', false, false);
+//
+// # TLS
+//
+// A token is a password that works on every server that knows its identity, so it
+// travels over verified TLS only. sslmode verify-full, and verify-ca with an
+// sslrootcert, are as pgx does them; no sslmode, allow, prefer, require and a bare
+// verify-ca become verify-full; disable, a Unix socket and no host are errors before
+// anything is dialled. aad_insecure=unverified leaves require as pgx does it, and
+// aad_insecure=plaintext lets the token travel without TLS, to a proxy on this host.
+//
+// # Tokens
+//
+// One request at a time is made for an identity, whatever number of connections and
+// pools wait for it, while pgx dials. A token is renewed in the background while the
+// old one serves: when half of a short life, or all but five minutes of a long one, is
+// gone. A request that fails is not repeated for a second, then longer, up to 30
+// seconds, or as long as the authority's Retry-After says. A token that the server
+// rejects is replaced and the sign-in tried once more, where that may help. A caller's
+// context bounds that caller; aad_token_timeout bounds the request. Nothing runs while
+// nobody connects.
+//
+// Azure caches a managed identity's token for up to 24 hours: a new group membership
+// takes as long to show.
+//
+// # Poolers and clusters
+//
+// PgBouncer in transaction mode wants default_query_exec_mode=cache_describe in the
+// DSN. exec and simple_protocol work too, with jsonb as strings; pgx's own mode fails
+// with 42P05, unless PgBouncer's max_prepared_statements is set, as it is from version
+// 1.24 on. PgBouncer opens sessions with the token that it was shown last, so let
+// connections end before tokens do, by db.SetConnMaxLifetime(5 * time.Minute). It
+// refuses settings in the DSN, so give them to the role (ALTER ROLE ... SET), and
+// before version 1.26 it refuses tokens of more than 2,047 characters.
+//
+// A primary and its standby are host=a,b target_session_attrs=read-write: after a
+// failover the pool goes on by itself, with the token it has. Azure Cosmos DB for
+// PostgreSQL is known by its hosts' suffix, .postgres.cosmos.azure.com.
+//
+// # Errors
+//
+// What fails is a [*driver.Error], one line that ends in what to do:
+//
+//	aadpostgres: <step>: <cause>; <what to do>
+//
+// errors.As reaches pgx's *pgconn.PgError and azidentity's own errors behind it. No
+// token, secret or DSN is in an error, in a log, or in what any exported type prints.
+// The file driver/TROUBLESHOOTING.md lists the causes and what to do about each.
+//
+// # Testing
+//
+// The module github.com/aadpostgres/aadpostgres/driver/emulator is an Azure to test
+// against: an Entra, a gateway and a real PostgreSQL.
+//
+//	az := emulator.Start(t)
+//	az.Setenv(t)
+//	db, err := sql.Open("aadpostgres", az.DSN("aad_auth=managed-identity"))
+//
+// With [driver.WithOpen] a go-sqlmock takes the server's place.
+//
+// # Moving here
+//
+// The file driver/MOVING.md has a diff for each: from a hand-written BeforeConnect
+// hook, from lib/pq, from go-mssqldb's fedauth, from a password, and back out again.
+//
+// [dsn]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/dsn
+// [driver.NewConnector]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#NewConnector
+// [driver.Register]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#Register
+// [driver.Connector.BeforeConnect]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#Connector.BeforeConnect
+// [driver.Diagnose]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#Diagnose
+// [driver.Role]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#Role
+// [driver.WithOpen]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#WithOpen
+// [*driver.Error]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#Error
 package aadpostgres
 
 import _ "github.com/aadpostgres/aadpostgres/driver" // registers the driver

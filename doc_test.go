@@ -51,6 +51,9 @@ func TestTables(t *testing.T) {
 		}
 		text := string(b)
 		for name, rows := range tables {
+			if file == "README.md" && name == "clouds" {
+				continue // which says where they are
+			}
 			begin, end := "<!-- "+name+": from the table in package dsn -->\n", "<!-- end -->\n"
 			if file == "doc.go" {
 				begin, end = "// # "+strings.ToUpper(name[:1])+name[1:]+"\n//\n", "//\n// "
@@ -109,7 +112,7 @@ func preformatted(rows [][]string) string {
 func TestPrintedDSNs(t *testing.T) {
 	quoted := regexp.MustCompile("[\"`]((?:host=|service=|aadpostgres://|postgres://|aad_)[^\"`\n]*)[\"`]")
 	// Half a DSN, a pattern, or one that is meant to fail: not printed for use.
-	for file, least := range map[string]int{"README.md": 8, "doc.go": 3, "driver/*.go": 2, "dsn/*.go": 0, "driver/emulator/*.go": 1, "CHANGELOG.md": 0} {
+	for file, least := range map[string]int{"README.md": 8, "doc.go": 3, "driver/*.go": 2, "dsn/*.go": 0, "driver/emulator/*.go": 1, "CHANGELOG.md": 0, "driver/MOVING.md": 5} {
 		files, err := fs.Glob(os.DirFS("."), file)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v", file, err)
@@ -126,6 +129,9 @@ func TestPrintedDSNs(t *testing.T) {
 			for _, line := range strings.Split(string(b), "\n") {
 				if strings.HasSuffix(name, ".go") && !strings.HasPrefix(strings.TrimSpace(line), "//") {
 					continue // code, not print
+				}
+				if strings.HasPrefix(line, "-\t") {
+					continue // what a diff takes away
 				}
 				for _, m := range quoted.FindAllStringSubmatch(line, -1) {
 					if !strings.Contains(m[1], "=") && !strings.Contains(m[1], "://") {
@@ -162,7 +168,7 @@ func TestNamesInPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	name, link := regexp.MustCompile(`\b(?:Test|Benchmark|Fuzz|Example)[A-Z]\w+`), regexp.MustCompile("\\]\\(([^):#]+)\\)|`((?:driver|dsn)/[\\w./-]+)`")
-	for _, file := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".github/SECURITY.md", "driver/TROUBLESHOOTING.md"} {
+	for _, file := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".github/SECURITY.md", "driver/TROUBLESHOOTING.md", "driver/MOVING.md"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

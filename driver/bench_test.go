@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,36 +88,58 @@ func BenchmarkWarmToken(b *testing.B) {
 	})
 }
 
+// idle is a kind of pool for each way in which a connector is made.
+var idle = map[string]string{
+	"managed identity":       "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity",
+	"with an authority":      "host=h user=u aad_auth=managed-identity sslrootcert=%s",
+	"with several hosts":     "host=a,b,c user=u aad_auth=managed-identity target_session_attrs=read-write",
+	"DefaultAzureCredential": "host=h user=u",
+}
+
 // A pool that never connects costs little: its goroutine and database/sql's own
 // included.
 func TestIdlePoolMemory(t *testing.T) {
-	clean(t)
 	const most = 16 << 10
-	ca := newFakeServer(t, nil).certFile
-	for name, dsn := range map[string]string{
-		"managed identity":       "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity",
-		"with an authority":      "host=h user=u aad_auth=managed-identity sslrootcert=" + ca,
-		"with several hosts":     "host=a,b,c user=u aad_auth=managed-identity target_session_attrs=read-write",
-		"DefaultAzureCredential": "host=h user=u",
-	} {
+	for name, each := range idleMemory(t) {
+		if t.Logf("%s: %d bytes", name, each); each > most {
+			t.Errorf("%s: %d bytes", name, each)
+		}
+	}
+}
+
+// BenchmarkIdlePool tells the most that one of them takes.
+func BenchmarkIdlePool(b *testing.B) {
+	var most int64
+	for b.Loop() {
+		for _, each := range idleMemory(b) {
+			most = max(most, each)
+		}
+	}
+	b.ReportMetric(float64(most)/1024, "KiB")
+	b.ReportMetric(0, "ns/op")
+}
+
+// idleMemory is what one pool of each kind takes, in bytes.
+func idleMemory(tb testing.TB) map[string]int64 {
+	clean(tb)
+	ca := newFakeServer(tb, nil).certFile
+	each := map[string]int64{}
+	for name, dsn := range idle {
 		const pools = 1000
 		dbs := make([]*sql.DB, pools)
 		before := memory()
 		for i := range dbs {
 			var err error
-			if dbs[i], err = sql.Open(Name, dsn); err != nil {
-				t.Fatal(err)
+			if dbs[i], err = sql.Open(Name, strings.ReplaceAll(dsn, "%s", ca)); err != nil {
+				tb.Fatal(err)
 			}
 		}
-		each := (memory() - before) / pools
-		t.Logf("%s: %d bytes", name, each)
-		if each > most {
-			t.Errorf("%s: %d bytes", name, each)
-		}
+		each[name] = (memory() - before) / pools
 		for _, db := range dbs {
 			db.Close()
 		}
 	}
+	return each
 }
 
 // memory is what is in use on the heap and in stacks.

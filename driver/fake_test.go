@@ -83,7 +83,7 @@ func refusal(code, text string) []pgproto3.BackendMessage {
 
 // newFakeServer starts a server that asks for a cleartext password over TLS and
 // lets everyone in. change may spoil it.
-func newFakeServer(t *testing.T, change func(*fakeServer)) *fakeServer {
+func newFakeServer(t testing.TB, change func(*fakeServer)) *fakeServer {
 	t.Helper()
 	web := httptest.NewTLSServer(nil) // for its certificate, which is its own authority
 	web.Close()

@@ -1,92 +1,67 @@
-// Command figures draws what the benchmarks of cold connects measured as an SVG:
+// Command figures measures what the README says the driver costs: it runs the
+// benchmarks and writes the README's table and figures.svg.
 //
-//	go test -run '^$' -bench ColdConnect ./driver/integration | go run ./driver/integration/cmd/figures > driver/integration/figures.svg
+//	go run ./driver/integration/cmd/figures
+//
+// Run it from the repository's root, on a machine that has nothing else to do: it
+// takes a few minutes.
 package main
 
 import (
-	"bufio"
-	"errors"
+	"bytes"
 	"fmt"
 	"io"
 	"log"
 	"os"
-	"strconv"
+	"os/exec"
 	"strings"
 )
 
-// A row is one distance: milliseconds of a cold connect by each.
-type row struct {
-	rtt        string
-	ours, hook float64
-}
+const (
+	readme = "README.md"
+	svg    = "driver/integration/figures.svg"
+	begin  = "<!-- figures: by the command in driver/integration/cmd/figures -->\n"
+	end    = "<!-- end -->\n"
+)
 
 func main() {
 	log.SetFlags(0)
-	rows, err := read(os.Stdin)
-	if err == nil {
-		err = draw(os.Stdout, rows)
-	}
-	if err != nil {
+	log.SetPrefix("figures: ")
+	if err := run(); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// read finds the lines of BenchmarkColdConnect.
-func read(r io.Reader) (rows []row, err error) {
-	s := bufio.NewScanner(r)
-	for s.Scan() {
-		f := strings.Fields(s.Text())
-		if len(f) == 0 || !strings.HasPrefix(f[0], "BenchmarkColdConnect/") {
-			continue
-		}
-		rtt, _, _ := strings.Cut(strings.TrimPrefix(f[0], "BenchmarkColdConnect/"), "-")
-		one := row{rtt: rtt}
-		for i := 2; i+1 < len(f); i += 2 {
-			v, err := strconv.ParseFloat(f[i], 64)
-			if err != nil {
-				return nil, fmt.Errorf("%q: %w", s.Text(), err)
-			}
-			switch f[i+1] {
-			case "ms-ours":
-				one.ours = v
-			case "ms-hook":
-				one.hook = v
-			}
-		}
-		if one.ours == 0 || one.hook == 0 {
-			return nil, fmt.Errorf("%q has no ms-ours and ms-hook", s.Text())
-		}
-		rows = append(rows, one)
+func run() error {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		return fmt.Errorf("%w; run this from the repository's root", err)
 	}
-	if len(rows) == 0 && s.Err() == nil {
-		return nil, errors.New("no line of BenchmarkColdConnect; pipe go test -bench ColdConnect in")
+	var out bytes.Buffer
+	cmd := exec.Command("go", "test", "-run", "^$", "-bench", ".", "./driver", "./driver/emulator", "./driver/integration")
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, os.Stdout), os.Stderr
+	if err := cmd.Run(); err != nil {
+		return err
 	}
-	return rows, s.Err()
-}
-
-// draw makes two bars for each row, in scale.
-func draw(w io.Writer, rows []row) error {
-	most := 0.0
-	for _, r := range rows {
-		most = max(most, r.ours, r.hook)
+	m, err := read(&out)
+	if err != nil {
+		return err
 	}
-	const width, left, line = 640, 110, 18
-	height := 50 + len(rows)*(2*line+12)
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width, height)
-	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", width, height)
-	fmt.Fprintf(&b, `<text x="8" y="20">First connect, token of 100 ms, by the server's round trip: <tspan fill="#0a66c2">aadpostgres</tspan> and <tspan fill="#888">a hand-written hook</tspan></text>`+"\n")
-	bar := func(y int, ms float64, color string) {
-		n := int(ms / most * (width - left - 80))
-		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/><text x="%d" y="%d">%.0f ms</text>`+"\n", left, y, n, line-3, color, left+n+6, y+12, ms)
+	rows, err := table(m)
+	if err != nil {
+		return err
 	}
-	for i, r := range rows {
-		y := 38 + i*(2*line+12)
-		fmt.Fprintf(&b, `<text x="8" y="%d">%s away</text>`+"\n", y+line+2, r.rtt)
-		bar(y, r.ours, "#0a66c2")
-		bar(y+line, r.hook, "#bbb")
+	picture, err := draw(m)
+	if err != nil {
+		return err
 	}
-	b.WriteString("</svg>\n")
-	_, err := io.WriteString(w, b.String())
-	return err
+	head, rest, ok := strings.Cut(string(text), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no place for the table", readme)
+	}
+	if err := os.WriteFile(readme, []byte(head+begin+rows+end+tail), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(svg, []byte(picture), 0o644)
 }

@@ -2,30 +2,86 @@ package main
 
 import (
 	"encoding/xml"
+	"errors"
+	"fmt"
 	"io"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
 
-func TestFigures(t *testing.T) {
-	rows, err := read(strings.NewReader("goos: linux\nBenchmarkColdConnect/20ms-2  6  209.9 ms-hook  148.2 ms-ours  0.7061 ours/hook\nPASS\n"))
-	if err != nil || len(rows) != 1 || rows[0] != (row{"20ms", 148.2, 209.9}) {
-		t.Fatalf("%v, %v", rows, err)
+// everything is what the benchmarks print, with v for each figure.
+func everything(v string) string {
+	units := map[string]string{}
+	for _, f := range figures {
+		for _, p := range place.FindAllStringSubmatch(f.ours+f.beside, -1) {
+			units[p[1]] += "\t" + v + " " + p[2]
+		}
+	}
+	for _, d := range distances {
+		units["ColdConnect/"+d] = "\t" + v + " ms-ours\t" + v + " ms-hook"
 	}
 	var b strings.Builder
-	if err := draw(&b, rows); err != nil || !strings.Contains(b.String(), "148 ms") {
-		t.Errorf("%s, %v", &b, err)
+	b.WriteString("goos: linux\n")
+	for name, u := range units {
+		fmt.Fprintf(&b, "Benchmark%s-2 \t 6%s\n", name, u)
 	}
-	for d := xml.NewDecoder(strings.NewReader(b.String())); ; {
-		if _, err := d.Token(); err == io.EOF {
+	return b.String() + "PASS\n"
+}
+
+func TestFigures(t *testing.T) {
+	m, err := read(strings.NewReader(everything("148.2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture, err := draw(m)
+	if err != nil || !strings.Contains(picture, "148 ms") {
+		t.Errorf("%s, %v", picture, err)
+	}
+	for d := xml.NewDecoder(strings.NewReader(picture)); ; {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, bad := range []string{"", "BenchmarkColdConnect/0s-2 5 x ms-ours", "BenchmarkColdConnect/0s-2 5 1 ns/op"} {
-		if _, err := read(strings.NewReader(bad)); err == nil {
-			t.Errorf("%q is read", bad)
+	delete(m, "Storm")
+	if _, err := table(m); err == nil || !strings.Contains(err.Error(), "BenchmarkStorm has no requests-ours") {
+		t.Errorf("a benchmark that did not run is missed so: %v", err)
+	}
+	if _, err := draw(measured{}); err == nil {
+		t.Error("nothing is drawn")
+	}
+	if _, err := read(strings.NewReader("BenchmarkQuery-2 5 x ms-ours")); err == nil {
+		t.Error("x is a figure")
+	}
+}
+
+// The README's table and the picture are this command's: all but their figures.
+func TestPrinted(t *testing.T) {
+	t.Chdir("../../../..")
+	m, err := read(strings.NewReader(everything("1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := table(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture, err := draw(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := regexp.MustCompile(`\d+(\.\d+)?`)
+	mask := func(s string) string { return number.ReplaceAllString(s, "N") }
+	for file, want := range map[string]string{readme: begin + rows + end, svg: picture} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(mask(string(b)), mask(want)) {
+			t.Errorf("%s does not show what is measured; write it with go run ./driver/integration/cmd/figures", file)
 		}
 	}
 }

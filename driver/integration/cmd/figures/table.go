@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// A figure is one row of the README's table. What stands in braces is a benchmark,
+// one of its units, and how to write it.
+type figure struct{ what, ours, beside string }
+
+var figures = []figure{
+	{"a query", "{Query ours/pgx %.2f} of pgx's time, {Query more-allocs %.0f} allocations more", ""},
+	{"a token that is there", "{WarmToken/in_turn ns-ours %.0f} ns, of which the clock takes {WarmToken/in_turn ns-clock %.0f}; {WarmToken/in_turn allocs-ours %.0f} allocations; {WarmToken/100_goroutines ns/op %.0f} ns with 100 goroutines",
+		"azidentity: {WarmToken/in_turn ns-azidentity %.0f} ns, {WarmToken/in_turn allocs-azidentity %.0f} allocations"},
+	{"a connect that has its token", "{Connect ours/pgx %.2f} of pgx's time", ""},
+	{"a first connect, token 100 ms, server 20 ms away", "{ColdConnect/20ms ms-ours %.0f} ms", "hook: {ColdConnect/20ms ms-hook %.0f} ms"},
+	{"256 first connects at once", "{Storm requests-ours %.0f} token request", "hook: {Storm requests-hook %.0f}"},
+	{"a pool that never connects", "{IdlePool KiB %.0f} KiB, database/sql's part included", ""},
+	{"start of the emulator", "{Start ms-start %.0f} ms", "with initdb: {Start ms-initdb %.0f} ms"},
+}
+
+// measured are the figures of each benchmark, by its name and their units.
+type measured map[string]map[string]float64
+
+// read finds the lines of benchmarks.
+func read(r io.Reader) (measured, error) {
+	m := measured{}
+	cores := regexp.MustCompile(`-\d+$`)
+	s := bufio.NewScanner(r)
+	for s.Scan() {
+		f := strings.Fields(s.Text())
+		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
+			continue
+		}
+		units := map[string]float64{}
+		for i := 2; i+1 < len(f); i += 2 {
+			v, err := strconv.ParseFloat(f[i], 64)
+			if err != nil {
+				return nil, fmt.Errorf("%q: %w", s.Text(), err)
+			}
+			units[f[i+1]] = v
+		}
+		m[cores.ReplaceAllString(strings.TrimPrefix(f[0], "Benchmark"), "")] = units
+	}
+	return m, s.Err()
+}
+
+var place = regexp.MustCompile(`\{(\S+) (\S+) (\S+)\}`)
+
+// table is the README's.
+func table(m measured) (string, error) {
+	var err error
+	fill := func(text string) string {
+		return place.ReplaceAllStringFunc(text, func(s string) string {
+			p := place.FindStringSubmatch(s)
+			v, ok := m[p[1]][p[2]]
+			if !ok {
+				err = errors.Join(err, fmt.Errorf("Benchmark%s has no %s", p[1], p[2]))
+			}
+			return fmt.Sprintf(p[3], v)
+		})
+	}
+	var b strings.Builder
+	b.WriteString("| | aadpostgres | beside it |\n|---|---|---|\n")
+	for _, f := range figures {
+		beside := ""
+		if f.beside != "" {
+			beside = " " + fill(f.beside)
+		}
+		fmt.Fprintf(&b, "| %s | %s |%s |\n", f.what, fill(f.ours), beside)
+	}
+	return b.String(), err
+}
