@@ -16,7 +16,7 @@
 //
 //	driver.Register("aadpostgres-mine", driver.WithCredential(cred))
 //
-// Or for pgx without database/sql, and for pgxpool, with the same token source:
+// Or for pgx without database/sql, with the same token source:
 //
 //	config := c.Config()
 //	if err := c.BeforeConnect(ctx, config); err != nil {
@@ -24,11 +24,14 @@
 //	}
 //	conn, err := pgx.ConnectConfig(ctx, config)
 //
-//	pool, err := pgxpool.ParseConfig("")
+// Or for pgxpool:
+//
+//	config, err := pgxpool.ParseConfig("")
 //	if err != nil {
 //		return err
 //	}
-//	pool.ConnConfig, pool.BeforeConnect = c.Config(), c.BeforeConnect
+//	config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect
+//	pool, err := pgxpool.NewWithConfig(ctx, config)
 //
 // The connections are pgx's own [*stdlib.Conn]: a query costs what it costs
 // with pgx, and db.Conn().Raw yields what pgx yields. The keys of a DSN are

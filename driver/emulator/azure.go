@@ -28,10 +28,13 @@
 //
 //	c, err := driver.NewConnector(az.Database(t).DSN("aad_auth=managed-identity"), driver.WithTransport(az.Client()))
 //
-// Code that opens by name gets one of the test's own, or a token with the DSN:
+// Code that opens by name gets one of the test's own:
 //
 //	driver.Register("emulated", driver.WithTransport(az.Client())) // once, in TestMain
 //	db, err := sql.Open("emulated", az.Database(t).DSN("aad_auth=managed-identity"))
+//
+// Or a token with the DSN:
+//
 //	db, err := sql.Open("aadpostgres", az.Database(t).DSN("user=app aad_auth=access-token", "password="+az.Token(az.Identity("app"), nil)))
 //
 // Faults: [Faults] has a knob for what may go wrong, from expired tokens to wrong

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,13 +17,15 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// program builds the command once, in a folder that lives as long as the tests.
+// program builds the commands once, in a folder that lives as long as the tests.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "aadpostgres-program-")
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "github.com/aadpostgres/aadpostgres/driver/cmd/aadpostgres").CombinedOutput()
+	const project = "github.com/aadpostgres/aadpostgres/driver/"
+	out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), project+"cmd/aadpostgres", project+"emulator/cmd/emulate",
+		project+"migrate/cmd/migrate", project+"integration/examples/goose").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
 	}
@@ -103,57 +104,5 @@ func status(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("%v ended with status %d, want %d", args[1:], got, want)
-	}
-}
-
-var (
-	exampleHost = regexp.MustCompile(`host=app\.postgres\.database\.azure\.com( dbname=\w+)?`)
-	exampleURL  = regexp.MustCompile(`aadpostgres://app\.postgres\.database\.azure\.com/app`)
-)
-
-// Every example that -h and the documentation print runs, with the emulator in the
-// place of the server that they name.
-func TestExamples(t *testing.T) {
-	a, admin := workplace(t)
-	a.Add(emulator.Identity{Name: "Admins", Kind: emulator.Group})
-	env := append(os.Environ(), surroundings(t, a, admin)...)
-	bin, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pages []string
-	for _, name := range []string{"ping", "doctor", "role", "token", "exec"} {
-		out, err := exec.Command(filepath.Join(bin, "aadpostgres"), name, "-h").Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		pages = append(pages, string(out))
-	}
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages = append(pages, string(readme))
-	for _, page := range pages {
-		n := 0
-		for line := range strings.Lines(page) {
-			line = strings.TrimSpace(line)
-			if !regexp.MustCompile(`^(export \w+=.*|PGHOST=\S+ )?(aadpostgres |.*\$\(aadpostgres )`).MatchString(line) {
-				continue
-			}
-			n++
-			base, _, _ := strings.Cut(a.DSN(), " dbname=")
-			line = exampleHost.ReplaceAllString(line, base+" dbname=postgres sslrootcert="+a.CertFile())
-			line = exampleURL.ReplaceAllString(line, fmt.Sprintf("'aadpostgres://127.0.0.1:%d/postgres?sslrootcert=%s'", a.Port(), a.CertFile()))
-			line = strings.ReplaceAll(line, "PGHOST=app.postgres.database.azure.com", fmt.Sprintf("DATABASE_URL= PGHOST=127.0.0.1 PGPORT=%d PGDATABASE=postgres PGSSLROOTCERT=%s", a.Port(), a.CertFile()))
-			cmd := exec.Command("bash", "-euc", line)
-			cmd.Env = env
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%s: %v: %s", line, err, out)
-			}
-		}
-		if n == 0 {
-			t.Errorf("no example in %.100q", page)
-		}
 	}
 }

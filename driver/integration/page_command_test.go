@@ -1,0 +1,215 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/aadpostgres/aadpostgres/driver/emulator"
+)
+
+// A showroom is the Azure that pages are tried on, in the place of the one that they
+// name: whoever it is that they sign in, and the database app.
+type showroom struct {
+	az  *emulator.Azure
+	env []string
+	dir string // to run commands in
+}
+
+func newShowroom(t *testing.T) *showroom {
+	t.Helper()
+	az, admin := workplace(t)
+	az.Add(emulator.Identity{Name: "Admins", Kind: emulator.Group})
+	for _, sql := range []struct{ db, statement string }{
+		{"postgres", "CREATE ROLE appuser LOGIN PASSWORD 'secret'"},
+		{"postgres", "CREATE DATABASE app"},
+		{"app", "GRANT ALL ON SCHEMA public TO public"},
+	} {
+		db, err := pgx.Connect(t.Context(), az.PostgresDSN()+" dbname="+sql.db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(t.Context(), sql.statement); err != nil {
+			t.Fatal(err)
+		}
+		db.Close(t.Context())
+	}
+	s := &showroom{az: az, env: append(append(os.Environ(), surroundings(t, az, admin)...), "DATABASE_URL=aad"+az.URL("aad_auth=managed-identity")), dir: t.TempDir()}
+	if err := os.Mkdir(filepath.Join(s.dir, "migrations"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"migrations/1_fruit.up.sql":   "CREATE TABLE fruit (name text)",
+		"migrations/1_fruit.down.sql": "DROP TABLE fruit",
+		"go.mod":                      "module example.com/program\n\ngo 1.25\n",
+		"program_test.go":             "package program",
+		"run-my-tests":                "#!/bin/sh\nexec aadpostgres ping\n",
+		"report.sh":                   "#!/bin/sh\nexec aadpostgres ping\n",
+	} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// here writes the showroom's server where a page has that of its reader.
+func (s *showroom) here(text string) string {
+	place := fmt.Sprintf("127.0.0.1 port=%d sslrootcert=%s", s.az.Port(), s.az.CertFile())
+	return strings.NewReplacer(
+		"PGHOST=app.postgres.database.azure.com", "DATABASE_URL= PGDATABASE=app PGHOST="+strings.Replace(strings.Replace(place, "port", "PGPORT", 1), "sslrootcert", "PGSSLROOTCERT", 1),
+		"host=app.postgres.database.azure.com", "host="+place,
+		"//app.postgres.database.azure.com/app?", fmt.Sprintf("//127.0.0.1:%d/app?sslrootcert=%s&", s.az.Port(), s.az.CertFile()),
+		"//app.postgres.database.azure.com/app", fmt.Sprintf("//127.0.0.1:%d/app?sslrootcert=%s", s.az.Port(), s.az.CertFile()),
+		"client_id=00000000-0000-0000-0000-00000000000a", "client_id="+s.az.Identity("app").ClientID,
+	).Replace(text)
+}
+
+// elsewhere are commands that run somewhere else than in TestCommands.
+var elsewhere = map[string]string{
+	`^go test work$|^\.ci/`:                     ".ci/run",
+	`^go run ./driver/emulator/.*-demo$`:        ".ci/run",
+	`^go (get|install) \S+$`:                    "TestStranger",
+	`^emulate$`:                                 "TestExports",
+	`^go run ./driver/integration/cmd/figures`:  "TestFigures",
+	`^go run ./driver/integration/cmd/pictures`: "TestPictures",
+	`^go run ./driver/integration/cmd/mutate`:   "TestMutants",
+}
+
+// Every command that is printed runs; the tests among them are there.
+func TestCommands(t *testing.T) {
+	s := newShowroom(t)
+	places := regexp.MustCompile("(?:^|\n) +((?:[A-Z]+=\\S+ )?(?:aadpostgres|emulate|migrate|goose) [^\n]*)")
+	all := blocks(t)
+	bin, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"aadpostgres", "ping"}, {"aadpostgres", "doctor"}, {"aadpostgres", "role"}, {"aadpostgres", "token"}, {"aadpostgres", "exec"}, {"emulate"}, {"migrate"}} {
+		out, _ := exec.Command(filepath.Join(bin, args[0]), append(args[1:], "-h")...).CombinedOutput() // flag's own ends with 2
+		_, examples, _ := strings.Cut(string(out), "\n")                                                // the first line is the synopsis
+		found := places.FindAllStringSubmatch("\n"+examples, -1)
+		if len(found) == 0 {
+			t.Errorf("%v -h has no example", args)
+		}
+		for _, m := range found {
+			line, _, _ := strings.Cut(m[1], "   ") // and what it does
+			all = append(all, block{page: strings.Join(args, " ") + " -h", lang: "sh", text: line})
+		}
+	}
+	tried := map[string]bool{}
+	printed := "" // by the commands that make roles
+	for _, b := range all {
+		switch b.lang {
+		case "sh":
+			out := s.run(t, b, tried)
+			if strings.Contains(b.text, "aadpostgres role ") {
+				printed += out
+			}
+		case "sql":
+			if !strings.Contains(b.text, "aad") {
+				s.sql(t, b)
+			} else if !strings.Contains(printed, b.text) {
+				t.Errorf("%v: is not what aadpostgres role prints: %s", b, printed)
+			}
+		}
+	}
+	for pattern := range elsewhere {
+		if !tried[pattern] {
+			t.Errorf("no page has a command like %s", pattern)
+		}
+	}
+}
+
+// run tries a block of commands, as one script, and returns what it prints.
+func (s *showroom) run(t *testing.T, b block, tried map[string]bool) string {
+	t.Helper()
+	var script []string
+next:
+	for line := range strings.Lines(strings.ReplaceAll(b.text, "\\\n", "")) {
+		line = strings.TrimSpace(line)
+		for pattern, where := range elsewhere {
+			if regexp.MustCompile(pattern).MatchString(line) {
+				tried[pattern] = true
+				named(t, b, line, where)
+				continue next
+			}
+		}
+		if regexp.MustCompile(`^(cd \S+ && )?go test `).MatchString(line) {
+			listed(t, b, line)
+			continue
+		}
+		script = append(script, line)
+	}
+	if len(script) == 0 {
+		return ""
+	}
+	cmd := exec.Command("bash", "-euc", s.here(strings.Join(script, "\n")))
+	cmd.Dir, cmd.Env = s.dir, s.env
+	out, err := cmd.CombinedOutput()
+	if err != nil && !strings.HasSuffix(b.text, " -h") { // flag's own ends with 2
+		t.Errorf("%v: %v: %s", b, err, out)
+	}
+	return string(out)
+}
+
+// sql runs statements as superuser.
+func (s *showroom) sql(t *testing.T, b block) {
+	t.Helper()
+	db, err := pgx.Connect(t.Context(), s.az.PostgresDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	if _, err := db.Exec(t.Context(), b.text); err != nil {
+		t.Errorf("%v: %v", b, err)
+	}
+}
+
+// named sees that a test is there, or that .ci/run has the command.
+func named(t *testing.T, b block, line, where string) {
+	t.Helper()
+	if where == ".ci/run" {
+		script, err := os.ReadFile(filepath.Join(root, ".ci/run"))
+		if err != nil {
+			t.Error(err)
+		}
+		if !strings.HasPrefix(line, ".ci/") && !strings.Contains(string(script), line) {
+			t.Errorf("%v: .ci/run does not run %s", b, line)
+		} else if _, err := os.Stat(filepath.Join(root, line)); strings.HasPrefix(line, ".ci/") && err != nil {
+			t.Errorf("%v: %v", b, err)
+		}
+		return
+	}
+	cmd := exec.Command("grep", "-rqE", "--include=*_test.go", "^func "+where+`\(`, "driver")
+	cmd.Dir = root
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v runs in %s, which is not there", b, where)
+	}
+}
+
+// listed sees that a go test command means at least one test in each package.
+func listed(t *testing.T, b block, line string) {
+	t.Helper()
+	pattern := "."
+	if m := regexp.MustCompile(`-(?:run|fuzz) '?([^' ]+)'?`).FindStringSubmatch(line); m != nil {
+		pattern = m[1]
+	}
+	if m := regexp.MustCompile(`-bench '?([^' ]+)'?`).FindStringSubmatch(line); m != nil {
+		pattern = "Benchmark.*" + m[1]
+	}
+	line = regexp.MustCompile(` (-race|-v|-update)\b`).ReplaceAllString(line, "")
+	cmd := exec.Command("bash", "-euc", strings.Replace(line, "go test ", "go test -list '"+pattern+"' ", 1))
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	if n := len(regexp.MustCompile(`(?m)^(Test|Benchmark|Fuzz)`).FindAll(out, -1)); err != nil || n == 0 {
+		t.Errorf("%v: %v: lists %d tests: %s", b, err, n, out)
+	}
+}

@@ -1,0 +1,157 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"go/doc/comment"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// root is the repository's, from here.
+const root = "../.."
+
+// A block is a piece of code or a command, as it is printed where people read.
+type block struct {
+	page string
+	line int    // of a page; 0 in a doc comment
+	lang string // go, diff, sh, sql or text
+	text string
+}
+
+func (b block) String() string { return fmt.Sprintf("%s:%d: %.60q", b.page, b.line, b.text) }
+
+// markdown are the pages that are not Go's.
+var markdown = []string{"README.md", "CONTRIBUTING.md", "driver/MOVING.md", "driver/TROUBLESHOOTING.md", ".github/SECURITY.md", "CHANGELOG.md"}
+
+// blocks reads all pages, and the package comments and -h of everything that is public.
+func blocks(t *testing.T) []block {
+	t.Helper()
+	var all []block
+	for _, page := range markdown {
+		all = append(all, fences(t, page)...)
+	}
+	err := fs.WalkDir(os.DirFS(root), ".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git" || file == "driver/integration/tools") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, b, parser.ParseComments|parser.PackageClauseOnly)
+		if err != nil || f.Doc == nil {
+			return err
+		}
+		for _, c := range new(comment.Parser).Parse(f.Doc.Text()).Content {
+			if code, ok := c.(*comment.Code); ok {
+				all = append(all, block{page: file, lang: language(code.Text), text: code.Text})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+var (
+	fence  = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```\n")
+	inline = regexp.MustCompile("`([^`\n]+)`")
+	// commands begin so, whatever stands before them.
+	commands = regexp.MustCompile(`^(\w+=\S+ )*(go (run|test|install|get|generate|doc|tool) |cd \S+ && go |aadpostgres |emulate |migrate |goose |\.ci/)`)
+)
+
+// fences returns the blocks of a Markdown page, and the commands within its text.
+func fences(t *testing.T, page string) (all []block) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(page)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(i int) int { return bytes.Count(b[:i], []byte("\n")) + 1 }
+	for _, m := range fence.FindAllSubmatchIndex(b, -1) {
+		all = append(all, block{page, at(m[0]), string(b[m[2]:m[3]]), string(b[m[4]:m[5]])})
+	}
+	for _, m := range inline.FindAllSubmatchIndex(b, -1) {
+		if s := string(b[m[2]:m[3]]); commands.MatchString(s + " ") {
+			if regexp.MustCompile(`^(aadpostgres( \w+)?|emulate|migrate)$`).MatchString(s) {
+				s += " -h" // it is but named
+			}
+			all = append(all, block{page, at(m[0]), "sh", s})
+		}
+	}
+	prose := fence.ReplaceAllStringFunc(string(b), func(s string) string { return strings.Repeat("\n", strings.Count(s, "\n")) })
+	for i, line := range strings.Split(prose, "\n") {
+		if strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "\t") {
+			t.Errorf("%s:%d: code without a fence has no language, and nobody tries it", page, i+1)
+		}
+	}
+	return all
+}
+
+// language tells what a block of a doc comment is: it does not say.
+func language(text string) string {
+	first, _, _ := strings.Cut(text, "\n")
+	switch {
+	case strings.Contains(first, "   "), strings.Contains(first, "["):
+		return "text" // a synopsis
+	case commands.MatchString(first + " "), strings.HasPrefix(first, "export "):
+		return "sh"
+	case strings.HasPrefix(first, "SELECT "):
+		return "sql"
+	case strings.HasPrefix(first, "import "), strings.Contains(text, " := "), strings.Contains(text, "(") && strings.HasSuffix(strings.TrimSpace(text), ")"):
+		return "go"
+	}
+	return "text"
+}
+
+// texts are the blocks that are neither code nor commands, by how they begin.
+var texts = map[string]string{
+	"aad_auth\n    a mode,":     "TestTables writes it",
+	"default\n    azidentity's": "TestTables writes it",
+	"public\n    host ends in":  "TestTables writes it",
+	"aadpostgres: <step>:":      "TestFailures has 88 of this form",
+	"host=app.postgres.":        "TestPrintedDSNs parses them",
+	"x-migrations-table":        "TestOptions has each",
+	"dsn.Parse ──>":             "a drawing",
+	"aadpostgres ping   [":      "TestScripts has each",
+	"emulate            s":      "TestHelp, TestCommand and TestDemo have each",
+	"GET  /todos":               "TestMoveToEntra asks for each",
+}
+
+// Every block is of a kind that is tried.
+func TestPagesAreTried(t *testing.T) {
+	seen := map[string]int{}
+	for _, b := range blocks(t) {
+		seen[b.page]++
+		switch b.lang {
+		case "go", "diff", "sh", "sql":
+		case "text":
+			known := false
+			for begin := range texts {
+				known = known || strings.HasPrefix(b.text, begin)
+			}
+			if !known {
+				t.Errorf("%v: nobody tries it; give it a language, or say in texts why there is nothing to try", b)
+			}
+		default:
+			t.Errorf("%v: give the fence a language: go, diff, sh, sql or text", b)
+		}
+	}
+	for _, page := range []string{"README.md", "CONTRIBUTING.md", "doc.go", "driver/MOVING.md"} {
+		if seen[page] < 2 {
+			t.Errorf("%s has %d blocks: the pattern is off", page, seen[page])
+		}
+	}
+}
