@@ -41,7 +41,7 @@ func newShowroom(t *testing.T) *showroom {
 		}
 		db.Close(t.Context())
 	}
-	s := &showroom{az: az, env: append(append(os.Environ(), surroundings(t, az, admin)...), "DATABASE_URL=aad"+az.URL("aad_auth=managed-identity")), dir: t.TempDir()}
+	s := &showroom{az: az, env: append(append(os.Environ(), surroundings(t, az, admin)...), "DATABASE_URL=aad"+strings.Replace(az.URL("aad_auth=managed-identity"), "/postgres?", "/app?", 1)), dir: t.TempDir()}
 	if err := os.Mkdir(filepath.Join(s.dir, "migrations"), 0o755); err != nil {
 		t.Fatal(err)
 	}
