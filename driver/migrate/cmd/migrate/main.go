@@ -32,7 +32,6 @@ const usage = `usage: migrate [-database URL] [-path FOLDER] COMMAND
   version           print the version
 
   migrate -database 'aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli' up
-  migrate version
 
 While another process migrates, this one waits; lock_timeout=15s in the URL, a
 setting of PostgreSQL's, ends any wait for a lock.
