@@ -190,3 +190,29 @@ func TestNamesInPrint(t *testing.T) {
 		}
 	}
 }
+
+// The README shows a few rows of TROUBLESHOOTING.md, as they are there, and is short
+// enough to be read.
+func TestREADME(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), "\n"); n > 250 {
+		t.Errorf("README.md has %d lines, want 250 at most: the long parts belong in doc.go", n)
+	}
+	all, err := os.ReadFile("driver/TROUBLESHOOTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(b), "<!-- hints: rows of TROUBLESHOOTING.md -->\n| the cause has | what to do |\n|---|---|\n")
+	rows, _, ok2 := strings.Cut(rest, "<!-- end -->")
+	if !ok || !ok2 {
+		t.Fatal("README.md has no place for hints")
+	}
+	for row := range strings.Lines(rows) {
+		if !strings.Contains(string(all), "\n"+strings.TrimSpace(row)+" ") {
+			t.Errorf("driver/TROUBLESHOOTING.md has no row %s", row)
+		}
+	}
+}
