@@ -103,7 +103,7 @@ func identityOf(cfg *dsn.Config, t target, o *options) identity {
 		return !slices.ContainsFunc(ambient, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
 	})
 	slices.Sort(env)
-	return identity{sha256.Sum256([]byte(strings.Join(append(env, c.Format()), "\x00"))), o.credential, o.transport, o.prompt}
+	return identity{sha256.Sum256([]byte(strings.Join(append(env, c.DSN()), "\x00"))), o.credential, o.transport, o.prompt}
 }
 
 // ambient are the prefixes of the variables that decide who azidentity signs in.

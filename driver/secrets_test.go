@@ -83,7 +83,7 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 	}
 	for name, texts := range map[string][]any{ // that functions return, or hand over
 		"dsn.CloudOf()": {dsn.CloudOf(marker)}, "dsn.Cloud.Scope()": {dsn.Clouds()[0].Scope()}, "dsn.Config.Host()": {cfg.Host()}, "dsn.Config.Postgres()": {cfg.Postgres()},
-		"dsn.Config.String()": {cfg.String()}, "dsn.Config.GoString()": {cfg.GoString()}, "dsn.Config.LogValue()": {cfg.LogValue()}, "dsn.Config.MarshalText()": called(cfg.MarshalText()),
+		"dsn.Config.String()": {cfg.String()}, "dsn.Config.Format()": {fmt.Sprintf("%d %t", cfg, *certificate)}, "dsn.Config.LogValue()": {cfg.LogValue()}, "dsn.Config.MarshalText()": called(cfg.MarshalText()),
 		"dsn.Config.GobEncode()": called(cfg.GobEncode()), "driver.Login.GobEncode()": called(login.GobEncode()),
 		"driver.Connector.Config()": {*ours.Config(), *fixed.Config(), *holding.Config()}, "driver.Connector.Driver()": {ours.Driver()},
 		"driver.Connector.String()": {ours.String(), fixed.String(), password.String(), holding.String()}, "driver.Connector.Format()": {fmt.Sprintf("%d %t", ours, password)},
@@ -107,7 +107,7 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 			are constant
 		driver.Register() driver.Connector.Close() driver.Role.SQL() driver.Role.Apply()
 			know no secret
-		dsn.Config.Format() driver.Connector.Login() driver.Connector.BeforeConnect()
+		dsn.Config.DSN() driver.Connector.Login() driver.Connector.BeforeConnect()
 			are for the secret`) {
 		values[name] = []any{}
 	}

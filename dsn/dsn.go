@@ -25,8 +25,8 @@ import (
 // means that nothing was said and that there is no default. A Config is a plain
 // value: it is safe to read from many goroutines and to change before use.
 //
-// Printing one by any route (%v, %#v, slog, JSON) masks its secrets; only
-// [Config.Format] writes them.
+// Printing one by any route (any verb of fmt, slog, JSON) masks its secrets;
+// only [Config.DSN] writes them.
 type Config struct {
 	// Params are the settings of libpq and pgx under libpq's names: host, port,
 	// user, password, dbname, sslmode, search_path. No name begins with aad_.

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A Key is one aad_ setting. The table of keys is what the parser, Format, the
+// A Key is one aad_ setting. The table of keys is what the parser, Config.DSN, the
 // error texts and the documentation read.
 type Key struct {
 	Name    string // as written in a DSN

@@ -82,7 +82,7 @@ func apply(ctx context.Context, r driver.Role, target string) (string, error) {
 		return "", &driver.Error{Step: driver.StepDSN, Err: err}
 	}
 	config.Params["dbname"] = "postgres"
-	connector, err := driver.NewConnector(config.Format(), patience)
+	connector, err := driver.NewConnector(config.DSN(), patience)
 	if err != nil {
 		return "", err
 	}
