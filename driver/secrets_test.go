@@ -78,7 +78,7 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		"dsn.Config": {*cfg, cfg, certificate, cfg.Clone()}, "dsn.Key": {dsn.Keys()[5]}, "dsn.ModeInfo": {dsn.Modes()[0]}, "dsn.Cloud": {dsn.Clouds()[0]}, "dsn.Mode": {dsn.Default}, "dsn.Env": {dsn.OS},
 		"driver.Connector": {ours, fixed, password, holding}, "driver.Driver": {ours.Driver(), *ours.driver},
 		"driver.Error": {failed, chained, *chained, refused, errors.Join(failed), fmt.Errorf("wrapped: %w", failed)},
-		"driver.Login": {login, &login}, "driver.Role": {Role{Name: "r", Kind: "user"}}, "driver.RoleKind": {RoleKinds()[0]}, "driver.Check": checks,
+		"driver.Login": {login, &login}, "driver.Role": {Role{Name: "r", Kind: "user"}}, "driver.Check": checks,
 		"driver.Stats": {holding.Stats()}, "driver.Option": {WithCredential(credential)},
 	}
 	for name, texts := range map[string][]any{ // that functions return, or hand over
@@ -97,12 +97,12 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		values[name] = texts
 	}
 	for name := range strings.FieldsSeq(`
-		dsn.Parse() dsn.ParseEnv() dsn.Config.Clone() dsn.Clouds() dsn.Keys() dsn.Modes() dsn.OS() driver.RoleKinds()
+		dsn.Parse() dsn.ParseEnv() dsn.Config.Clone() dsn.Clouds() dsn.Keys() dsn.Modes() dsn.OS()
 		driver.WithCredential() driver.WithDeviceCodePrompt() driver.WithLogger() driver.WithOpen() driver.WithPgx() driver.WithTLSConfig() driver.WithTransport()
 			return what is looked at above
 		dsn.Default() dsn.Environment() dsn.WorkloadIdentity() dsn.ManagedIdentity() dsn.ClientSecret() dsn.ClientCertificate() dsn.AzureCLI() dsn.AzureDeveloperCLI()
 		dsn.AzurePowerShell() dsn.AzurePipelines() dsn.InteractiveBrowser() dsn.DeviceCode() dsn.AccessToken() dsn.Password() dsn.CosmosSuffix() dsn.CosmosScope()
-		driver.Name() driver.OK() driver.Warn() driver.Fail()
+		driver.RoleKinds() driver.Name() driver.OK() driver.Warn() driver.Fail()
 		driver.StepDSN() driver.StepCredential() driver.StepToken() driver.StepNetwork() driver.StepTLS() driver.StepSignIn() driver.StepRole()
 			are constant
 		driver.Register() driver.Connector.Close() driver.Role.SQL() driver.Role.Apply()

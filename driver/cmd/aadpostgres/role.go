@@ -48,7 +48,7 @@ func makeRole(ctx context.Context, c *call) error {
 	if empty != "" {
 		return misuse("-" + empty + " is given an empty value; leave it out, or set it")
 	}
-	if !slices.ContainsFunc(driver.RoleKinds(), func(k driver.RoleKind) bool { return k.Name == c.args[0] }) {
+	if !slices.Contains(driver.RoleKinds(), c.args[0]) {
 		return misuse(word("kind", c.args[0]) + " is not known; use user, group, managed-identity or service-principal")
 	}
 	value := func(name string) string { return c.flags.Lookup(name).Value.String() }
