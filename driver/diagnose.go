@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,7 @@ func (d *diagnosis) say(c Check) bool {
 }
 
 func (d *diagnosis) walk(ctx context.Context, s string, opts []Option) {
-	c, err := newConnector(s, append(append([]Option(nil), opts...), WithPgx(d.trace.hang)))
+	c, err := newConnector(s, append(slices.Clone(opts), WithPgx(d.trace.hang)))
 	if d.c = c; c != nil {
 		c.trace = &d.trace
 		c.driver = &Driver{opts}
@@ -133,8 +134,7 @@ func (d *diagnosis) prepared(err error) bool {
 func (d *diagnosis) fetch(ctx context.Context) chan Check {
 	done := make(chan Check, 1)
 	began := time.Now()
-	a := &attempt{c: d.c}
-	a.token, a.flight = d.c.tokens.get(d.c.log)
+	a := d.c.attempt("")
 	go func() {
 		t, err := a.wait(ctx)
 		check := Check{Name: "token", Err: err, Took: time.Since(began)}

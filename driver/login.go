@@ -27,9 +27,7 @@ func (c *Connector) Login(ctx context.Context) (Login, error) {
 	if c.tokens == nil {
 		return Login{User: c.config.User, Password: c.config.Password}, nil
 	}
-	a := &attempt{c: c}
-	a.token, a.flight = c.tokens.get(c.log)
-	t, err := a.wait(ctx)
+	t, err := c.attempt("").wait(ctx)
 	if err != nil {
 		return Login{}, err
 	}
