@@ -45,18 +45,22 @@ var (
 	_ io.Closer        = (*Connector)(nil)
 )
 
-// NewConnector parses a DSN (see package dsn; the environment and service files
-// count) and prepares what every connection shares: the credential and the TLS
-// policy. It touches no network. Errors are of type [*Error].
+// NewConnector parses a DSN, as [dsn.ParseEnv] does, and prepares what every
+// connection shares: the credential and the TLS policy. It touches no network.
+// Errors are of type [*Error].
 //
-// In every mode but password the policy is: sslmode verify-full, and verify-ca with
-// an sslrootcert, as pgx does them; no sslmode, allow, prefer, require and a bare
-// verify-ca are raised to verify-full, with the roots of sslrootcert or else the
-// system's; disable, a Unix socket and no host are errors. aad_insecure opens
-// what is shut.
+// In every mode but password the policy is:
 //
-// The empty DSN always opens; what is wrong or missing then is said at Connect,
-// and so is a missing host.
+//   - verify-full, and verify-ca with an sslrootcert, are as in pgx;
+//   - no sslmode, allow, prefer, require, and verify-ca without an sslrootcert
+//     become verify-full, with the roots of sslrootcert or else the system's;
+//   - disable, a Unix socket and no host are errors.
+//
+// With aad_insecure=unverified the server need not be verified, and with
+// aad_insecure=plaintext it may be a socket or have no TLS; a host it needs in either.
+//
+// The empty DSN always opens: what is wrong with the environment is then said by
+// [Connector.Connect], and so is a missing host with any DSN.
 func NewConnector(s string, opts ...Option) (*Connector, error) {
 	return (&Driver{opts}).connector(s)
 }
@@ -201,14 +205,15 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 }
 
-// BeforeConnect prepares config to sign in: it is what pgxpool.Config and
-// stdlib.OptionBeforeConnect call by that name, for each connection. It begins to ask
-// for the token, if one need be asked for, and waits for nothing: a hook in config
-// does, its AfterNetConnect, once the connection is seen to be TLS. The user is set
-// there too. A sign-in that the server refuses is not tried again, unlike in
-// [Connector.Connect], but the next one presents a newer token. Should a sign-in end
-// without the server's verdict, the *pgconn.ConnectError still holds the token in its
-// Config.
+// BeforeConnect prepares config, of [Connector.Config], to sign in. Hand it to
+// pgxpool.Config or stdlib.OptionBeforeConnect, which call it for each connection. It
+// begins a token request if one is needed, and returns at once. Token and user are put
+// into config later, by its AfterNetConnect, once the connection is seen to be TLS.
+// Errors are of type [*Error].
+//
+// A sign-in that the server refuses is not tried again, as [Connector.Connect] would,
+// but the next one presents a newer token. If a sign-in ends without the server's
+// verdict, the Config of the *pgconn.ConnectError still holds the token.
 func (c *Connector) BeforeConnect(_ context.Context, config *pgx.ConnConfig) error {
 	if c.err != nil || c.tokens == nil {
 		return c.err
@@ -222,7 +227,8 @@ func (c *Connector) BeforeConnect(_ context.Context, config *pgx.ConnConfig) err
 
 // Config returns a copy of the pgx configuration, without token or password
 // unless the mode is password. Connect with it through [Connector.BeforeConnect].
-// It is nil when the connector has nothing to connect to.
+// It is nil where the empty DSN was opened and the environment makes no sense, as
+// Connect then says.
 func (c *Connector) Config() *pgx.ConnConfig {
 	if c.config == nil {
 		return nil

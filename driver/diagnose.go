@@ -22,7 +22,7 @@ type Check struct {
 	Found  string        `json:"found"`          // one line
 	Hint   string        `json:"hint,omitempty"` // what to do; "" where all is well
 	Took   time.Duration `json:"took_ns"`        // 0 where there was nothing to wait for
-	Err    error         `json:"-"`              // what fails
+	Err    error         `json:"-"`              // why it fails; nil unless Status is fail
 }
 
 // The values of Check.Status.
@@ -32,12 +32,12 @@ const (
 	Fail = "fail"
 )
 
-// Diagnose walks the way of a sign-in, from the DSN to the role's attributes, and
-// tells what it finds. It ends at the first check that fails. It makes one
+// Diagnose signs in step by step, from the DSN to the role's attributes, and yields
+// what it finds at each. It ends at the first check that fails. It makes one
 // connection, as [Connector.Connect] does, and reads once over it, for which the
 // identity's own rights are enough. In mode password it leaves out what is Entra's.
 //
-// ctx bounds all of it. The sequence can be walked once for each call.
+// ctx bounds all of it. Each range over the sequence is a sign-in of its own.
 func Diagnose(ctx context.Context, dsn string, opts ...Option) iter.Seq[Check] {
 	return func(yield func(Check) bool) {
 		(&diagnosis{yield: yield}).walk(ctx, dsn, opts)

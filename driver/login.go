@@ -12,7 +12,7 @@ import (
 // connections of their own: psql, pg_dump, other drivers. Printing one masks the
 // password.
 type Login struct {
-	User     string
+	User     string    // the role to sign in as
 	Password string    // the token; in mode password what the DSN says
 	Expires  time.Time // of the token; zero in mode password
 }

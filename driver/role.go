@@ -16,7 +16,7 @@ type Role struct {
 	Kind       string // one of RoleKinds
 	ServerType string // flexible, also if empty, or single
 	Admin      bool   // flexible: an Entra administrator of the server
-	ObjectID   string // flexible: of the principal, an application's being its service principal's; default: found by Name in the tenant
+	ObjectID   string // flexible: of the principal (of an application: its service principal's); if empty the server looks Name up in the tenant
 	ClientID   string // single: of an application or managed identity
 }
 
@@ -94,7 +94,8 @@ func (r Role) check() (roleKind, error) {
 
 // SQL returns the statements that make the role, to be run by an Entra
 // administrator of the server in database postgres. Names are quoted whatever they
-// hold. The functions and recipes are Azure's documented ones.
+// hold. The functions and recipes are those that Azure documents. An error says what
+// is wrong with the fields.
 func (r Role) SQL() ([]string, error) {
 	k, err := r.check()
 	if err != nil {

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// Stats are totals of a connector since NewConnector and, where marked, of the
-// token source that it shares with the other connectors of its identity. It
-// holds no secret and is made for expvar:
+// Stats are totals of a connector since [NewConnector] and, where marked shared, of
+// the token source that it shares with the other connectors of its identity; these
+// are zero where no token is asked for (modes access-token and password). It holds
+// no secret and is made for expvar:
 //
 //	expvar.Publish("aadpostgres", expvar.Func(func() any { return c.Stats() }))
 type Stats struct {

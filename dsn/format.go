@@ -17,8 +17,8 @@ const mask = "xxxxx"
 // equal Config back.
 func (c *Config) DSN() string { return c.write(false) }
 
-// Postgres writes Params for pgx: no key of ours, and no secret, so that an
-// error that quotes it can be shown. Secrets are handed to pgx apart.
+// Postgres writes Params for pgx, without password and sslpassword: pgx quotes
+// the string in its errors. Hand these two to pgx by its own fields.
 func (c *Config) Postgres() string {
 	var parts []string
 	for name, v := range c.Params {
