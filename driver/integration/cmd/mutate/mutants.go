@@ -112,7 +112,7 @@ func (a *attempt) notice`, `	return true
 }
 
 func (a *attempt) notice`, "TestHostileServer/the_token_said_again.*"},
-	{"driver/connector.go", `delete(config.RuntimeParams, name)`, ``, "TestPgxSeesNoKeyOfOurs"},
+	{"driver/pgx.go", `delete(config.RuntimeParams, name)`, ``, "TestPgxSeesNoKeyOfOurs"},
 }
 
 // Whose token it is, and when it is asked for.
