@@ -14,6 +14,7 @@
 package dsn
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,7 +27,7 @@ import (
 // concurrent use; change a [Config.Clone] of one that is shared.
 //
 // Printing one by any route (any verb of fmt, slog, JSON) masks its secrets;
-// only [Config.DSN] writes them.
+// only [Config.DSN] writes them. A field printed by itself is not masked.
 type Config struct {
 	// Params are the settings of libpq and pgx under libpq's names, such as host,
 	// port, user, password, dbname, sslmode, search_path. No name begins with
@@ -66,7 +67,8 @@ type Config struct {
 	// host's suffix, else flexible.
 	ServerType string
 
-	// TokenFile is the path of a file that holds an access token.
+	// TokenFile is the path of a file that holds an access token. It is read for
+	// every connection.
 	TokenFile string
 	// TokenMaxAge is how old a token may be when it is presented. Default 0,
 	// until it expires; 5 minutes when ServerType is single.
@@ -157,7 +159,7 @@ type pair struct{ name, value string }
 // split takes a DSN apart, by its form.
 func split(s string) ([]pair, error) {
 	if strings.IndexByte(s, 0) >= 0 {
-		return nil, fmt.Errorf("the DSN holds a NUL byte; remove it")
+		return nil, errors.New("the DSN holds a NUL byte; remove it")
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok || !isScheme(scheme) {

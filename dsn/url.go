@@ -1,6 +1,7 @@
 package dsn
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -57,12 +58,12 @@ func splitHosts(s string) (hosts, ports, rest string, err error) {
 		if strings.HasPrefix(s, "[") {
 			end = strings.IndexByte(s, ']')
 			if end < 2 {
-				return "", "", "", fmt.Errorf("the host has an unclosed or empty [ ]; write an IPv6 address as [::1]")
+				return "", "", "", errors.New("the host has an unclosed or empty [ ]; write an IPv6 address as [::1]")
 			}
 			hosts += s[1:end]
 			s = s[end+1:]
 			if s != "" && !strings.ContainsRune(":/?,", rune(s[0])) {
-				return "", "", "", fmt.Errorf("text follows the ] of an IPv6 host; only a port, path or query may")
+				return "", "", "", errors.New("text follows the ] of an IPv6 host; only a port, path or query may")
 			}
 			end = 0
 		} else if end < 0 {
