@@ -16,7 +16,7 @@ import (
 // connection is seen to be TLS, and taken out as soon as the server has judged.
 type attempt struct {
 	c      *Connector
-	host   string  // that is spoken to
+	host   string  // the one spoken to
 	user   string  // who signs in; "" until the token tells
 	token  *token  // what is presented; nil until it is known
 	flight *flight // the request to wait for; nil if the token was there
@@ -25,9 +25,9 @@ type attempt struct {
 
 	config atomic.Pointer[pgconn.Config] // pgx's own copy; nil until it has dialled
 	live   *pgconn.Config                // the same while it holds the password and our hooks
-	hooks  hooks                         // that stood there
+	hooks  hooks                         // what our hooks in live took the place of
 	quota  *quota                        // of the server spoken to
-	told   *pgconn.PgError               // a refusal that was looked at
+	told   *pgconn.PgError               // the refusal that was looked at last
 }
 
 func (c *Connector) attempt(user string) *attempt {

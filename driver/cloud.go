@@ -21,8 +21,8 @@ type target struct {
 }
 
 // resolve finds cloud, authority and scope by the DSN, else by the first host
-// whose name tells, else the public cloud's. Two answers that contradict each other are an
-// error: a token or a secret could go where it does not belong.
+// whose name tells, else the public cloud's. Two answers that contradict each other
+// are an error: a token or a secret could go where it does not belong.
 func resolve(cfg *dsn.Config) (target, error) {
 	name, of, cosmos := cfg.Cloud, "", false
 	for host := range strings.SplitSeq(cfg.Params["host"], ",") {

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
@@ -45,18 +44,22 @@ var (
 	_ io.Closer        = (*Connector)(nil)
 )
 
-// NewConnector parses a DSN (see package dsn; the environment and service files
-// count) and prepares what every connection shares: the credential and the TLS
-// policy. It touches no network. Errors are of type [*Error].
+// NewConnector parses a DSN, as [dsn.ParseEnv] does, and prepares what every
+// connection shares: the credential and the TLS policy. It touches no network.
+// Errors are of type [*Error].
 //
-// In every mode but password the policy is: sslmode verify-full, and verify-ca with
-// an sslrootcert, as pgx does them; no sslmode, allow, prefer, require and a bare
-// verify-ca are raised to verify-full, with the roots of sslrootcert or else the
-// system's; disable, a Unix socket and no host are errors. aad_insecure opens
-// what is shut.
+// In every mode but password the policy is:
 //
-// The empty DSN always opens; what is wrong or missing then is said at Connect,
-// and so is a missing host.
+//   - verify-full, and verify-ca with an sslrootcert, are as in pgx;
+//   - no sslmode, allow, prefer, require, and verify-ca without an sslrootcert
+//     become verify-full, with the roots of sslrootcert or else the system's;
+//   - disable, a Unix socket and no host are errors.
+//
+// With aad_insecure=unverified the server need not be verified, and with
+// aad_insecure=plaintext it may be a socket or have no TLS; a host it needs in either.
+//
+// The empty DSN always opens: what is wrong with the environment is then said by
+// [Connector.Connect], and so is a missing host with any DSN.
 func NewConnector(s string, opts ...Option) (*Connector, error) {
 	return (&Driver{opts}).connector(s)
 }
@@ -140,35 +143,6 @@ func newConnector(s string, opts []Option) (*Connector, error) {
 // TLS, or for OAUTHBEARER.
 const requireAuth = "password,oauth"
 
-// parsePgx lets pgx read its part. Secrets are handed over apart, so that no
-// error or ConnString of pgx holds one.
-func parsePgx(cfg *dsn.Config) (*pgx.ConnConfig, error) {
-	var o pgx.ParseConfigOptions
-	o.GetSSLPassword = func(context.Context) string { return cfg.Params["sslpassword"] }
-	config, err := pgx.ParseConfigWithOptions(cfg.Postgres(), o)
-	if err != nil {
-		// pgx quotes the whole DSN before it says what is wrong.
-		if _, cause, ok := strings.Cut(err.Error(), "`: "); ok {
-			err = errors.New(cause)
-		}
-		return nil, err
-	}
-	if p := cfg.Params["password"]; p != "" {
-		config.Password = p
-	}
-	for name := range config.RuntimeParams {
-		// A service file's keys: package dsn has read them, the server must not.
-		if strings.HasPrefix(strings.ToLower(name), "aad") {
-			delete(config.RuntimeParams, name)
-		}
-	}
-	return config, nil
-}
-
-func open(ctx context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
-	return stdlib.GetConnector(*config).Connect(ctx)
-}
-
 // Connect makes one signed-in connection, a *stdlib.Conn of pgx. ctx bounds
 // this call alone: a token request that others wait for goes on. Errors are of
 // type [*Error].
@@ -199,35 +173,6 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 			return nil, a.situation().explain(err)
 		}
 	}
-}
-
-// BeforeConnect prepares config to sign in: it is what pgxpool.Config and
-// stdlib.OptionBeforeConnect call by that name, for each connection. It begins to ask
-// for the token, if one need be asked for, and waits for nothing: a hook in config
-// does, its AfterNetConnect, once the connection is seen to be TLS. The user is set
-// there too. A sign-in that the server refuses is not tried again, unlike in
-// [Connector.Connect], but the next one presents a newer token. Should a sign-in end
-// without the server's verdict, the *pgconn.ConnectError still holds the token in its
-// Config.
-func (c *Connector) BeforeConnect(_ context.Context, config *pgx.ConnConfig) error {
-	if c.err != nil || c.tokens == nil {
-		return c.err
-	}
-	a, err := c.begin(config)
-	if err == nil && a.flight != nil {
-		a.flight.bindDial(config)
-	}
-	return err
-}
-
-// Config returns a copy of the pgx configuration, without token or password
-// unless the mode is password. Connect with it through [Connector.BeforeConnect].
-// It is nil when the connector has nothing to connect to.
-func (c *Connector) Config() *pgx.ConnConfig {
-	if c.config == nil {
-		return nil
-	}
-	return c.config.Copy()
 }
 
 // Driver returns a [*Driver] with the connector's options. Wrappers open further

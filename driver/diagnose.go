@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ type Check struct {
 	Found  string        `json:"found"`          // one line
 	Hint   string        `json:"hint,omitempty"` // what to do; "" where all is well
 	Took   time.Duration `json:"took_ns"`        // 0 where there was nothing to wait for
-	Err    error         `json:"-"`              // what fails
+	Err    error         `json:"-"`              // why it fails; nil unless Status is fail
 }
 
 // The values of Check.Status.
@@ -31,12 +32,12 @@ const (
 	Fail = "fail"
 )
 
-// Diagnose walks the way of a sign-in, from the DSN to the role's attributes, and
-// tells what it finds. It ends at the first check that fails. It makes one
+// Diagnose signs in step by step, from the DSN to the role's attributes, and yields
+// what it finds at each. It ends at the first check that fails. It makes one
 // connection, as [Connector.Connect] does, and reads once over it, for which the
 // identity's own rights are enough. In mode password it leaves out what is Entra's.
 //
-// ctx bounds all of it. The sequence can be walked once for each call.
+// ctx bounds all of it. Each range over the sequence is a sign-in of its own.
 func Diagnose(ctx context.Context, dsn string, opts ...Option) iter.Seq[Check] {
 	return func(yield func(Check) bool) {
 		(&diagnosis{yield: yield}).walk(ctx, dsn, opts)
@@ -69,7 +70,7 @@ func (d *diagnosis) say(c Check) bool {
 }
 
 func (d *diagnosis) walk(ctx context.Context, s string, opts []Option) {
-	c, err := newConnector(s, append(append([]Option(nil), opts...), WithPgx(d.trace.hang)))
+	c, err := newConnector(s, append(slices.Clone(opts), WithPgx(d.trace.hang)))
 	if d.c = c; c != nil {
 		c.trace = &d.trace
 		c.driver = &Driver{opts}
@@ -133,8 +134,7 @@ func (d *diagnosis) prepared(err error) bool {
 func (d *diagnosis) fetch(ctx context.Context) chan Check {
 	done := make(chan Check, 1)
 	began := time.Now()
-	a := &attempt{c: d.c}
-	a.token, a.flight = d.c.tokens.get(d.c.log)
+	a := d.c.attempt("")
 	go func() {
 		t, err := a.wait(ctx)
 		check := Check{Name: "token", Err: err, Took: time.Since(began)}

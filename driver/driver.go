@@ -68,9 +68,9 @@ func init() {
 // it panics if the name is taken; call it once, in init or main.
 func Register(name string, opts ...Option) { sql.Register(name, &Driver{opts}) }
 
-// Driver implements driver.Driver and driver.DriverContext: a DSN is parsed
-// once for each sql.Open, not for each connection. The zero Driver has no options.
-// It is safe for concurrent use.
+// Driver implements driver.Driver and driver.DriverContext of database/sql: a DSN is
+// parsed once for each sql.Open, not for each connection. The zero Driver has no
+// options; [Register] makes one with options. It is safe for concurrent use.
 type Driver struct{ opts []Option }
 
 var _ driver.DriverContext = (*Driver)(nil)
@@ -88,7 +88,7 @@ func (d *Driver) Open(dsn string) (driver.Conn, error) {
 	return c.Connect(ctx)
 }
 
-// OpenConnector is [NewConnector] with the driver's options.
+// OpenConnector is [NewConnector] with the driver's options. It returns a [*Connector].
 func (d *Driver) OpenConnector(dsn string) (driver.Connector, error) {
 	c, err := d.connector(dsn)
 	if err != nil {

@@ -24,9 +24,9 @@ const (
 	StepRole       = "role"       // making a role, or reading about it
 )
 
-// Error is what opening and connecting return. Unwrap leads to the cause:
-// *pgconn.PgError, azidentity's errors, context errors. It never holds a token or
-// a secret.
+// Error is what opening and connecting return, always as an *Error. Unwrap leads to
+// the cause: *pgconn.PgError, azidentity's errors, context errors. It holds no token
+// and no secret.
 type Error struct {
 	Step string // one of the Step constants
 	Hint string // what to do, or ""

@@ -10,9 +10,10 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// Hooks of pgx's in which an attempt stands during a sign-in. pgx reads them from
-// the config of the connect after AfterNetConnect, so that they are put there then,
-// before those that are there whoever put them in, and are gone with the token.
+// hooks are those of pgx's config that an attempt takes the place of during a
+// sign-in, as they were before: it calls them in its turn, and puts them back when it
+// takes the token out. pgx reads them after AfterNetConnect, so they can be replaced
+// there, whoever set them.
 type hooks struct {
 	build    pgconn.BuildFrontendFunc
 	validate pgconn.ValidateConnectFunc

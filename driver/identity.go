@@ -100,11 +100,11 @@ func identityOf(cfg *dsn.Config, t target, o *options) identity {
 	c.Scope, c.AuthorityHost, c.DisableInstanceDiscovery = t.scope, t.authority, !t.discovery
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		v = strings.ToUpper(v) // as Windows reads names
-		return !slices.ContainsFunc(ambient, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
+		return !slices.ContainsFunc(surroundings, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
 	})
 	slices.Sort(env)
-	return identity{sha256.Sum256([]byte(strings.Join(append(env, c.Format()), "\x00"))), o.credential, o.transport, o.prompt}
+	return identity{sha256.Sum256([]byte(strings.Join(append(env, c.DSN()), "\x00"))), o.credential, o.transport, o.prompt}
 }
 
-// ambient are the prefixes of the variables that decide who azidentity signs in.
-var ambient = []string{"AZURE_", "IDENTITY_", "IMDS_", "MSI_", "DEFAULT_IDENTITY_", "SYSTEM_", "HOME=", "USERPROFILE=", "PATH="}
+// surroundings are the prefixes of the variables that decide who azidentity signs in.
+var surroundings = []string{"AZURE_", "IDENTITY_", "IMDS_", "MSI_", "DEFAULT_IDENTITY_", "SYSTEM_", "HOME=", "USERPROFILE=", "PATH="}

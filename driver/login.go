@@ -12,7 +12,7 @@ import (
 // connections of their own: psql, pg_dump, other drivers. Printing one masks the
 // password.
 type Login struct {
-	User     string
+	User     string    // the role to sign in as
 	Password string    // the token; in mode password what the DSN says
 	Expires  time.Time // of the token; zero in mode password
 }
@@ -27,9 +27,7 @@ func (c *Connector) Login(ctx context.Context) (Login, error) {
 	if c.tokens == nil {
 		return Login{User: c.config.User, Password: c.config.Password}, nil
 	}
-	a := &attempt{c: c}
-	a.token, a.flight = c.tokens.get(c.log)
-	t, err := a.wait(ctx)
+	t, err := c.attempt("").wait(ctx)
 	if err != nil {
 		return Login{}, err
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// An Option says what a DSN cannot. A nil Option does nothing.
+// An Option says what a DSN cannot. A nil Option does nothing. Of two of one kind
+// the last holds; but each [WithPgx] counts, in the order given.
 type Option func(*options)
 
 type options struct {
@@ -101,23 +102,25 @@ func (o *options) parts(t target) parts {
 
 // WithCredential signs in with cred in place of the DSN's aad_auth. Connectors
 // with the same cred and scope share its token; cred must be safe for
-// concurrent use, as azidentity's are.
+// concurrent use, as azidentity's are. A nil cred is an error of [NewConnector].
 func WithCredential(cred azcore.TokenCredential) Option {
 	return func(o *options) { o.credential, o.chosen = cred, true }
 }
 
-// WithTLSConfig uses t for every host that the DSN reaches over TLS. What it
-// leaves empty of ServerName, RootCAs, Certificates and NextProtos is the DSN's. InsecureSkipVerify needs a verification of its
-// own (VerifyConnection, VerifyPeerCertificate) or aad_insecure=unverified.
+// WithTLSConfig uses a copy of t for every host that the DSN reaches over TLS.
+// Where ServerName, RootCAs, Certificates or NextProtos is empty, what the DSN says
+// holds. InsecureSkipVerify is an error without a VerifyConnection or
+// VerifyPeerCertificate, unless the DSN has aad_insecure=unverified. A nil t does
+// nothing.
 func WithTLSConfig(t *tls.Config) Option {
 	return func(o *options) { o.tls = t }
 }
 
-// WithLogger tells l of tokens fetched and renewed, of failed token requests and
-// when the next one is due (retry_in), of sign-ins that the server rejects, and once of
-// an aad_token_file that others may read or write.
-// Never of a token or secret. A token source that several connectors share tells
-// the one whose connect began the request. A nil l logs nothing.
+// WithLogger logs to l: tokens fetched and refreshed; failed token requests, and how
+// long until the next (retry_in); sign-ins that the server rejects; and, once, an
+// aad_token_file that others may read or replace. No token or secret is logged. Where
+// connectors share a token source, the one whose connect began a request logs it. By
+// default, and with a nil l, nothing is logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) {
 		if l != nil {
@@ -138,11 +141,12 @@ func WithPgx(f func(*pgx.ConnConfig)) Option {
 }
 
 // WithTransport sends token requests through t, an *http.Client say: for an
-// authority with a certificate of its own, a proxy, or tests. An *http.Client follows
-// no redirect here, and another t should follow none: a secret would go along. Of an
-// answer one mebibyte is read. Connectors with the same t share tokens. A nil t is
-// azidentity's own. The modes that run a developer's tool make no requests
-// themselves, and WithCredential brings its own.
+// authority with a certificate of its own, a proxy, or tests. An *http.Client is
+// copied and follows no redirect; another t should follow none either, for the secret
+// would go along. No more than 1 MiB of an answer is read. Only connectors with the
+// same t share tokens. By default, and with a nil t, a client like azcore's own is
+// used. The modes that run a developer's tool, and [WithCredential], make their
+// requests without t.
 func WithTransport(t policy.Transporter) Option {
 	return func(o *options) {
 		if o.transport = t; nothing(t) {
@@ -153,8 +157,8 @@ func WithTransport(t policy.Transporter) Option {
 
 // WithDeviceCodePrompt shows a person where to sign in, in mode device-code. By
 // default the message goes to standard error. An error from f ends the token
-// request. Connectors share tokens if they share this Option, not if they
-// make one each.
+// request. Only connectors with the very same Option share tokens. A nil f does
+// nothing.
 func WithDeviceCodePrompt(f func(context.Context, azidentity.DeviceCodeMessage) error) Option {
 	if f == nil {
 		return nil
@@ -166,7 +170,7 @@ func WithDeviceCodePrompt(f func(context.Context, azidentity.DeviceCodeMessage) 
 // WithOpen makes connections by f, in pgx's place, and signs nobody in: for unit
 // tests of code that opens by name (see [Register]), with go-sqlmock say. DSN and TLS
 // policy are checked as always, but no token is asked for and nothing is dialled.
-// f gets what pgx would have connected with, as a copy of its own.
+// f gets a copy of what pgx would have connected with. A nil f does nothing.
 func WithOpen(f func(context.Context, *pgx.ConnConfig) (driver.Conn, error)) Option {
 	return func(o *options) { o.open = f }
 }

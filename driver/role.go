@@ -13,30 +13,36 @@ import (
 // A Role is a PostgreSQL role to be made for a principal of Microsoft Entra.
 type Role struct {
 	Name       string // as clients will write it, without @servername
-	Kind       string // a name of RoleKinds
+	Kind       string // one of RoleKinds
 	ServerType string // flexible, also if empty, or single
 	Admin      bool   // flexible: an Entra administrator of the server
-	ObjectID   string // flexible: of the principal, an application's being its service principal's; default: found by Name in the tenant
+	ObjectID   string // flexible: of the principal (of an application: its service principal's); if empty the server looks Name up in the tenant
 	ClientID   string // single: of an application or managed identity
 }
 
-// A RoleKind is a row of the table of principals that a role can be made for.
-type RoleKind struct {
-	Name        string
-	Object      string // what pgaadauth calls it: user, group or service
+// A roleKind is a row of the table of principals that a role can be made for.
+type roleKind struct {
+	name        string
+	object      string // what pgaadauth calls it
 	application bool   // signs in by itself
 }
 
-var roleKinds = []RoleKind{
+var roleKinds = []roleKind{
 	{"user", "user", false},
 	{"group", "group", false},
 	{"managed-identity", "service", true},
 	{"service-principal", "service", true},
 }
 
-// RoleKinds returns the table of principals, in the order in which documentation
-// lists them.
-func RoleKinds() []RoleKind { return slices.Clone(roleKinds) }
+// RoleKinds lists the kinds of principals that a role can be made for: user, group,
+// managed-identity, service-principal.
+func RoleKinds() []string {
+	names := make([]string, len(roleKinds))
+	for i, k := range roleKinds {
+		names[i] = k.name
+	}
+	return names
+}
 
 // maxName is how many bytes PostgreSQL keeps of a name.
 const maxName = 63
@@ -46,17 +52,17 @@ const maxName = 63
 var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // check finds the role's kind, or says what is wrong with the role.
-func (r Role) check() (RoleKind, error) {
-	i := slices.IndexFunc(roleKinds, func(k RoleKind) bool { return k.Name == r.Kind })
+func (r Role) check() (roleKind, error) {
+	i := slices.IndexFunc(roleKinds, func(k roleKind) bool { return k.name == r.Kind })
 	switch {
 	case i < 0:
-		return RoleKind{}, fmt.Errorf("kind %q is not known; use user, group, managed-identity or service-principal", r.Kind)
+		return roleKind{}, fmt.Errorf("kind %q is not known; use user, group, managed-identity or service-principal", r.Kind)
 	case r.Name == "":
-		return RoleKind{}, errors.New("the role has no name; give the one that clients will write as user")
+		return roleKind{}, errors.New("the role has no name; give the one that clients will write as user")
 	case strings.ContainsRune(r.Name, 0) || !utf8.ValidString(r.Name):
-		return RoleKind{}, fmt.Errorf("role %q has a NUL byte or is no UTF-8; PostgreSQL takes neither", r.Name)
+		return roleKind{}, fmt.Errorf("role %q has a NUL byte or is no UTF-8; PostgreSQL takes neither", r.Name)
 	case len(r.Name) > maxName:
-		return RoleKind{}, fmt.Errorf("role %q has %d bytes, of which PostgreSQL keeps %d; give a shorter name, and the object id by which the principal is found", r.Name, len(r.Name), maxName)
+		return roleKind{}, fmt.Errorf("role %q has %d bytes, of which PostgreSQL keeps %d; give a shorter name, and the object id by which the principal is found", r.Name, len(r.Name), maxName)
 	}
 	k := roleKinds[i]
 	if r.ObjectID != "" && !guid.MatchString(r.ObjectID) {
@@ -76,7 +82,7 @@ func (r Role) check() (RoleKind, error) {
 		case k.application && r.ClientID == "":
 			return k, errors.New("single server knows an application by its client id; give it")
 		case !k.application && r.ClientID != "":
-			return k, fmt.Errorf("a %s has no client id; leave it out", k.Name)
+			return k, fmt.Errorf("a %s has no client id; leave it out", k.name)
 		}
 	case "cosmos":
 		return k, errors.New("no SQL makes Entra roles on Azure Cosmos DB for PostgreSQL; add the identity under Authentication in the Azure portal")
@@ -88,7 +94,8 @@ func (r Role) check() (RoleKind, error) {
 
 // SQL returns the statements that make the role, to be run by an Entra
 // administrator of the server in database postgres. Names are quoted whatever they
-// hold. The functions and recipes are Azure's documented ones.
+// hold. The functions and recipes are those that Azure documents. An error says what
+// is wrong with the fields.
 func (r Role) SQL() ([]string, error) {
 	k, err := r.check()
 	if err != nil {
@@ -102,7 +109,7 @@ func (r Role) SQL() ([]string, error) {
 		return []string{"CREATE USER " + quoteName(r.Name) + " IN ROLE azure_ad_user;"}, nil
 	case r.ObjectID != "":
 		return []string{fmt.Sprintf("SELECT * FROM pg_catalog.pgaadauth_create_principal_with_oid(%s, %s, '%s', %t, false);",
-			quoteText(r.Name), quoteText(r.ObjectID), k.Object, r.Admin)}, nil
+			quoteText(r.Name), quoteText(r.ObjectID), k.object, r.Admin)}, nil
 	}
 	return []string{fmt.Sprintf("SELECT * FROM pg_catalog.pgaadauth_create_principal(%s, %t, false);", quoteText(r.Name), r.Admin)}, nil
 }
@@ -122,7 +129,7 @@ func (r Role) rebind() ([]string, error) {
 	case r.ObjectID == "":
 		return nil, errors.New("the principal's object id is not known; give it")
 	}
-	label := "aadauth,oid=" + r.ObjectID + ",type=" + k.Object
+	label := "aadauth,oid=" + r.ObjectID + ",type=" + k.object
 	if r.Admin {
 		label += ",admin"
 	}

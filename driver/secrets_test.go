@@ -78,12 +78,12 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		"dsn.Config": {*cfg, cfg, certificate, cfg.Clone()}, "dsn.Key": {dsn.Keys()[5]}, "dsn.ModeInfo": {dsn.Modes()[0]}, "dsn.Cloud": {dsn.Clouds()[0]}, "dsn.Mode": {dsn.Default}, "dsn.Env": {dsn.OS},
 		"driver.Connector": {ours, fixed, password, holding}, "driver.Driver": {ours.Driver(), *ours.driver},
 		"driver.Error": {failed, chained, *chained, refused, errors.Join(failed), fmt.Errorf("wrapped: %w", failed)},
-		"driver.Login": {login, &login}, "driver.Role": {Role{Name: "r", Kind: "user"}}, "driver.RoleKind": {RoleKinds()[0]}, "driver.Check": checks,
+		"driver.Login": {login, &login}, "driver.Role": {Role{Name: "r", Kind: "user"}}, "driver.Check": checks,
 		"driver.Stats": {holding.Stats()}, "driver.Option": {WithCredential(credential)},
 	}
 	for name, texts := range map[string][]any{ // that functions return, or hand over
 		"dsn.CloudOf()": {dsn.CloudOf(marker)}, "dsn.Cloud.Scope()": {dsn.Clouds()[0].Scope()}, "dsn.Config.Host()": {cfg.Host()}, "dsn.Config.Postgres()": {cfg.Postgres()},
-		"dsn.Config.String()": {cfg.String()}, "dsn.Config.GoString()": {cfg.GoString()}, "dsn.Config.LogValue()": {cfg.LogValue()}, "dsn.Config.MarshalText()": called(cfg.MarshalText()),
+		"dsn.Config.String()": {cfg.String()}, "dsn.Config.Format()": {fmt.Sprintf("%d %t", cfg, *certificate)}, "dsn.Config.LogValue()": {cfg.LogValue()}, "dsn.Config.MarshalText()": called(cfg.MarshalText()),
 		"dsn.Config.GobEncode()": called(cfg.GobEncode()), "driver.Login.GobEncode()": called(login.GobEncode()),
 		"driver.Connector.Config()": {*ours.Config(), *fixed.Config(), *holding.Config()}, "driver.Connector.Driver()": {ours.Driver()},
 		"driver.Connector.String()": {ours.String(), fixed.String(), password.String(), holding.String()}, "driver.Connector.Format()": {fmt.Sprintf("%d %t", ours, password)},
@@ -97,17 +97,17 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		values[name] = texts
 	}
 	for name := range strings.FieldsSeq(`
-		dsn.Parse() dsn.ParseEnv() dsn.Config.Clone() dsn.Clouds() dsn.Keys() dsn.Modes() dsn.OS() driver.RoleKinds()
+		dsn.Parse() dsn.ParseEnv() dsn.Config.Clone() dsn.Clouds() dsn.Keys() dsn.Modes() dsn.OS()
 		driver.WithCredential() driver.WithDeviceCodePrompt() driver.WithLogger() driver.WithOpen() driver.WithPgx() driver.WithTLSConfig() driver.WithTransport()
 			return what is looked at above
 		dsn.Default() dsn.Environment() dsn.WorkloadIdentity() dsn.ManagedIdentity() dsn.ClientSecret() dsn.ClientCertificate() dsn.AzureCLI() dsn.AzureDeveloperCLI()
 		dsn.AzurePowerShell() dsn.AzurePipelines() dsn.InteractiveBrowser() dsn.DeviceCode() dsn.AccessToken() dsn.Password() dsn.CosmosSuffix() dsn.CosmosScope()
-		driver.Name() driver.OK() driver.Warn() driver.Fail()
+		driver.RoleKinds() driver.Name() driver.OK() driver.Warn() driver.Fail()
 		driver.StepDSN() driver.StepCredential() driver.StepToken() driver.StepNetwork() driver.StepTLS() driver.StepSignIn() driver.StepRole()
 			are constant
 		driver.Register() driver.Connector.Close() driver.Role.SQL() driver.Role.Apply()
 			know no secret
-		dsn.Config.Format() driver.Connector.Login() driver.Connector.BeforeConnect()
+		dsn.Config.DSN() driver.Connector.Login() driver.Connector.BeforeConnect()
 			are for the secret`) {
 		values[name] = []any{}
 	}

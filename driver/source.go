@@ -77,7 +77,7 @@ func (s *source) start(t *token, refused string, now time.Time, log *slog.Logger
 	}
 	if s.flight != nil {
 		if !t.live(now) {
-			s.count.shared.Add(1)
+			s.count.waits.Add(1)
 		}
 		return s.flight
 	}
@@ -129,27 +129,29 @@ func (s *source) fly(ctx context.Context, f *flight, old *token, refused string,
 	case f.err == nil:
 		s.current.Store(f.token)
 		s.failed, s.backoff = nil, 0
+		if old != nil {
+			s.count.renewals.Add(1)
+		}
 		if refused != "" {
 			s.asked = began.Round(0)
 		}
 	case !closed:
+		s.count.failures.Add(1)
 		s.backoff = min(max(2*s.backoff, time.Second), maxBackoff)
 		// Half to all of it, so that many processes do not retry as one.
 		wait = max(s.backoff/2+rand.N(s.backoff/2), asked.wait(f.err))
 		s.failed, s.wait, s.retry = f, wait, time.Now().Round(0).Add(wait)
 	}
 	s.mu.Unlock()
-	close(f.done)
+	close(f.done) // after the counts: who waited may read Stats
 
 	took := slog.Duration("took", time.Since(began))
 	switch {
 	case f.err == nil && old != nil:
-		s.count.refreshes.Add(1)
 		log.Info("token refreshed", took, slog.Time("expires", f.token.expires))
 	case f.err == nil:
 		log.Info("token fetched", took, slog.Time("expires", f.token.expires))
 	case !closed:
-		s.count.failures.Add(1)
 		log.Warn("token request failed", took, slog.Any("err", f.err), slog.Duration("retry_in", wait))
 	}
 }

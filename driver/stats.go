@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// Stats are totals of a connector since NewConnector and, where marked, of the
-// token source that it shares with the other connectors of its identity. It
-// holds no secret and is made for expvar:
+// Stats are totals of a connector since [NewConnector] and, where marked shared, of
+// the token source that it shares with the other connectors of its identity; these
+// are zero where no token is asked for (modes access-token and password). It holds
+// no secret and is made for expvar:
 //
 //	expvar.Publish("aadpostgres", expvar.Func(func() any { return c.Stats() }))
 type Stats struct {
@@ -22,7 +23,7 @@ type Stats struct {
 	TokenExpires  time.Time // shared: end of the token at hand; zero for none
 }
 
-type sourceCount struct{ requests, failures, shared, refreshes atomic.Int64 }
+type sourceCount struct{ requests, failures, waits, renewals atomic.Int64 }
 
 type connectorCount struct{ signIns, rejected, retried atomic.Int64 }
 
@@ -32,7 +33,7 @@ func (c *Connector) Stats() Stats {
 	st := Stats{SignIns: c.count.signIns.Load(), Rejected: c.count.rejected.Load(), Retried: c.count.retried.Load()}
 	if s, ok := c.tokens.(*source); ok {
 		st.TokenRequests, st.TokenFailures = s.count.requests.Load(), s.count.failures.Load()
-		st.TokenWaits, st.TokenRenewals = s.count.shared.Load(), s.count.refreshes.Load()
+		st.TokenWaits, st.TokenRenewals = s.count.waits.Load(), s.count.renewals.Load()
 		if t := s.current.Load(); t != nil {
 			st.TokenExpires = t.expires
 		}

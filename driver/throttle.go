@@ -19,8 +19,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
-// A throttle notes how long the authority asked to be left alone during one
-// token request, its last refusal, and its clock. azidentity's errors do not always bring its
+// A throttle notes of one token request how long the authority asked to be left
+// alone, its last refusal, and its clock. azidentity's errors do not always bring its
 // answer along, or only after the library below has read it; and one that ran out of
 // time between two tries says nothing of why the first had failed.
 type throttle struct {

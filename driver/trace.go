@@ -16,7 +16,7 @@ import (
 
 // A trace notes what a connect does on its way, by pgx's own hooks.
 type trace struct {
-	mu    sync.Mutex
+	mu    sync.Mutex      // guards what follows while the connect is under way
 	steps map[string]*leg // by the Name of a Check
 	since time.Time       // the end of the latest step
 }
@@ -49,14 +49,18 @@ func (t *trace) note(name string, began time.Time, err error, format string, arg
 	l.took += t.since.Sub(began)
 }
 
+// latest is when the latest step ended.
+func (t *trace) latest() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.since
+}
+
 // fail notes a step that failed where no hook sees it. Without a trace it does
 // nothing.
 func (t *trace) fail(name string, err error) {
 	if t != nil {
-		t.mu.Lock()
-		began := t.since
-		t.mu.Unlock()
-		t.note(name, began, err, "")
+		t.note(name, t.latest(), err, "")
 	}
 }
 
@@ -80,10 +84,7 @@ func (t *trace) hang(config *pgx.ConnConfig) {
 		return conn, err
 	}
 	config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
-		t.mu.Lock()
-		began := t.since
-		t.mu.Unlock()
-		said := "none"
+		began, said := t.latest(), "none"
 		if c, ok := conn.(*tls.Conn); ok {
 			// In mode password pgx leaves it to the first write.
 			if err := c.HandshakeContext(ctx); err != nil {

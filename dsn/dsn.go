@@ -14,6 +14,7 @@
 package dsn
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,15 +22,16 @@ import (
 	"time"
 )
 
-// Config is what a DSN says. Parse fills in the defaults, so a zero field
-// means that nothing was said and that there is no default. A Config is a plain
-// value: it is safe to read from many goroutines and to change before use.
+// Config is what a DSN says. [Parse] fills in the defaults, so a zero field
+// means that nothing was said and that there is no default. Reading is safe for
+// concurrent use; change a [Config.Clone] of one that is shared.
 //
-// Printing one by any route (%v, %#v, slog, JSON) masks its secrets; only
-// [Config.Format] writes them.
+// Printing one by any route (any verb of fmt, slog, JSON) masks its secrets;
+// only [Config.DSN] writes them. A field printed by itself is not masked.
 type Config struct {
-	// Params are the settings of libpq and pgx under libpq's names: host, port,
-	// user, password, dbname, sslmode, search_path. No name begins with aad_.
+	// Params are the settings of libpq and pgx under libpq's names, such as host,
+	// port, user, password, dbname, sslmode, search_path. No name begins with
+	// aad_. Never nil after Parse.
 	Params map[string]string
 
 	// Auth lists the modes to try in order. Never empty: default is [Default].
@@ -65,7 +67,8 @@ type Config struct {
 	// host's suffix, else flexible.
 	ServerType string
 
-	// TokenFile is the path of a file that holds an access token.
+	// TokenFile is the path of a file that holds an access token. It is read for
+	// every connection.
 	TokenFile string
 	// TokenMaxAge is how old a token may be when it is presented. Default 0,
 	// until it expires; 5 minutes when ServerType is single.
@@ -79,18 +82,19 @@ type Config struct {
 	Insecure string
 }
 
-// Parse reads a DSN by itself, without environment or files. The empty string
-// is valid: all settings then come from the environment, or are missed at
-// Connect.
+// Parse reads a DSN by itself, without environment or files. The empty string is
+// valid: then the environment has to say all, down to the host.
 //
 // An error is one line, says what to do, and holds no secret.
 func Parse(s string) (*Config, error) { return parse(s, nil) }
 
-// ParseEnv reads a DSN as a connector does: below what s says comes the section
-// of the connection service file that s or PGSERVICE names, then PGHOST, PGUSER
-// and PGSSLMODE. A key that the mode needs and that nothing else gives is taken
-// from its AZURE_ variable, and missed if that is unset. What else pgx knows
-// how to find (other PG variables, passfile) is left to pgx.
+// ParseEnv reads a DSN as a connector does. What s says comes first, then the
+// section of the connection service file that s or PGSERVICE names, then PGHOST,
+// PGUSER and PGSSLMODE. A key that the mode cannot do without is at last read
+// from its AZURE_ variable; if that is unset too, it is an error. The other PG
+// variables and the password file are left to pgx.
+//
+// An error is as one of [Parse].
 func ParseEnv(s string, env Env) (*Config, error) { return parse(s, &env) }
 
 func parse(s string, env *Env) (*Config, error) {
@@ -155,7 +159,7 @@ type pair struct{ name, value string }
 // split takes a DSN apart, by its form.
 func split(s string) ([]pair, error) {
 	if strings.IndexByte(s, 0) >= 0 {
-		return nil, fmt.Errorf("the DSN holds a NUL byte; remove it")
+		return nil, errors.New("the DSN holds a NUL byte; remove it")
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok || !isScheme(scheme) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// dsns feeds the parser, Format and the fuzzers: a DSN and the one that Format
+// dsns feeds the parser, the writer and the fuzzers: a DSN and the one that Config.DSN
 // makes of it.
 var dsns = []struct{ in, out string }{
 	{"", ""},
@@ -73,19 +73,19 @@ var dsns = []struct{ in, out string }{
 	{"service=s aad_client_id=c", "aad_client_id=c service=s"},
 }
 
-func TestParseFormat(t *testing.T) {
+func TestParseAndWrite(t *testing.T) {
 	for _, tt := range dsns {
 		c, err := Parse(tt.in)
 		if err != nil {
 			t.Errorf("Parse(%q): %v", tt.in, err)
 			continue
 		}
-		if got := c.Format(); got != tt.out {
-			t.Errorf("Parse(%q).Format() = %q, want %q", tt.in, got, tt.out)
+		if got := c.DSN(); got != tt.out {
+			t.Errorf("Parse(%q).DSN() = %q, want %q", tt.in, got, tt.out)
 		}
-		again, err := Parse(c.Format())
+		again, err := Parse(c.DSN())
 		if err != nil || !reflect.DeepEqual(again, c) {
-			t.Errorf("%q: Parse(Format) = %#v, %v, want %#v", tt.in, again, err, c)
+			t.Errorf("%q: Parse(DSN) = %#v, %v, want %#v", tt.in, again, err, c)
 		}
 		if clone := c.Clone(); !reflect.DeepEqual(clone, c) {
 			t.Errorf("%q: Clone = %#v, want %#v", tt.in, clone, c)
@@ -114,7 +114,7 @@ func TestClone(t *testing.T) {
 	}
 }
 
-// Every key must survive Format and Clone, or be added to dsns above.
+// Every key must survive DSN and Clone, or be added to dsns above.
 func TestEveryKeyIsTested(t *testing.T) {
 	for _, k := range Keys() {
 		found := false
@@ -137,8 +137,8 @@ func TestEveryMode(t *testing.T) {
 					t.Errorf("aad_auth=%s: %v, %v", in, c, err)
 					continue
 				}
-				if again, err := Parse(c.Format()); err != nil || !reflect.DeepEqual(again, c) || again.Format() != c.Format() {
-					t.Errorf("aad_auth=%s: Format is not stable: %v, %v", in, again, err)
+				if again, err := Parse(c.DSN()); err != nil || !reflect.DeepEqual(again, c) || again.DSN() != c.DSN() {
+					t.Errorf("aad_auth=%s: DSN is not stable: %v, %v", in, again, err)
 				}
 			}
 		}
@@ -298,15 +298,15 @@ func TestSecretsAreMasked(t *testing.T) {
 			t.Errorf("%q: gob would write %q", in, b)
 		}
 		for _, out := range []string{
-			c.String(), fmt.Sprint(c, *c), fmt.Sprintf("%v %+v %#v %s %q", c, c, c, c, c),
+			c.String(), fmt.Sprint(c, *c), fmt.Sprintf("%v %+v %#v %s %q", c, c, c, c, c), fmt.Sprintf("%d %x %t", c, *c, *c),
 			fmt.Sprintf("%v %+v %#v %s %q", *c, *c, *c, *c, *c), log.String(), string(js),
 		} {
 			if strings.Contains(out, marker) || !strings.Contains(out, mask) {
 				t.Errorf("%q prints as %s", in, out)
 			}
 		}
-		if !strings.Contains(c.Format(), marker) {
-			t.Errorf("%q: Format drops the secret: %s", in, c.Format())
+		if !strings.Contains(c.DSN(), marker) {
+			t.Errorf("%q: DSN drops the secret: %s", in, c.DSN())
 		}
 	}
 }

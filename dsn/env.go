@@ -107,7 +107,7 @@ func (e *Env) service(name, file string) (map[string]string, error) {
 	return found, nil
 }
 
-// need takes what a mode cannot do without from the environment, and misses
+// need takes what a mode cannot do without from the environment, and refuses
 // what is not there either. The password of a certificate comes along with its
 // path: beside another path it would be another file's.
 func (c *Config) need(getenv func(string) string) error {

@@ -43,7 +43,7 @@ aad_client_id=x
 	for _, tt := range []struct {
 		name, dsn string
 		vars      map[string]string
-		want      string // Format, or part of the error
+		want      string // DSN, or part of the error
 		fails     bool
 	}{
 		{name: "nothing", want: ""},
@@ -95,8 +95,8 @@ aad_client_id=x
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			case !tt.fails && err != nil:
 				t.Error(err)
-			case !tt.fails && c.Format() != tt.want:
-				t.Errorf("got  %s\nwant %s", c.Format(), tt.want)
+			case !tt.fails && c.DSN() != tt.want:
+				t.Errorf("got  %s\nwant %s", c.DSN(), tt.want)
 			}
 		})
 	}

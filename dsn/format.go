@@ -2,6 +2,8 @@ package dsn
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -10,13 +12,13 @@ import (
 // mask stands for a secret. It is the word that pgx uses.
 const mask = "xxxxx"
 
-// Format writes the complete DSN, secrets included, as keyword/value pairs
-// sorted by name, defaults left out. The result is stable, and Parse of it
-// gives an equal Config back.
-func (c *Config) Format() string { return c.format(false) }
+// DSN writes the complete DSN, secrets included, as keyword/value pairs sorted
+// by name, defaults left out. The result is stable, and Parse of it gives an
+// equal Config back.
+func (c *Config) DSN() string { return c.write(false) }
 
-// Postgres writes Params for pgx: no key of ours, and no secret, so that an
-// error that quotes it can be shown. Secrets are handed to pgx apart.
+// Postgres writes Params for pgx, without password and sslpassword: pgx quotes
+// the string in its errors. Hand these two to pgx by its own fields.
 func (c *Config) Postgres() string {
 	var parts []string
 	for name, v := range c.Params {
@@ -30,25 +32,25 @@ func (c *Config) Postgres() string {
 
 func secretParam(name string) bool { return name == "password" || name == "sslpassword" }
 
-// String writes the DSN as Format does, with secrets masked.
-func (c Config) String() string { return c.format(true) }
+// String writes the DSN as [Config.DSN] does, with secrets masked.
+func (c Config) String() string { return c.write(true) }
 
-// GoString is String, so that %#v cannot leak.
-func (c Config) GoString() string { return c.String() }
+// Format is String for every verb: %d and %#v would print the fields.
+func (c Config) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
 
 // LogValue is String, so that slog cannot leak.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // MarshalText is String, so that JSON and its kind cannot leak. It is not meant
-// to be read back: that is what Format is for.
+// to be read back: that is what [Config.DSN] is for.
 func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // GobEncode refuses: gob would write the fields, and knows no text.
 func (c Config) GobEncode() ([]byte, error) {
-	return nil, errors.New("dsn: a Config holds secrets and is not written; write its Format if you must")
+	return nil, errors.New("dsn: a Config holds secrets and is not written; write its DSN if you must")
 }
 
-func (c *Config) format(redact bool) string {
+func (c *Config) write(redact bool) string {
 	var parts []string
 	add := func(name, v string, secret bool) {
 		if secret && redact && v != "" {

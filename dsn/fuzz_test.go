@@ -16,7 +16,7 @@ var seeds = []string{
 	"aad_server_type=single aad_token_max_age=0", "search_path='' database=d dbname=e",
 }
 
-// Parse never panics, Format is stable and complete, and nothing but Format
+// Parse never panics, DSN is stable and complete, and nothing but DSN
 // prints a secret.
 func FuzzParse(f *testing.F) {
 	for _, s := range seeds {
@@ -27,13 +27,13 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		formatted := c.Format()
+		formatted := c.DSN()
 		again, err := Parse(formatted)
 		if err != nil {
 			t.Fatalf("%q formats as %q: %v", s, formatted, err)
 		}
-		if !reflect.DeepEqual(again, c) || again.Format() != formatted {
-			t.Fatalf("%q formats as %q, and that as %q", s, formatted, again.Format())
+		if !reflect.DeepEqual(again, c) || again.DSN() != formatted {
+			t.Fatalf("%q formats as %q, and that as %q", s, formatted, again.DSN())
 		}
 		const marker = "s3cr3t"
 		c.Params["password"], c.ClientSecret, c.ClientCertificatePassword = marker, marker, marker
@@ -43,7 +43,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// What pgx makes of a DSN without keys of ours is what it makes of Format's
+// What pgx makes of a DSN without keys of ours is what it makes of Config.DSN's
 // output: this package's grammar is pgx's.
 func FuzzLikePgx(f *testing.F) {
 	for _, s := range seeds {
@@ -64,12 +64,12 @@ func FuzzLikePgx(f *testing.F) {
 		c := &Config{Params: given, Auth: []Mode{Default}}
 		c.defaults("")
 		want, err := pgx.ParseConfig(s)
-		got, err2 := pgx.ParseConfig(c.Format())
+		got, err2 := pgx.ParseConfig(c.DSN())
 		if (err == nil) != (err2 == nil) {
-			t.Fatalf("pgx says %v of %q but %v of %q", err, s, err2, c.Format())
+			t.Fatalf("pgx says %v of %q but %v of %q", err, s, err2, c.DSN())
 		}
 		if err == nil && !same(got, want) {
-			t.Fatalf("pgx reads %q and %q differently", s, c.Format())
+			t.Fatalf("pgx reads %q and %q differently", s, c.DSN())
 		}
 	})
 }

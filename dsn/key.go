@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// A Key is one aad_ setting. The table of keys is what the parser, Format, the
+// A Key is one aad_ setting. The table of keys is what the parser, Config.DSN, the
 // error texts and the documentation read.
 type Key struct {
 	Name    string // as written in a DSN
 	Doc     string // what it means, in a few words
 	Default string // what holds when it is left out, in words; may be empty
-	Env     string // the variable that stands in for it in modes that have ModeInfo.Needs
+	Env     string // the variable that is read in its place where ModeInfo.Needs has it; may be empty
 	Secret  bool   // its value is masked and never quoted
 
 	field func(*Config) value
 }
 
-// keys is the one table of keys, sorted by nothing but sense.
+// keys is the one table of keys, in the order in which they are best explained.
 var keys = []Key{
 	{Name: "aad_auth", Doc: "a mode, or a comma list of modes tried in order", Default: "default",
 		field: func(c *Config) value { return (*modeList)(&c.Auth) }},

@@ -36,7 +36,7 @@ type ModeInfo struct {
 	Doc     string   // who signs in
 	Keys    []string // the keys it uses beside those of every token mode
 	Needs   []string // the keys among them that it cannot do without
-	Env     string   // how the variables begin that stand in for keys, beside AZURE_
+	Env     string   // a prefix that is tried before the AZURE_ of Key.Env; may be empty
 
 	// Timeout is the default of aad_token_timeout, for modes that wait for a
 	// person; 0 is everybody's.

@@ -1,6 +1,7 @@
 package dsn
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,6 +13,9 @@ import (
 func splitURL(s string) ([]pair, error) {
 	var said []pair
 	add := func(name, raw string) error {
+		if raw == "" {
+			return nil
+		}
 		v, err := decode(name, raw)
 		if err == nil {
 			said = append(said, pair{name, v})
@@ -21,36 +25,26 @@ func splitURL(s string) ([]pair, error) {
 	if i := strings.IndexAny(s, "@/"); i >= 0 && s[i] == '@' {
 		user, password, _ := strings.Cut(s[:i], ":")
 		s = s[i+1:]
-		if user != "" {
-			if err := add("user", user); err != nil {
-				return nil, err
-			}
+		if err := add("user", user); err != nil {
+			return nil, err
 		}
-		if password != "" {
-			if err := add("password", password); err != nil {
-				return nil, err
-			}
+		if err := add("password", password); err != nil {
+			return nil, err
 		}
 	}
 	hosts, ports, rest, err := splitHosts(s)
 	if err != nil {
 		return nil, err
 	}
-	if hosts != "" {
-		if err := add("host", hosts); err != nil {
-			return nil, err
-		}
+	if err := add("host", hosts); err != nil {
+		return nil, err
 	}
-	if ports != "" {
-		if err := add("port", ports); err != nil {
-			return nil, err
-		}
+	if err := add("port", ports); err != nil {
+		return nil, err
 	}
 	path, query, _ := strings.Cut(rest, "?")
-	if db := strings.TrimPrefix(path, "/"); db != "" {
-		if err := add("dbname", db); err != nil {
-			return nil, err
-		}
+	if err := add("dbname", strings.TrimPrefix(path, "/")); err != nil {
+		return nil, err
 	}
 	params, err := splitQuery(query)
 	return append(said, params...), err
@@ -64,12 +58,12 @@ func splitHosts(s string) (hosts, ports, rest string, err error) {
 		if strings.HasPrefix(s, "[") {
 			end = strings.IndexByte(s, ']')
 			if end < 2 {
-				return "", "", "", fmt.Errorf("the host has an unclosed or empty [ ]; write an IPv6 address as [::1]")
+				return "", "", "", errors.New("the host has an unclosed or empty [ ]; write an IPv6 address as [::1]")
 			}
 			hosts += s[1:end]
 			s = s[end+1:]
 			if s != "" && !strings.ContainsRune(":/?,", rune(s[0])) {
-				return "", "", "", fmt.Errorf("text follows the ] of an IPv6 host; only a port, path or query may")
+				return "", "", "", errors.New("text follows the ] of an IPv6 host; only a port, path or query may")
 			}
 			end = 0
 		} else if end < 0 {
@@ -103,7 +97,7 @@ func splitQuery(query string) ([]pair, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Only the name may be told: without an = it may be a stray password.
+		// Without an = it may be a stray password: tell none of it.
 		if !ok {
 			return nil, fmt.Errorf("a parameter of the URL has no =; write name=value, and & in a value as %%26")
 		}

@@ -43,12 +43,7 @@ connects anew later than that must be started anew.
 		if err != nil {
 			return &driver.Error{Step: driver.StepDSN, Err: err}
 		}
-		connector, err := driver.NewConnector(given)
-		if err != nil {
-			return err
-		}
-		defer connector.Close()
-		login, err := connector.Login(ctx)
+		login, err := c.login(ctx)
 		if err != nil {
 			return err
 		}

@@ -128,7 +128,7 @@ var known = regexp.MustCompile(`^(flag provided but not defined|flag needs an ar
 func (cmd command) call(ctx context.Context, args []string) error {
 	c := &call{flags: flag.NewFlagSet(cmd.name, flag.ContinueOnError)}
 	c.flags.SetOutput(io.Discard)
-	if cmd.name != "exec" {
+	if cmd.name != execute.name {
 		c.flags.BoolVar(&c.json, "json", false, "print JSON")
 	}
 	if cmd.flags != nil {

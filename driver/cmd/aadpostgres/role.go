@@ -48,7 +48,7 @@ func makeRole(ctx context.Context, c *call) error {
 	if empty != "" {
 		return misuse("-" + empty + " is given an empty value; leave it out, or set it")
 	}
-	if !slices.ContainsFunc(driver.RoleKinds(), func(k driver.RoleKind) bool { return k.Name == c.args[0] }) {
+	if !slices.Contains(driver.RoleKinds(), c.args[0]) {
 		return misuse(word("kind", c.args[0]) + " is not known; use user, group, managed-identity or service-principal")
 	}
 	value := func(name string) string { return c.flags.Lookup(name).Value.String() }
@@ -82,7 +82,7 @@ func apply(ctx context.Context, r driver.Role, target string) (string, error) {
 		return "", &driver.Error{Step: driver.StepDSN, Err: err}
 	}
 	config.Params["dbname"] = "postgres"
-	connector, err := driver.NewConnector(config.Format(), patience)
+	connector, err := driver.NewConnector(config.DSN(), patience)
 	if err != nil {
 		return "", err
 	}

@@ -67,14 +67,14 @@ var tlsMutants = []mutant{
 
 // What may be shown of a secret.
 var secretMutants = []mutant{
-	{"dsn/format.go", `func (c Config) String() string { return c.format(true) }`, `func (c Config) String() string { return c.format(false) }`, "TestSecretsAreMasked"},
-	{"dsn/format.go", `func (c Config) GoString() string { return c.String() }`, `func (c Config) GoString() string { return c.Format() }`, "TestSecretsAreMasked"},
-	{"dsn/format.go", `slog.StringValue(c.String())`, `slog.StringValue(c.Format())`, "TestSecretsAreMasked"},
-	{"dsn/format.go", `return []byte(c.String()), nil`, `return []byte(c.Format()), nil`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `func (c Config) String() string { return c.write(true) }`, `func (c Config) String() string { return c.write(false) }`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `func (c Config) Format(`, `func (c Config) Printed(`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `slog.StringValue(c.String())`, `slog.StringValue(c.DSN())`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `return []byte(c.String()), nil`, `return []byte(c.DSN()), nil`, "TestSecretsAreMasked"},
 	{"dsn/format.go", `name == "password" || name == "sslpassword"`, `name == "password"`, "TestSecretsAreMasked"},
 	{"dsn/format.go", `name == "password" || name == "sslpassword"`, `name == "sslpassword"`, "TestSecretsAreMasked"},
 	{"dsn/format.go", `if !secretParam(name) {`, `if true {`, "TestSecretsAreMasked"},
-	{"dsn/format.go", `return nil, errors.New("dsn: a Config`, `return []byte(c.Format()), errors.New("dsn: a Config`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `return nil, errors.New("dsn: a Config`, `return []byte(c.DSN()), errors.New("dsn: a Config`, "TestSecretsAreMasked"},
 	{"dsn/format.go", `add(k.Name, v, k.Secret)`, `add(k.Name, v, false)`, "TestSecretsAreMasked"},
 	{"driver/login.go", `fmt.Sprintf("%q, password xxxxx", l.User)`, `fmt.Sprintf("%q, password %s", l.User, l.Password)`, "TestNothingExportedPrintsASecret"},
 	{"driver/login.go", `func (l Login) Format(`, `func (l Login) Printed(`, "TestNothingExportedPrintsASecret"},
@@ -112,14 +112,14 @@ func (a *attempt) notice`, `	return true
 }
 
 func (a *attempt) notice`, "TestHostileServer/the_token_said_again.*"},
-	{"driver/connector.go", `delete(config.RuntimeParams, name)`, ``, "TestPgxSeesNoKeyOfOurs"},
+	{"driver/pgx.go", `delete(config.RuntimeParams, name)`, ``, "TestPgxSeesNoKeyOfOurs"},
 }
 
 // Whose token it is, and when it is asked for.
 var sourceMutants = []mutant{
-	{"driver/identity.go", `append(env, c.Format())`, `env`, "TestSharing"},
-	{"driver/identity.go", `append(env, c.Format())`, `append(env[:0], c.Format())`, "TestSharing"},
-	{"driver/identity.go", `append(env, c.Format())`, `append(env, c.String())`, "TestSharing"},
+	{"driver/identity.go", `append(env, c.DSN())`, `env`, "TestSharing"},
+	{"driver/identity.go", `append(env, c.DSN())`, `append(env[:0], c.DSN())`, "TestSharing"},
+	{"driver/identity.go", `append(env, c.DSN())`, `append(env, c.String())`, "TestSharing"},
 	{"driver/identity.go", `t.scope, t.authority, !t.discovery`, `"", t.authority, !t.discovery`, "TestSharing"},
 	{"driver/identity.go", `t.scope, t.authority, !t.discovery`, `t.scope, "", !t.discovery`, "TestSharing"},
 	{"driver/identity.go", `t.scope, t.authority, !t.discovery`, `t.scope, t.authority, true`, "TestSharing"},
