@@ -25,12 +25,10 @@ require (
 )
 
 require (
-	github.com/aadpostgres/aadpostgres v0.0.0
+	github.com/aadpostgres/aadpostgres v0.1.0
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/lib/pq v1.10.9 // indirect
 	github.com/xi2/xz v0.0.0-20171230120015-48954b6210f8 // indirect
 	golang.org/x/text v0.41.0 // indirect
 )
-
-replace github.com/aadpostgres/aadpostgres => ../..

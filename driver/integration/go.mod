@@ -9,9 +9,9 @@ require (
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.15.0
 	github.com/DATA-DOG/go-sqlmock v1.5.2
 	github.com/XSAM/otelsql v0.44.0
-	github.com/aadpostgres/aadpostgres v0.0.0
-	github.com/aadpostgres/aadpostgres/driver/emulator v0.0.0
-	github.com/aadpostgres/aadpostgres/driver/migrate v0.0.0
+	github.com/aadpostgres/aadpostgres v0.1.0
+	github.com/aadpostgres/aadpostgres/driver/emulator v0.1.0
+	github.com/aadpostgres/aadpostgres/driver/migrate v0.1.0
 	github.com/go-gorp/gorp/v3 v3.1.0
 	github.com/go-jet/jet/v2 v2.14.1
 	github.com/golang-migrate/migrate/v4 v4.20.1

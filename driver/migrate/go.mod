@@ -3,8 +3,8 @@ module github.com/aadpostgres/aadpostgres/driver/migrate
 go 1.25.11
 
 require (
-	github.com/aadpostgres/aadpostgres v0.0.0
-	github.com/aadpostgres/aadpostgres/driver/emulator v0.0.0
+	github.com/aadpostgres/aadpostgres v0.1.0
+	github.com/aadpostgres/aadpostgres/driver/emulator v0.1.0
 	github.com/golang-migrate/migrate/v4 v4.20.1
 	github.com/jackc/pgx/v5 v5.12.0
 	go.uber.org/goleak v1.3.0
@@ -31,9 +31,4 @@ require (
 	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
-)
-
-replace (
-	github.com/aadpostgres/aadpostgres => ../..
-	github.com/aadpostgres/aadpostgres/driver/emulator => ../emulator
 )
