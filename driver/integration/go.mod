@@ -113,3 +113,6 @@ replace github.com/aadpostgres/aadpostgres => ../..
 replace github.com/aadpostgres/aadpostgres/driver/emulator => ../emulator
 
 replace github.com/aadpostgres/aadpostgres/driver/migrate => ../migrate
+
+// Required by the tests of a tool only, and not every module proxy has it.
+exclude gitee.com/travelliu/dm v1.8.11192

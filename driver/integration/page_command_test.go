@@ -76,7 +76,7 @@ func (s *showroom) here(text string) string {
 var elsewhere = map[string]string{
 	`^go test work$|^\.ci/`:                     ".ci/run",
 	`^go run ./driver/emulator/.*-demo$`:        ".ci/run",
-	`^go (get|install) \S+$`:                    "TestStranger",
+	released.String():                           "TestStranger",
 	`^emulate$`:                                 "TestExports",
 	`^go run ./driver/integration/cmd/figures`:  "TestFigures",
 	`^go run ./driver/integration/cmd/pictures`: "TestPictures",

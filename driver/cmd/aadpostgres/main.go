@@ -2,6 +2,8 @@
 // Entra: it tries a sign-in, finds what is wrong with one, writes the SQL that a
 // role needs, and lends its token to other programs.
 //
+//	go install github.com/aadpostgres/aadpostgres/driver/cmd/aadpostgres@latest
+//
 //	aadpostgres ping   [-json] [DSN]
 //	aadpostgres doctor [-json] [DSN]
 //	aadpostgres role   [-json] [-admin] [-apply DSN] ... KIND NAME

@@ -1,6 +1,8 @@
 // Emulate runs an Azure to test against: an Entra, a gateway that signs in as
 // Azure Database for PostgreSQL does, and a real PostgreSQL.
 //
+//	go install github.com/aadpostgres/aadpostgres/driver/emulator/cmd/emulate@latest
+//
 //	emulate            stay up and print exports to paste
 //	emulate -- CMD     run CMD, in any language, with them set, then stop
 //	emulate -demo      sign in eight connections at once, work, tell, stop

@@ -1,6 +1,7 @@
 // Migrate is golang-migrate's command for databases whose URLs begin with
 // aadpostgres://, with migrations in a folder:
 //
+//	go install github.com/aadpostgres/aadpostgres/driver/migrate/cmd/migrate@latest
 //	export DATABASE_URL='aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli'
 //	migrate -path migrations up
 package main
