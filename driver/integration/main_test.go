@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if err := az.Close(); err != nil {
+	if err := errors.Join(az.Close(), os.RemoveAll(built)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

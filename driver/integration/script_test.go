@@ -17,12 +17,16 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
+// built is where program has built, or "": TestMain removes it.
+var built string
+
 // program builds the commands once, in a folder that lives as long as the tests.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "aadpostgres-program-")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	const project = "github.com/aadpostgres/aadpostgres/driver/"
 	out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), project+"cmd/aadpostgres", project+"emulator/cmd/emulate",
 		project+"migrate/cmd/migrate", project+"integration/examples/goose").CombinedOutput()
