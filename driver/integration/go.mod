@@ -12,6 +12,7 @@ require (
 	github.com/aadpostgres/aadpostgres v0.1.0
 	github.com/aadpostgres/aadpostgres/driver/emulator v0.1.0
 	github.com/aadpostgres/aadpostgres/driver/migrate v0.1.0
+	github.com/creack/pty v1.1.24
 	github.com/go-gorp/gorp/v3 v3.1.0
 	github.com/go-jet/jet/v2 v2.14.1
 	github.com/golang-migrate/migrate/v4 v4.20.1

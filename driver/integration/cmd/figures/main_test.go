@@ -47,7 +47,7 @@ func TestFigures(t *testing.T) {
 		}
 	}
 	delete(m, "Storm")
-	if _, err := table(m); err == nil || !strings.Contains(err.Error(), "BenchmarkStorm has no requests-ours") {
+	if _, err := table(m); err == nil || !strings.Contains(err.Error(), "no requests-ours of BenchmarkStorm") {
 		t.Errorf("a benchmark that did not run is missed so: %v", err)
 	}
 	if _, err := draw(measured{}); err == nil {
