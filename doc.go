@@ -74,8 +74,8 @@
 //	    trust the authority without asking Microsoft's public cloud
 //	    when left out: false; true for usnat and ussec
 //	aad_cloud
-//	    the cloud: authority and scope follow from it
-//	    when left out: auto: by the host's suffix, else public
+//	    the cloud, which authority and scope follow from: public, usgov, china, usnat or ussec
+//	    when left out: auto, by the host's suffix, else public
 //	aad_authority_host
 //	    the authority, an https URL
 //	    when left out: AZURE_AUTHORITY_HOST, else the cloud's
@@ -83,7 +83,7 @@
 //	    the scope, verbatim
 //	    when left out: the cloud's, or Cosmos DB's for its hosts
 //	aad_server_type
-//	    the kind of server
+//	    the kind of server: flexible, single or cosmos
 //	    when left out: cosmos by the host's suffix, else flexible
 //	aad_token_file
 //	    access-token: file that holds the token, read for every connection
@@ -92,7 +92,7 @@
 //	    when left out: 0, until it expires; 5m for single
 //	aad_token_timeout
 //	    bound on one token request, retries included
-//	    when left out: 30s; 5m for interactive-browser, 15m for device-code
+//	    when left out: 30s; 5m for interactive-browser and 15m for device-code
 //	aad_insecure
 //	    unverified: TLS without verification; plaintext: no TLS
 //	    when left out: neither

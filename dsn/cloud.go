@@ -60,9 +60,19 @@ func CloudOf(host string) string {
 }
 
 func cloudNames() []string {
-	names := []string{"auto"}
+	names := make([]string, len(clouds))
+	for i, c := range clouds {
+		names[i] = c.Name
+	}
+	return names
+}
+
+// undiscovered lists the clouds whose authority only the DSN vouches for.
+func undiscovered() (names []string) {
 	for _, c := range clouds {
-		names = append(names, c.Name)
+		if !c.Discovery {
+			names = append(names, c.Name)
+		}
 	}
 	return names
 }

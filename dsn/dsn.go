@@ -60,8 +60,8 @@ type Config struct {
 	// public cloud about it.
 	DisableInstanceDiscovery bool
 
-	// Cloud is auto, public, usgov, china, usnat or ussec. Default auto: by the
-	// host's suffix, else public.
+	// Cloud is auto or the Name of one of [Clouds]. Default auto: by the host's
+	// suffix, else public.
 	Cloud string
 	// ServerType is flexible, single or cosmos. Default empty: cosmos by the
 	// host's suffix, else flexible.

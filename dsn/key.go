@@ -50,17 +50,17 @@ var keys = []Key{
 		field: func(c *Config) value { return &location{&c.RedirectURL, []string{"http", "https"}} }},
 	{Name: "aad_additionally_allowed_tenants", Doc: "comma list of tenants, or *",
 		field: func(c *Config) value { return (*list)(&c.AdditionallyAllowedTenants) }},
-	{Name: "aad_disable_instance_discovery", Doc: "trust the authority without asking Microsoft's public cloud", Default: "false; true for usnat and ussec",
+	{Name: "aad_disable_instance_discovery", Doc: "trust the authority without asking Microsoft's public cloud", Default: "false; true for " + inWords("and", undiscovered()),
 		field: func(c *Config) value { return (*boolean)(&c.DisableInstanceDiscovery) }},
-	{Name: "aad_cloud", Doc: "the cloud: authority and scope follow from it", Default: "auto: by the host's suffix, else public",
+	{Name: "aad_cloud", Doc: "the cloud, which authority and scope follow from: " + inWords("or", cloudNames()), Default: "auto, by the host's suffix, else public",
 		field: func(c *Config) value {
-			return &choice{&c.Cloud, cloudNames()}
+			return &choice{&c.Cloud, append([]string{"auto"}, cloudNames()...)}
 		}},
 	{Name: "aad_authority_host", Doc: "the authority, an https URL", Default: "AZURE_AUTHORITY_HOST, else the cloud's",
 		field: func(c *Config) value { return &location{&c.AuthorityHost, []string{"https"}} }},
 	{Name: "aad_scope", Doc: "the scope, verbatim", Default: "the cloud's, or Cosmos DB's for its hosts",
 		field: func(c *Config) value { return (*text)(&c.Scope) }},
-	{Name: "aad_server_type", Doc: "the kind of server", Default: "cosmos by the host's suffix, else flexible",
+	{Name: "aad_server_type", Doc: "the kind of server: flexible, single or cosmos", Default: "cosmos by the host's suffix, else flexible",
 		field: func(c *Config) value {
 			return &choice{&c.ServerType, []string{"flexible", "single", "cosmos"}}
 		}},
@@ -68,7 +68,7 @@ var keys = []Key{
 		field: func(c *Config) value { return (*text)(&c.TokenFile) }},
 	{Name: "aad_token_max_age", Doc: "an older token is not presented, as in 5m", Default: "0, until it expires; 5m for single",
 		field: func(c *Config) value { return (*duration)(&c.TokenMaxAge) }},
-	{Name: "aad_token_timeout", Doc: "bound on one token request, retries included", Default: "30s; 5m for interactive-browser, 15m for device-code",
+	{Name: "aad_token_timeout", Doc: "bound on one token request, retries included", Default: "30s; " + inWords("and", longer()),
 		field: func(c *Config) value { return &positive{(*duration)(&c.TokenTimeout)} }},
 	{Name: "aad_insecure", Doc: "unverified: TLS without verification; plaintext: no TLS", Default: "neither",
 		field: func(c *Config) value {
@@ -98,6 +98,12 @@ func keyNames() []string {
 }
 
 func (k *Key) get(c *Config) string { return k.field(c).String() }
+
+// inWords writes a list as people do.
+func inWords(last string, list []string) string {
+	n := len(list) - 1
+	return strings.Join(list[:n], ", ") + " " + last + " " + list[n]
+}
 
 // set parses v into c. An empty value is refused, for it most often comes from
 // an unset variable in a template, and a client id that vanishes would sign in

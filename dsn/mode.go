@@ -121,6 +121,16 @@ func modeNames() []string {
 	return names
 }
 
+// longer lists the modes that have a timeout of their own.
+func longer() (waits []string) {
+	for _, m := range modes {
+		if m.Timeout > 0 {
+			waits = append(waits, strings.TrimSuffix(m.Timeout.String(), "0s")+" for "+string(m.Name))
+		}
+	}
+	return waits
+}
+
 // uses tells whether the mode reads that key.
 func (m *ModeInfo) uses(key string) bool {
 	if m.Name == Password {

@@ -72,7 +72,7 @@ func TestClouds(t *testing.T) {
 	}
 	for _, c := range dsn.Clouds() {
 		if !tested[c.Name] {
-			t.Errorf("cloud %s is not tested", c.Name)
+			t.Errorf("cloud %s is not tested: give it a row above", c.Name)
 		}
 	}
 }
