@@ -199,7 +199,7 @@ func TestEveryModeHasItsMaker(t *testing.T) {
 	n := 0
 	for _, m := range dsn.Modes() {
 		if none := m.Name == dsn.AccessToken || m.Name == dsn.Password; (makers[m.Name].make == nil) != none {
-			t.Errorf("mode %s: maker %v", m.Name, makers[m.Name])
+			t.Errorf("mode %s: maker %v; makers in credential.go has one for each mode with a credential", m.Name, makers[m.Name])
 		} else if !none {
 			n++
 		}

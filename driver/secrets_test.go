@@ -100,11 +100,8 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		dsn.Parse() dsn.ParseEnv() dsn.Config.Clone() dsn.Clouds() dsn.Keys() dsn.Modes() dsn.OS()
 		driver.WithCredential() driver.WithDeviceCodePrompt() driver.WithLogger() driver.WithOpen() driver.WithPgx() driver.WithTLSConfig() driver.WithTransport()
 			return what is looked at above
-		dsn.Default() dsn.Environment() dsn.WorkloadIdentity() dsn.ManagedIdentity() dsn.ClientSecret() dsn.ClientCertificate() dsn.AzureCLI() dsn.AzureDeveloperCLI()
-		dsn.AzurePowerShell() dsn.AzurePipelines() dsn.InteractiveBrowser() dsn.DeviceCode() dsn.AccessToken() dsn.Password() dsn.CosmosSuffix() dsn.CosmosScope()
-		driver.RoleKinds() driver.Name() driver.OK() driver.Warn() driver.Fail()
-		driver.StepDSN() driver.StepCredential() driver.StepToken() driver.StepNetwork() driver.StepTLS() driver.StepSignIn() driver.StepRole()
-			are constant
+		driver.RoleKinds()
+			is constant
 		driver.Register() driver.Connector.Close() driver.Role.SQL() driver.Role.Apply()
 			know no secret
 		dsn.Config.DSN() driver.Connector.Login() driver.Connector.BeforeConnect()
@@ -231,6 +228,9 @@ func declared(d ast.Decl) (names []string) {
 			names = append(names, name+"()")
 		}
 	case *ast.GenDecl:
+		if d.Tok == gotoken.CONST {
+			return nil // the same for everybody
+		}
 		for _, s := range d.Specs {
 			switch s := s.(type) {
 			case *ast.TypeSpec:
