@@ -31,6 +31,7 @@ func newShowroom(t *testing.T) *showroom {
 		{"postgres", "CREATE ROLE appuser LOGIN PASSWORD 'secret'"},
 		{"postgres", "CREATE DATABASE app"},
 		{"app", "GRANT ALL ON SCHEMA public TO public"},
+		{"app", `ALTER DEFAULT PRIVILEGES FOR ROLE "admin@contoso.com" GRANT ALL ON TABLES TO public`}, // one page's are another's
 	} {
 		db, err := pgx.Connect(t.Context(), az.PostgresDSN()+" dbname="+sql.db)
 		if err != nil {

@@ -4,6 +4,8 @@
 //
 //	go install github.com/aadpostgres/aadpostgres/driver/cmd/aadpostgres@latest
 //
+// It has five commands:
+//
 //	aadpostgres ping   [-json] [DSN]
 //	aadpostgres doctor [-json] [DSN]
 //	aadpostgres role   [-json] [-admin] [-apply DSN] ... KIND NAME

@@ -3,6 +3,8 @@
 //
 //	go install github.com/aadpostgres/aadpostgres/driver/emulator/cmd/emulate@latest
 //
+// It is used in three ways:
+//
 //	emulate            stay up and print exports to paste
 //	emulate -- CMD     run CMD, in any language, with them set, then stop
 //	emulate -demo      sign in eight connections at once, work, tell, stop
