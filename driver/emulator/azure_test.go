@@ -131,8 +131,12 @@ func TestNativeRoleAndCancel(t *testing.T) {
 
 func TestManagedIdentityEndpoint(t *testing.T) {
 	az := emulator.Start(t)
+	list, err := az.Environ(emulator.AppService, emulator.Identity{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	env := map[string]string{}
-	for _, kv := range az.Environ() {
+	for _, kv := range list {
 		k, v, _ := strings.Cut(kv, "=")
 		env[k] = v
 	}

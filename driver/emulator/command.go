@@ -39,13 +39,13 @@ var leading = []string{"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER",
 	"PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGSSLCRLDIR", "PGSSLNEGOTIATION", "PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION", "PGTARGETSESSIONATTRS"}
 
 // Exports is what leads a program that runs there as id, in whatever language, to
-// the emulator: [Azure.EnvironOn], the variables that libpq and its kin read, a
+// the emulator: [Azure.Environ], the variables that libpq and its kin read, a
 // DATABASE_URL, and the authority and its certificate. The token is the program's
 // to get, as on Azure, and to present as its password. For the driver aadpostgres,
 // which does so itself, the URL has parameters in Kubernetes and in a pipeline,
 // where its default mode would not do; programs without it then use the variables.
 func (a *Azure) Exports(h Host, id Identity) ([]string, error) {
-	env, err := a.EnvironOn(h, id)
+	env, err := a.Environ(h, id)
 	if err != nil {
 		return nil, err
 	}

@@ -191,7 +191,7 @@ func TestHosts(t *testing.T) {
 	az := emulator.Start(t)
 	id := az.Add(emulator.Identity{Name: "hosted"})
 	env := func(h emulator.Host, id emulator.Identity) map[string]string {
-		list, err := az.EnvironOn(h, id)
+		list, err := az.Environ(h, id)
 		if err != nil {
 			t.Fatal(err)
 		}

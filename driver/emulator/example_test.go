@@ -66,7 +66,7 @@ func ExampleNew() {
 			return 1, err
 		}
 		defer func() { err = errors.Join(err, az.Close()) }()
-		env, err := az.EnvironOn(emulator.AppService, az.Identity("app"))
+		env, err := az.Environ(emulator.AppService, az.Identity("app"))
 		if err != nil {
 			return 1, err
 		}
@@ -201,8 +201,12 @@ func ExampleAzure_Environ() {
 		log.Fatal(err)
 	}
 	defer az.Close()
+	list, err := az.Environ(emulator.AppService, az.Identity("app"))
+	if err != nil {
+		log.Fatal(err)
+	}
 	env := map[string]string{}
-	for _, kv := range az.Environ() {
+	for _, kv := range list {
 		name, value, _ := strings.Cut(kv, "=")
 		env[name] = value
 	}

@@ -107,8 +107,12 @@ func TestNotBefore(t *testing.T) {
 func TestFailTokens(t *testing.T) {
 	az := emulator.Start(t)
 	app := az.Add(emulator.Identity{Name: "confidential", Secret: "s"})
-	endpoint, _ := strings.CutPrefix(az.Environ()[0], "IDENTITY_ENDPOINT=")
-	header, _ := strings.CutPrefix(az.Environ()[1], "IDENTITY_HEADER=")
+	env, err := az.Environ(emulator.AppService, emulator.Identity{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint, _ := strings.CutPrefix(env[0], "IDENTITY_ENDPOINT=")
+	header, _ := strings.CutPrefix(env[1], "IDENTITY_HEADER=")
 	client := az.Client()
 	do := func(resp *http.Response, err error) (int, string) {
 		if err != nil {

@@ -28,10 +28,10 @@ const (
 	Workstation     Host = "workstation"      // az, azd, pwsh and a browser (xdg-open) on the PATH; not on Windows
 )
 
-// EnvironOn is what a program that runs there as id finds in its environment, as
-// KEY=value. On a Workstation that is signed in to its tools, too, as by [Azure.Login].
+// Environ is what a program that runs there as id finds in its environment, as
+// KEY=value; [Azure.Exports] has the way to the server, too. On a Workstation that is signed in to its tools, too, as by [Azure.Login].
 // The zero Identity is nobody in particular: whom the host has, or nobody.
-func (a *Azure) EnvironOn(h Host, id Identity) ([]string, error) {
+func (a *Azure) Environ(h Host, id Identity) ([]string, error) {
 	url := a.host.URL
 	switch h {
 	case AppService:
@@ -94,7 +94,7 @@ var telling = []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_
 // nowhere else, whatever libpq's variables say.
 func (a *Azure) SetenvOn(t testing.TB, h Host, id Identity) {
 	t.Helper()
-	env, err := a.EnvironOn(h, id)
+	env, err := a.Environ(h, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,19 +108,6 @@ func (a *Azure) SetenvOn(t testing.TB, h Host, id Identity) {
 	for _, kv := range env {
 		name, v, _ := strings.Cut(kv, "=")
 		t.Setenv(name, v)
-	}
-}
-
-// Environ is what a program needs in its environment to meet the emulator as
-// its managed identity endpoint and authority, as KEY=value. Where Go reads
-// SSL_CERT_FILE (not on macOS and Windows) the program also trusts it.
-func (a *Azure) Environ() []string {
-	return []string{
-		"IDENTITY_ENDPOINT=" + a.host.URL + "/msi/token",
-		"IDENTITY_HEADER=" + a.header,
-		"AZURE_AUTHORITY_HOST=" + a.Authority(),
-		"AZURE_TENANT_ID=" + TenantID,
-		"SSL_CERT_FILE=" + a.CertFile(),
 	}
 }
 

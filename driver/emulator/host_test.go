@@ -74,7 +74,7 @@ func TestNobodyRunsThere(t *testing.T) {
 		{emulator.Kubernetes, person, "me@contoso.com is a user, and kubernetes has none"},
 		{emulator.CloudShell, az.Add(emulator.Identity{Name: "other"}), "has but one identity, app"},
 	} {
-		if env, err := az.EnvironOn(on.host, on.id); err == nil || !strings.Contains(err.Error(), on.want) {
+		if env, err := az.Environ(on.host, on.id); err == nil || !strings.Contains(err.Error(), on.want) {
 			t.Errorf("%s: %q, %v", on.host, env, err)
 		}
 	}

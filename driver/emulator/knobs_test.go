@@ -98,7 +98,7 @@ func ask(t *testing.T, az *emulator.Azure, host bool) (resp *http.Response, body
 		"client_id": {app.ClientID}, "client_secret": {"s"}, "scope": {emulator.Resource + "/.default"}}.Encode()))
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if host {
-		env := az.Environ()
+		env, _ := az.Environ(emulator.AppService, emulator.Identity{})
 		req, _ = http.NewRequest("GET", strings.TrimPrefix(env[0], "IDENTITY_ENDPOINT=")+"?resource="+emulator.Resource, nil)
 		req.Header.Set("X-IDENTITY-HEADER", strings.TrimPrefix(env[1], "IDENTITY_HEADER="))
 	}

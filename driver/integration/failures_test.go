@@ -275,7 +275,7 @@ var failures = []failure{
 		undo: func(t *testing.T, s *scene) { s.az.Login(s.user); t.Cleanup(s.az.Logout) }},
 	{name: "az not installed", dsn: "aad_auth=azure-cli", world: "no az on the PATH", set: func(t *testing.T, s *scene) { t.Setenv("PATH", t.TempDir()) },
 		undo: func(t *testing.T, s *scene) {
-			env, err := s.az.EnvironOn(emulator.Workstation, s.user)
+			env, err := s.az.Environ(emulator.Workstation, s.user)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -44,7 +44,7 @@ func surroundings(t *testing.T, a *emulator.Azure, admin emulator.Identity) []st
 	if err != nil {
 		t.Fatal(err)
 	}
-	tools, err := a.EnvironOn(emulator.Workstation, admin)
+	tools, err := a.Environ(emulator.Workstation, admin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,11 @@ func surroundings(t *testing.T, a *emulator.Azure, admin emulator.Identity) []st
 	if len(tools) > 0 {
 		path = strings.Replace(tools[0], "PATH=", "PATH="+bin+string(os.PathListSeparator), 1)
 	}
-	return append(a.Environ(), path, "DATABASE_URL="+a.DSN("aad_auth=managed-identity"), "DSN="+a.DSN(), "PORT="+fmt.Sprint(a.Port()), "CERT="+a.CertFile(),
+	service, err := a.Environ(emulator.AppService, a.Identity("app"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(service, path, "AZURE_AUTHORITY_HOST="+a.Authority(), "AZURE_TENANT_ID="+emulator.TenantID, "SSL_CERT_FILE="+a.CertFile(), "DATABASE_URL="+a.DSN("aad_auth=managed-identity"), "DSN="+a.DSN(), "PORT="+fmt.Sprint(a.Port()), "CERT="+a.CertFile(),
 		"TENANT="+emulator.TenantID, "OID="+admin.ObjectID, "NO_COLOR=1")
 }
 

@@ -35,7 +35,11 @@ func run(m *testing.M) (code int, err error) {
 	if az, err = emulator.New(context.Background()); err != nil {
 		return 1, err
 	}
-	for _, kv := range az.Environ()[:2] {
+	env, err := az.Environ(emulator.AppService, az.Identity("app"))
+	if err != nil {
+		return 1, err
+	}
+	for _, kv := range env {
 		name, v, _ := strings.Cut(kv, "=")
 		os.Setenv(name, v)
 	}

@@ -36,7 +36,11 @@ func TestMain(m *testing.M) {
 		log.Fatal(err)
 	}
 	os.Setenv("DATABASE_URL", strings.Replace(az.URL("aad_auth=managed-identity"), "postgres:", "aadpostgres:", 1))
-	for _, kv := range az.Environ()[:2] {
+	env, err := az.Environ(emulator.AppService, az.Identity("app"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, kv := range env {
 		name, v, _ := strings.Cut(kv, "=")
 		os.Setenv(name, v)
 	}

@@ -48,7 +48,7 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	az.Faults.TokenLife(tokenLife)
-	host, err := az.EnvironOn(emulator.AppService, az.Identity("app"))
+	host, err := az.Environ(emulator.AppService, az.Identity("app"))
 	if err != nil {
 		return 1, err
 	}

@@ -35,7 +35,11 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, az.Close()) }()
-	for _, kv := range az.Environ()[:2] { // where a managed identity is asked for, as on App Service
+	env, err := az.Environ(emulator.AppService, az.Identity("app"))
+	if err != nil {
+		return err
+	}
+	for _, kv := range env {
 		name, v, _ := strings.Cut(kv, "=")
 		if err := os.Setenv(name, v); err != nil {
 			return err

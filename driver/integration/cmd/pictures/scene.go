@@ -61,8 +61,7 @@ func build(ctx context.Context) (_ *stage, err error) {
 		return nil, err
 	}
 	s.me = s.az.Add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User})
-	s.az.Login(s.me)
-	tools, err := s.az.EnvironOn(emulator.Workstation, s.me)
+	tools, err := s.az.Environ(emulator.Workstation, s.me)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +69,7 @@ func build(ctx context.Context) (_ *stage, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.env = append(append(append(os.Environ(), s.az.Environ()...), tools...), "TERM=xterm", "NO_COLOR=",
+	s.env = append(append(os.Environ(), tools...), "TERM=xterm", "NO_COLOR=",
 		fmt.Sprintf("DATABASE_URL=host=127.0.0.1 port=%d dbname=postgres sslrootcert=ca.pem aad_auth=azure-cli", s.az.Port()))
 	return s, os.WriteFile(filepath.Join(s.dir, "ca.pem"), ca, 0o600)
 }

@@ -21,6 +21,10 @@ func TestGoose(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	az := emulator.Start(t)
+	env, err := az.Environ(emulator.AppService, az.Identity("app"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	dsn := az.Database(t).DSN("aad_auth=managed-identity")
 	for _, step := range []struct {
 		command, want string
@@ -40,7 +44,7 @@ func TestGoose(t *testing.T) {
 		{"sideways", "goose: usage", true},
 	} {
 		cmd := exec.Command(program, step.command)
-		cmd.Env = append(append(os.Environ(), az.Environ()...), "DATABASE_URL="+dsn)
+		cmd.Env = append(append(os.Environ(), env...), "DATABASE_URL="+dsn)
 		out, err := cmd.CombinedOutput()
 		if !strings.Contains(string(out), step.want) || (err != nil) != step.fails || step.want == "" && len(out) > 0 {
 			t.Errorf("%s: %v: %s\nwant %s", step.command, err, out, step.want)

@@ -68,7 +68,7 @@ func TestMoveToEntra(t *testing.T) {
 	relabel(t, az, id)
 
 	address.User = url.User("todo")
-	env, err := az.EnvironOn(emulator.AppService, id)
+	env, err := az.Environ(emulator.AppService, id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,10 +36,14 @@ func TestCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	env, err := az.Environ(emulator.AppService, az.Identity("app"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	address := ""
 	run := func(args ...string) (out string, code int) {
 		cmd := exec.Command(program, args...)
-		cmd.Env = append(append(os.Environ(), "DATABASE_URL="+address), az.Environ()...)
+		cmd.Env = append(append(os.Environ(), "DATABASE_URL="+address), env...)
 		b, err := cmd.CombinedOutput()
 		if err != nil && !errors.As(err, new(*exec.ExitError)) {
 			t.Error(err)
