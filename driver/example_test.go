@@ -3,11 +3,16 @@ package driver_test
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"expvar"
+	"fmt"
 	"log"
 	"log/slog"
+	"slices"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aadpostgres/aadpostgres/driver"
 )
@@ -55,4 +60,70 @@ func ExampleConnector_BeforeConnect() {
 		log.Fatal(err)
 	}
 	defer conn.Close(ctx)
+}
+
+// A name of one's own, for tools that open by name.
+func ExampleRegister() {
+	driver.Register("aadpostgres-logged", driver.WithLogger(slog.Default()))
+	db, err := sql.Open("aadpostgres-logged", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	fmt.Println(slices.Contains(sql.Drivers(), driver.Name), slices.Contains(sql.Drivers(), "aadpostgres-logged"))
+	// Output: true true
+}
+
+// Each step, and what to do about the one that fails: it is the last.
+func ExampleDiagnose() {
+	for check := range driver.Diagnose(context.Background(), "host=app.postgres.database.azure.com sslmode=disable aad_auth=azure-cli") {
+		fmt.Println(check.Status, check.Name+":", check.Found)
+		if check.Status == driver.Fail {
+			fmt.Println(check.Hint)
+		}
+	}
+	// Output:
+	// fail options: host "app.postgres.database.azure.com" would be reached without TLS, and the token be readable on the way
+	// drop sslmode=disable (PGSSLMODE too) to get verify-full, or write aad_insecure=plaintext if the way is yours
+}
+
+// The SQL that makes a role, for an Entra administrator of the server to run.
+func ExampleRole() {
+	statements, err := driver.Role{Name: "me@contoso.com", Kind: "user"}.SQL()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, s := range statements {
+		fmt.Println(s)
+	}
+	// Output: SELECT * FROM pg_catalog.pgaadauth_create_principal('me@contoso.com', false, false);
+}
+
+// An error says what to do. A program that wants to do it asks for the step, or for
+// what is behind it.
+func ExampleError() {
+	_, err := driver.NewConnector("host=app.postgres.database.azure.com aad_atuh=azure-cli")
+	fmt.Println(err)
+	var failed *driver.Error
+	if errors.As(err, &failed) && failed.Step == driver.StepDSN {
+		fmt.Println("not worth another try")
+	}
+	var pg *pgconn.PgError
+	fmt.Println(errors.As(err, &pg))
+	// Output:
+	// aadpostgres: dsn: key "aad_atuh" is not known; did you mean aad_auth?
+	// not worth another try
+	// false
+}
+
+// Counters, as the page /debug/vars shows them. Nothing is asked for before somebody
+// connects.
+func ExampleConnector_Stats() {
+	c, err := driver.NewConnector("host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
+	if err != nil {
+		log.Fatal(err)
+	}
+	expvar.Publish("aadpostgres", expvar.Func(func() any { return c.Stats() }))
+	fmt.Println(expvar.Get("aadpostgres"))
+	// Output: {"SignIns":0,"Rejected":0,"Retried":0,"TokenRequests":0,"TokenFailures":0,"TokenWaits":0,"TokenRenewals":0,"TokenExpires":"0001-01-01T00:00:00Z"}
 }

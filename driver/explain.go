@@ -111,6 +111,7 @@ func (s situation) marks(text string) (marks string) {
 	suffix := s.suffix()
 	mark(s.serverType != "single" && suffix != "" && strings.HasSuffix(s.role, suffix), "extra @server")
 	mark(s.serverType == "single" && suffix != "" && strings.HasSuffix(s.role, suffix+suffix), "double @server")
+	mark(suffix == "", "address")
 	mark(s.claims.ofApplication(), "application's token")
 	mark(s.misfit(), "person's name, application's token")
 	mark(s.skew.Abs() >= time.Minute, "clock")

@@ -55,6 +55,8 @@ var hints = []row{
 	{StepSignIn, "oid mismatch", "check that role {role} was made for the object id of this identity, and who signs in", reported},
 	{StepSignIn, "not valid for role*does not contain group", "check that this identity is a member of group {role}; a new membership can take until the next token, a day for a managed identity", reported},
 	{StepSignIn, "not valid for role", "check that role {role} is this identity's, or a group's that it is a member of", reported},
+	{StepSignIn, "invalid username specified*[address]|username@hostname*[address]",
+		"check whether this is a single server, and connect by its name, which an address does not tell, or write it after the user's: user=me@contoso.com@server", reported},
 	{StepSignIn, "invalid username specified|username@hostname", "check whether this is a single server: aad_server_type=single ends the user in {suffix}", reported},
 	{StepSignIn, "ssl connection is required", "check for sslmode=disable and aad_insecure=plaintext, and drop them: the server wants TLS", reported},
 	{StepSignIn, "no pg_hba.conf entry*no encryption|no pg_hba.conf entry*ssl off", "drop sslmode=disable and aad_insecure=plaintext: the server wants TLS", documented},

@@ -2,6 +2,8 @@ package dsn_test
 
 import (
 	"fmt"
+	"os"
+	"slices"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
@@ -18,4 +20,48 @@ func ExampleParse() {
 	fmt.Println(c)
 	// Output:
 	// aad_auth=client-secret aad_client_id=billing aad_client_secret=xxxxx aad_tenant_id=contoso.com dbname=reports host=app.postgres.database.azure.com
+}
+
+// What a connector would read: the environment fills in what the string leaves out.
+func ExampleParseEnv() {
+	env := map[string]string{"PGHOST": "app.postgres.database.azure.com", "AZURE_CLIENT_ID": "billing"}
+	c, err := dsn.ParseEnv("dbname=app aad_auth=client-secret aad_tenant_id=contoso.com aad_client_secret=hush",
+		dsn.Env{Getenv: func(name string) string { return env[name] }, ReadFile: os.ReadFile}) // or dsn.OS
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(c)
+	// Output: aad_auth=client-secret aad_client_id=billing aad_client_secret=xxxxx aad_tenant_id=contoso.com dbname=app host=app.postgres.database.azure.com
+}
+
+// Where a server's token comes from, and what it is asked for.
+func ExampleCloudOf() {
+	name := dsn.CloudOf("app.privatelink.postgres.database.usgovcloudapi.net")
+	for _, c := range dsn.Clouds() {
+		if c.Name == name {
+			fmt.Println(c.Name, c.Authority, c.Scope())
+		}
+	}
+	// Output: usgov https://login.microsoftonline.us/ https://ossrdbms-aad.database.usgovcloudapi.net/.default
+}
+
+// The modes that cannot do without a secret, for a form that asks for it.
+func ExampleModes() {
+	for _, m := range dsn.Modes() {
+		if slices.Contains(m.Needs, "aad_client_secret") {
+			fmt.Println(m.Name, "needs", m.Needs)
+		}
+	}
+	// Output: client-secret needs [aad_tenant_id aad_client_id aad_client_secret]
+}
+
+// What a key means, as the documentation has it.
+func ExampleKeys() {
+	for _, k := range dsn.Keys() {
+		if k.Name == "aad_token_max_age" {
+			fmt.Printf("%s: %s (%s)\n", k.Name, k.Doc, k.Default)
+		}
+	}
+	// Output: aad_token_max_age: an older token is not presented, as in 5m (0, until it expires; 5m for single)
 }

@@ -3,6 +3,9 @@ package emulator_test
 import (
 	"context"
 	"fmt"
+	"go/doc"
+	"go/parser"
+	gotoken "go/token"
 	"regexp"
 	"strings"
 	"testing"
@@ -126,9 +129,23 @@ func TestWithIdentity(t *testing.T) {
 
 // The examples that want a test have one.
 func TestExamples(t *testing.T) {
-	for name, example := range map[string]func(){"Example": Example, "Example_parallel": Example_parallel, "ExampleWithIdentity": ExampleWithIdentity,
-		"ExampleAzure_Database": ExampleAzure_Database, "ExampleAzure_Command": ExampleAzure_Command} {
-		t.Run(name, func(t *testing.T) {
+	wanting := map[string]func(){"": Example, "_parallel": Example_parallel, "WithIdentity": ExampleWithIdentity, "WithAdmin": ExampleWithAdmin,
+		"WithSingleServer": ExampleWithSingleServer, "WithPostgres": ExampleWithPostgres, "WithLog": ExampleWithLog,
+		"Faults": ExampleFaults, "Azure_Database": ExampleAzure_Database, "Azure_Command": ExampleAzure_Command, "Azure_Token": ExampleAzure_Token}
+	f, err := parser.ParseFile(gotoken.NewFileSet(), "example_test.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range doc.Examples(f) {
+		example := wanting[e.Name]
+		switch {
+		case e.Output != "":
+			continue // go test runs it
+		case example == nil:
+			t.Errorf("Example%s is not run", e.Name)
+			continue
+		}
+		t.Run("Example"+e.Name, func(t *testing.T) {
 			setT(t)
 			example()
 		})

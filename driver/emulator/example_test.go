@@ -1,6 +1,7 @@
 package emulator_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -222,4 +224,84 @@ func ExampleAzure_Environ() {
 	defer resp.Body.Close()
 	fmt.Println(resp.Status)
 	// Output: 200 OK
+}
+
+// The older kind of server, where users have the server's name behind them.
+func ExampleWithSingleServer() {
+	az := emulator.Start(t, emulator.WithSingleServer())
+	az.Setenv(t)
+	db, err := sql.Open("aadpostgres", az.DSN("user=app@emulator aad_server_type=single aad_auth=managed-identity"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if err := db.Ping(); err != nil || az.Startups()[0]["user"] != "app@"+emulator.ServerName {
+		t.Errorf("%v, %v", az.Startups(), err)
+	}
+}
+
+// An administrator makes a role as on Azure, and whom it is for signs in. Tokens are in
+// the DSN, so that neither needs an environment.
+func ExampleWithAdmin() {
+	az := emulator.Start(t, emulator.WithAdmin(emulator.Identity{Name: "dba@contoso.com", Kind: emulator.User}))
+	readers := az.Add(emulator.Identity{Name: "Readers", Kind: emulator.Group})
+	open := func(user, token string) *sql.Conn {
+		db, err := sql.Open("aadpostgres", az.DSN("aad_auth=access-token", "user='"+user+"'", "password="+token))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	dba := open("dba@contoso.com", az.Token(az.Identity("dba@contoso.com"), nil))
+	if _, err := (driver.Role{Name: readers.Name, Kind: "group"}).Apply(t.Context(), dba); err != nil {
+		t.Fatal(err)
+	}
+	member := az.Add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User, Groups: []string{readers.ObjectID}})
+	open("Readers", az.Token(member, nil))
+}
+
+// What a program does with a token that has expired.
+func ExampleAzure_Token() {
+	az := emulator.Start(t)
+	expired := az.Token(az.Identity("app"), func(claims map[string]any) { claims["exp"] = time.Now().Add(-time.Hour).Unix() })
+	db, err := sql.Open("aadpostgres", az.DSN("user=app aad_auth=access-token", "password="+expired))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if err := db.Ping(); err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A server of one's own, as one with extensions that the emulator's has not.
+func ExampleWithPostgres() {
+	own := emulator.Start(t).PostgresDSN()
+	az := emulator.Start(t, emulator.WithPostgres(own))
+	c, err := driver.NewConnector(az.DSN("aad_auth=managed-identity"), driver.WithTransport(az.Client()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	t.Cleanup(func() { db.Close() })
+	if err := db.Ping(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the server says of a test, should it fail.
+func ExampleWithLog() {
+	var said bytes.Buffer
+	az, err := emulator.New(t.Context(), emulator.WithLog(&said))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := az.Close(); err != nil || said.Len() == 0 {
+		t.Errorf("%v: %s", err, said.String())
+	}
 }

@@ -130,6 +130,7 @@ var failures = []failure{
 
 	// Single server.
 	{name: "server's name missing", single: true, dsn: azure + secret + "user=billing", world: "a single server", mend: setKey},
+	{name: "server's name missing, address", single: true, dsn: secret + "user=billing aad_server_type=single", world: "a single server, connected to by its address", mend: replaced("user=billing", "user=billing@emulator")},
 	{name: "server's name twice", single: true, dsn: azure + secret + "user=billing@emulator@emulator aad_server_type=single require_auth=password,scram-sha-256", world: "a single server", mend: setKey},
 	{name: "single server, person without role", single: true, dsn: azure + manual + "user=new@contoso.com aad_server_type=single", world: "a single server, no such role",
 		token: func(s *scene) string {

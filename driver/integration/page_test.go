@@ -121,7 +121,7 @@ var texts = map[string]string{
 	"aad_auth\n    a mode,":     "TestTables writes it",
 	"default\n    azidentity's": "TestTables writes it",
 	"public\n    host ends in":  "TestTables writes it",
-	"aadpostgres: <step>:":      "TestFailures has 88 of this form",
+	"aadpostgres: <step>:":      "TestFailures has many of this form",
 	"host=app.postgres.":        "TestPrintedDSNs parses them",
 	"x-migrations-table":        "TestOptions has each",
 	"dsn.Parse ──>":             "a drawing",
