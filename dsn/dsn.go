@@ -161,6 +161,9 @@ func split(s string) ([]pair, error) {
 	if strings.IndexByte(s, 0) >= 0 {
 		return nil, errors.New("the DSN holds a NUL byte; remove it")
 	}
+	if strings.HasPrefix(s, "jdbc:") {
+		return nil, errors.New("the DSN is a JDBC URL; write it without jdbc:, and the user before the host, as in postgres://user@host/database")
+	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok || !isScheme(scheme) {
 		return splitKeywords(s)
@@ -188,6 +191,9 @@ func collect(said []pair) (map[string]string, error) {
 		}
 		if err := checkName(name); err != nil {
 			return nil, err
+		}
+		if name == "host" && strings.Contains(p.value, ";") {
+			return nil, errors.New("the host holds a semicolon; write spaces between the pairs: host=app.postgres.database.azure.com dbname=app")
 		}
 		if _, twice := given[name]; twice && lookup(name) != nil {
 			return nil, fmt.Errorf("key %q is given twice; keep one", name)

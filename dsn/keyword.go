@@ -83,6 +83,14 @@ func checkName(name string) error {
 	if name == "" || strings.ContainsAny(name, space+`='"\/:`) {
 		return errors.New("a parameter has an empty name or one with spaces, quotes or slashes; write name=value")
 	}
+	switch lower := strings.ToLower(name); lower {
+	case "server":
+		return errors.New(`key "server" is not known; write host, and spaces between the pairs: host=app.postgres.database.azure.com dbname=app`)
+	case "host", "port", "user", "password", "database", "dbname", "sslmode":
+		if name != lower {
+			return fmt.Errorf("key %q is not known; keys are lower case: %s", name, lower)
+		}
+	}
 	if strings.EqualFold(name, "fedauth") { // else it would go to the server as a setting
 		return fmt.Errorf("key %q is SQL Server's; write aad_auth, which takes the same words", name)
 	}
