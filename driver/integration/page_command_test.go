@@ -78,6 +78,7 @@ var elsewhere = map[string]string{
 	`^go test work$|^\.ci/`:                     ".ci/run",
 	`^go run ./driver/emulator/.*-demo$`:        ".ci/run",
 	released.String():                           "TestStranger",
+	`^emulate -- go run \.$`:                    "TestStranger", // in a folder that has README's program
 	`^emulate$`:                                 "TestExports",
 	`^go run ./driver/integration/cmd/figures`:  "TestFigures",
 	`^go run ./driver/integration/cmd/pictures`: "TestPictures",
