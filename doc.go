@@ -1,5 +1,5 @@
 // Package aadpostgres registers the database/sql driver "aadpostgres": pgx, with
-// every new physical connection signed in to Azure Database for PostgreSQL by a
+// every new physical connection signed in to Azure Database for PostgreSQL with a
 // Microsoft Entra token. Existing code changes one string, the driver's name, and
 // drops the password:
 //

@@ -1,5 +1,5 @@
 // Package driver registers "aadpostgres" with database/sql: pgx, with every new
-// physical connection signed in to Azure Database for PostgreSQL by a Microsoft
+// physical connection signed in to Azure Database for PostgreSQL with a Microsoft
 // Entra token.
 //
 //	db, err := sql.Open("aadpostgres", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
