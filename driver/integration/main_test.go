@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if err := errors.Join(az.Close(), os.RemoveAll(built)); err != nil {
+	if err := az.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

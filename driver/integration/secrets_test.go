@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -130,9 +131,12 @@ func TestSecretsAreWrittenNowhere(t *testing.T) {
 	for _, s := range a.Startups() {
 		say("%q", s)
 	}
-	program, err := program()
-	if err != nil {
-		t.Fatal(err)
+	program := filepath.Join(t.TempDir(), "aadpostgres")
+	if runtime.GOOS == "windows" {
+		program += ".exe"
+	}
+	if out, err := exec.Command("go", "build", "-o", program, "github.com/aadpostgres/aadpostgres/driver/cmd/aadpostgres").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	url := strings.Replace(a.URL("user=billing", "aad_auth=access-token"), "postgres://", "postgres://billing:"+token+"@", 1)
 	for _, args := range [][]string{{"ping"}, {"ping", "-json"}, {"doctor"}, {"doctor", "-json"}, {"role", "user", "new@contoso.com"}, {"role", "-apply", "DSN", "user", "new@contoso.com"},
@@ -144,7 +148,7 @@ func TestSecretsAreWrittenNowhere(t *testing.T) {
 				args[i] = strings.ReplaceAll(args[i], "DSN", dsn)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			cmd := exec.CommandContext(ctx, filepath.Join(program, "aadpostgres"), args...)
+			cmd := exec.CommandContext(ctx, program, args...)
 			cmd.Env = append(os.Environ(), "DATABASE_URL="+dsn, "SSL_CERT_FILE="+a.CertFile(), "AZURE_CLIENT_SECRET="+secret, "AZURE_CLIENT_CERTIFICATE_PASSWORD="+secret, "SYSTEM_ACCESSTOKEN="+secret)
 			out, err := cmd.CombinedOutput()
 			cancel()

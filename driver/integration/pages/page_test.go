@@ -1,4 +1,4 @@
-package integration
+package pages
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 )
 
 // root is the repository's, from here.
-const root = "../.."
+const root = "../../.."
 
 // A block is a piece of code or a command, as it is printed where people read.
 type block struct {

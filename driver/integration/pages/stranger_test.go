@@ -1,4 +1,4 @@
-package integration
+package pages
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ import (
 func release(t *testing.T) string {
 	t.Helper()
 	const path = "github.com/aadpostgres/aadpostgres"
-	mod, err := os.ReadFile("go.mod")
+	mod, err := os.ReadFile("../go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}

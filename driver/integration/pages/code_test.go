@@ -1,4 +1,4 @@
-package integration
+package pages
 
 import (
 	"bytes"
@@ -13,8 +13,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -115,8 +117,8 @@ func TestCode(t *testing.T) {
 			n++
 			text := s.here(texts[which])
 			if strings.HasPrefix(text, "package main") {
-				programs = append(programs, fmt.Sprintf("./pages/main%d", n))
-				add(fmt.Sprintf("pages/main%d/main.go", n), text)
+				programs = append(programs, fmt.Sprintf("./blocks/main%d", n))
+				add(fmt.Sprintf("blocks/main%d/main.go", n), text)
 				continue
 			}
 			code, err := test(n, text)
@@ -124,11 +126,11 @@ func TestCode(t *testing.T) {
 				t.Errorf("%v%s: %v", b, which, err)
 				continue
 			}
-			add(fmt.Sprintf("pages/block%d_test.go", n), code)
+			add(fmt.Sprintf("blocks/block%d_test.go", n), code)
 			tests[fmt.Sprintf("TestBlock%d", n)] = b
 		}
 	}
-	add("pages/given_test.go", strings.Replace(surrounding, "DSN", fmt.Sprintf("%q", s.az.DSN()), 1))
+	add("blocks/given_test.go", strings.Replace(surrounding, "DSN", fmt.Sprintf("%q", s.az.DSN()), 1))
 	b, err := json.Marshal(map[string]any{"Replace": overlay})
 	if err != nil {
 		t.Fatal(err)
@@ -137,18 +139,25 @@ func TestCode(t *testing.T) {
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-o", binary, "-overlay", file, "./pages").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-o", binary, "-overlay", file, "./blocks").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	var wg sync.WaitGroup
+	room := make(chan bool, runtime.NumCPU())
 	for name, where := range tests { // each in a process of its own: azidentity shares tokens within one
-		cmd := exec.Command(binary, "-test.v", "-test.timeout=1m", "-test.run=^"+name+"$")
-		if cmd.Dir = s.dir; !strings.Contains(where.text, "az.") { // else it has an Azure of its own
-			cmd.Env = s.env
-		}
-		if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: "+name)) {
-			t.Errorf("%v: %v: %s", where, err, out)
-		}
+		wg.Go(func() {
+			room <- true
+			defer func() { <-room }()
+			cmd := exec.Command(binary, "-test.v", "-test.timeout=1m", "-test.run=^"+name+"$")
+			if cmd.Dir = s.dir; !strings.Contains(where.text, "az.") { // else it has an Azure of its own
+				cmd.Env = s.env
+			}
+			if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: "+name)) {
+				t.Errorf("%v: %v: %s", where, err, out)
+			}
+		})
 	}
+	wg.Wait()
 	if len(tests) < 30 || len(programs) == 0 {
 		t.Errorf("%d blocks and %d programs: the pattern is off", len(tests), len(programs))
 	}
