@@ -1,7 +1,7 @@
 // Package aadpostgres registers the database/sql driver "aadpostgres": pgx, with
 // every new physical connection signed in to Azure Database for PostgreSQL with a
-// Microsoft Entra token. Existing code changes one string, the driver's name, and
-// drops the password:
+// Microsoft Entra token. Existing code changes the import, the driver's
+// name and the DSN:
 //
 //	import _ "github.com/aadpostgres/aadpostgres"
 //
@@ -74,7 +74,7 @@
 //	    trust the authority without asking Microsoft's public cloud
 //	    when left out: false; true for usnat and ussec
 //	aad_cloud
-//	    the cloud, which authority and scope follow from: public, usgov, china, usnat or ussec
+//	    sets authority and scope: public, usgov, china, usnat or ussec
 //	    when left out: auto, by the host's suffix, else public
 //	aad_authority_host
 //	    the authority, an https URL
@@ -88,8 +88,8 @@
 //	aad_token_file
 //	    access-token: file that holds the token, read for every connection
 //	aad_token_max_age
-//	    an older token is not presented, as in 5m
-//	    when left out: 0, until it expires; 5m for single
+//	    maximum age of a presented token, as in 5m
+//	    when left out: 0 (until it expires); 5m for single
 //	aad_token_timeout
 //	    bound on one token request, retries included
 //	    when left out: 30s; 5m for interactive-browser and 15m for device-code
@@ -102,60 +102,60 @@
 //	default
 //	    azidentity's DefaultAzureCredential: environment, workload identity, managed identity, then the developer's tools
 //	    its keys: aad_tenant_id aad_additionally_allowed_tenants +
-//	    or, in any case: ActiveDirectoryDefault
+//	    also accepted: ActiveDirectoryDefault
 //	environment
 //	    the AZURE_ variables
 //	    its keys: +
-//	    or, in any case: ActiveDirectoryEnvironment
+//	    also accepted: ActiveDirectoryEnvironment
 //	workload-identity
 //	    a federated token, as Kubernetes mounts it
 //	    its keys: aad_tenant_id aad_client_id aad_federated_token_file aad_additionally_allowed_tenants +
-//	    or, in any case: ActiveDirectoryWorkloadIdentity
+//	    also accepted: ActiveDirectoryWorkloadIdentity
 //	managed-identity
 //	    the host's managed identity: system-assigned, or user-assigned with an id
 //	    its keys: aad_client_id aad_object_id aad_resource_id
-//	    or, in any case: ActiveDirectoryManagedIdentity, ActiveDirectoryMSI
+//	    also accepted: ActiveDirectoryManagedIdentity, ActiveDirectoryMSI
 //	client-secret
 //	    an application with its secret
 //	    its keys: aad_tenant_id aad_client_id aad_client_secret aad_additionally_allowed_tenants +
-//	    or, in any case: ActiveDirectoryServicePrincipal, ActiveDirectoryApplication
+//	    also accepted: ActiveDirectoryServicePrincipal, ActiveDirectoryApplication
 //	client-certificate
 //	    an application with its certificate
 //	    its keys: aad_tenant_id aad_client_id aad_client_certificate aad_client_certificate_password aad_send_certificate_chain aad_additionally_allowed_tenants +
 //	azure-cli
 //	    whoever ran az login
 //	    its keys: aad_tenant_id aad_subscription aad_additionally_allowed_tenants
-//	    or, in any case: ActiveDirectoryAzCli
+//	    also accepted: ActiveDirectoryAzCli
 //	azure-developer-cli
 //	    whoever ran azd auth login
 //	    its keys: aad_tenant_id aad_additionally_allowed_tenants
-//	    or, in any case: ActiveDirectoryAzureDeveloperCli
+//	    also accepted: ActiveDirectoryAzureDeveloperCli
 //	azure-powershell
 //	    whoever ran Connect-AzAccount
 //	    its keys: aad_tenant_id aad_additionally_allowed_tenants
 //	azure-pipelines
 //	    an Azure Pipelines service connection; the token comes from SYSTEM_ACCESSTOKEN
 //	    its keys: aad_tenant_id aad_client_id aad_service_connection_id aad_additionally_allowed_tenants +
-//	    or, in any case: ActiveDirectoryAzurePipelines
+//	    also accepted: ActiveDirectoryAzurePipelines
 //	interactive-browser
 //	    a person, in the browser
 //	    its keys: aad_tenant_id aad_client_id aad_login_hint aad_redirect_url aad_additionally_allowed_tenants +
-//	    or, in any case: ActiveDirectoryInteractive
+//	    also accepted: ActiveDirectoryInteractive
 //	device-code
 //	    a person, with a code to type on another device
 //	    its keys: aad_tenant_id aad_client_id aad_additionally_allowed_tenants +
-//	    or, in any case: ActiveDirectoryDeviceCode
+//	    also accepted: ActiveDirectoryDeviceCode
 //	access-token
 //	    the manual way: a token from aad_token_file, or in place of the password
 //	    its keys: aad_token_file
-//	    or, in any case: ActiveDirectoryServicePrincipalAccessToken
+//	    also accepted: ActiveDirectoryServicePrincipalAccessToken
 //	password
 //	    no Entra: pgx as it is, for a PostgreSQL of one's own
 //
 // + stands for aad_authority_host and aad_disable_instance_discovery. Every mode
 // that presents a token also reads aad_cloud, aad_scope, aad_server_type,
-// aad_token_max_age, aad_token_timeout and aad_insecure. A list of modes is tried in
-// order: one that cannot be had here is passed over, one that is refused ends it.
+// aad_token_max_age, aad_token_timeout and aad_insecure. Modes are read in any case. A
+// list of them is tried in order: an unavailable one is skipped, a refused one ends it.
 //
 // # Clouds
 //
@@ -210,14 +210,14 @@
 //
 // # Tokens
 //
-// One request at a time is made for an identity, whatever number of connections and
-// pools wait for it, while pgx dials. A token is renewed in the background while the
-// old one serves: when half of a short life, or all but five minutes of a long one, is
-// gone. A request that fails is not repeated for a second, then longer, up to 30
-// seconds, or as long as the authority's Retry-After says. A token that the server
-// rejects is replaced and the sign-in tried once more, where that may help. A caller's
-// context bounds that caller; aad_token_timeout bounds the request. Nothing runs while
-// nobody connects.
+// One request at a time is made for an identity, however many connections and pools
+// wait for it, while pgx dials. A token is renewed in the background while the old one
+// serves: when the credential wants it, else at half of a life of less than ten minutes,
+// or five minutes before the end of a longer one. A request that fails is not repeated
+// for a second, then longer, up to 30 seconds, or as long as the authority's Retry-After
+// says. A token that the server rejects is replaced and the sign-in tried once more,
+// where that may help. A caller's context bounds that caller; aad_token_timeout bounds
+// the request. Nothing runs while nobody connects.
 //
 // Azure caches a managed identity's token for up to 24 hours: a new group membership
 // takes as long to show.

@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the tables of README.md and doc.g
 func TestTables(t *testing.T) {
 	tables := map[string][][]string{
 		"keys":   {{"key", "meaning", "when left out"}},
-		"modes":  {{"`aad_auth`", "who signs in", "its keys", "or, in any case"}},
+		"modes":  {{"`aad_auth`", "who signs in", "its keys", "also accepted"}},
 		"clouds": {{"`aad_cloud`", "host ends in", "authority", "scope", "known from"}},
 	}
 	for _, k := range dsn.Keys() {

@@ -55,11 +55,11 @@ var (
 //     become verify-full, with the roots of sslrootcert or else the system's;
 //   - disable, a Unix socket and no host are errors.
 //
-// With aad_insecure=unverified the server need not be verified, and with
-// aad_insecure=plaintext it may be a socket or have no TLS; a host it needs in either.
+// With aad_insecure=unverified the server need not be verified; with
+// aad_insecure=plaintext it may be a socket or lack TLS. Both still need a host.
 //
-// The empty DSN always opens: what is wrong with the environment is then said by
-// [Connector.Connect], and so is a missing host with any DSN.
+// The empty DSN always opens: [Connector.Connect] then reports what is wrong with the
+// environment, and a missing host with any DSN.
 func NewConnector(s string, opts ...Option) (*Connector, error) {
 	return (&Driver{opts}).connector(s)
 }

@@ -23,7 +23,7 @@ type row struct {
 }
 
 const (
-	check = "check that role {role} was made for Entra and is spelled alike, capitals included; if not, {create}"
+	check = "check that role {role} was made for Entra and is spelled the same, capitals included; if not, {create}"
 	// PgBouncer's MAX_PASSWORD was 2048 up to 1.25, and it hangs up on a longer one.
 	tooLong = "check the token's length: PgBouncer before 1.26 takes none of more than 2,047 characters, as a person's with many groups; sign in with another identity, or connect to port 5432, past it"
 )
@@ -60,7 +60,7 @@ var hints = []row{
 	{StepSignIn, "invalid username specified|username@hostname", "check whether this is a single server: aad_server_type=single ends the user in {suffix}", reported},
 	{StepSignIn, "ssl connection is required", "check for sslmode=disable and aad_insecure=plaintext, and drop them: the server wants TLS", reported},
 	{StepSignIn, "no pg_hba.conf entry*no encryption|no pg_hba.conf entry*ssl off", "drop sslmode=disable and aad_insecure=plaintext: the server wants TLS", documented},
-	{StepSignIn, "no pg_hba.conf entry", "let this machine in by the server's firewall rules, and check that Entra authentication is on", documented},
+	{StepSignIn, "no pg_hba.conf entry", "allow this machine in the server's firewall rules, and check that Entra authentication is on", documented},
 	{StepSignIn, "client sent partial pkt in startup|password too long", tooLong, run},
 	{StepSignIn, "pam authentication failed*[long token]", tooLong, run},
 	{StepSignIn, "pam authentication failed", "check who signs in: PgBouncer has refused the token; connect to port 5432, past it, to see the server's own error", run},
@@ -140,7 +140,7 @@ var hints = []row{
 	{StepNetwork, "connection refused", "check host and port (5432, or 6432 for PgBouncer): nothing listens there", run},
 	{StepNetwork, "network is unreachable|no route to host", "check the way to {host}: a server with private access is reached from its network only", run},
 	{StepNetwork, "read tcp*i/o timeout", "check host and port: what listens there takes connections and says nothing", inferred},
-	{StepNetwork, "i/o timeout|deadline exceeded|timed out", "let this machine in by the server's firewall rules, or connect from the server's network; a long way needs a longer connect_timeout", documented},
+	{StepNetwork, "i/o timeout|deadline exceeded|timed out", "allow this machine in the server's firewall rules, or connect from the server's network; a distant server needs a longer connect_timeout", documented},
 	{StepNetwork, "invalid body length|says more than a sign-in takes|asks again and again", "check host and port: what answers there is no PostgreSQL", run},
 	{StepNetwork, "connection reset*[long token]|broken pipe*[long token]|eof*[long token]", tooLong, run},
 	{StepNetwork, "connection reset|unexpected eof|eof|broken pipe", "check for a firewall or proxy between here and the server that cuts PostgreSQL off", inferred},

@@ -15,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// An Option says what a DSN cannot. A nil Option does nothing. Of two of one kind
-// the last holds; but each [WithPgx] counts, in the order given.
+// An Option says what a DSN cannot. A nil Option does nothing. If a kind is
+// repeated, the last wins, but every [WithPgx] applies, in order.
 type Option func(*options)
 
 type options struct {

@@ -63,8 +63,8 @@ func (c *Connector) BeforeConnect(_ context.Context, config *pgx.ConnConfig) err
 
 // Config returns a copy of the pgx configuration, without token or password
 // unless the mode is password. Connect with it through [Connector.BeforeConnect].
-// It is nil where the empty DSN was opened and the environment makes no sense, as
-// Connect then says.
+// It is nil if the empty DSN was opened and the environment is invalid, as Connect
+// reports.
 func (c *Connector) Config() *pgx.ConnConfig {
 	if c.config == nil {
 		return nil

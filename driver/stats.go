@@ -27,8 +27,8 @@ type sourceCount struct{ requests, failures, waits, renewals atomic.Int64 }
 
 type connectorCount struct{ signIns, rejected, retried atomic.Int64 }
 
-// Stats returns the totals so far. They are not one moment's: each is read by
-// itself.
+// Stats returns the totals so far. They are not a snapshot: each is read
+// separately.
 func (c *Connector) Stats() Stats {
 	st := Stats{SignIns: c.count.signIns.Load(), Rejected: c.count.rejected.Load(), Retried: c.count.retried.Load()}
 	if s, ok := c.tokens.(*source); ok {

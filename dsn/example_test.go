@@ -60,8 +60,8 @@ func ExampleModes() {
 func ExampleKeys() {
 	for _, k := range dsn.Keys() {
 		if k.Name == "aad_token_max_age" {
-			fmt.Printf("%s: %s (%s)\n", k.Name, k.Doc, k.Default)
+			fmt.Printf("%s: %s [%s]\n", k.Name, k.Doc, k.Default)
 		}
 	}
-	// Output: aad_token_max_age: an older token is not presented, as in 5m (0, until it expires; 5m for single)
+	// Output: aad_token_max_age: maximum age of a presented token, as in 5m [0 (until it expires); 5m for single]
 }

@@ -52,7 +52,7 @@ var keys = []Key{
 		field: func(c *Config) value { return (*list)(&c.AdditionallyAllowedTenants) }},
 	{Name: "aad_disable_instance_discovery", Doc: "trust the authority without asking Microsoft's public cloud", Default: "false; true for " + inWords("and", undiscovered()),
 		field: func(c *Config) value { return (*boolean)(&c.DisableInstanceDiscovery) }},
-	{Name: "aad_cloud", Doc: "the cloud, which authority and scope follow from: " + inWords("or", cloudNames()), Default: "auto, by the host's suffix, else public",
+	{Name: "aad_cloud", Doc: "sets authority and scope: " + inWords("or", cloudNames()), Default: "auto, by the host's suffix, else public",
 		field: func(c *Config) value {
 			return &choice{&c.Cloud, append([]string{"auto"}, cloudNames()...)}
 		}},
@@ -66,7 +66,7 @@ var keys = []Key{
 		}},
 	{Name: "aad_token_file", Doc: "access-token: file that holds the token, read for every connection",
 		field: func(c *Config) value { return (*text)(&c.TokenFile) }},
-	{Name: "aad_token_max_age", Doc: "an older token is not presented, as in 5m", Default: "0, until it expires; 5m for single",
+	{Name: "aad_token_max_age", Doc: "maximum age of a presented token, as in 5m", Default: "0 (until it expires); 5m for single",
 		field: func(c *Config) value { return (*duration)(&c.TokenMaxAge) }},
 	{Name: "aad_token_timeout", Doc: "bound on one token request, retries included", Default: "30s; " + inWords("and", longer()),
 		field: func(c *Config) value { return &positive{(*duration)(&c.TokenTimeout)} }},

@@ -164,7 +164,7 @@ func TestCode(t *testing.T) {
 	for _, p := range programs {
 		cmd := exec.Command("go", "run", "-overlay", file, p)
 		cmd.Env = s.env
-		if out, err := cmd.CombinedOutput(); err != nil || !bytes.HasSuffix(out, []byte(" <nil>\n")) {
+		if out, err := cmd.CombinedOutput(); err != nil || !bytes.HasSuffix(out, []byte(" signed in as app\n")) {
 			t.Errorf("%s: %v: %s", p, err, out)
 		}
 	}

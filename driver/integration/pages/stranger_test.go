@@ -119,13 +119,13 @@ func TestStranger(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(s.here(b.text)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if out := run("go run ."); !strings.HasSuffix(out, " <nil>\n") {
+		if out := run("go run ."); !strings.HasSuffix(out, " signed in as app\n") {
 			t.Errorf("%v prints %s", b, out)
 		}
 	}
 	for _, use := range []struct{ command, says string }{
 		{"aadpostgres ping", `sign-in  as "app"`},
-		{"emulate -- go run .", "app <nil>"},
+		{"emulate -- go run .", "signed in as app"},
 		{"migrate -path '" + filepath.Join(s.dir, "migrations") + "' up", "1/u fruit"},
 	} {
 		if out := run(`"$GOBIN"/` + use.command); !strings.Contains(out, use.says) {

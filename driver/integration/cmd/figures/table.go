@@ -16,9 +16,9 @@ type figure struct{ what, ours, beside string }
 
 var figures = []figure{
 	{"a query", "{Query ours/pgx %.2f} of pgx's time, {Query more-allocs %.0f} allocations more", ""},
-	{"a token that is there", "{WarmToken/in_turn ns-ours %.0f} ns, of which the clock takes {WarmToken/in_turn ns-clock %.0f}; {WarmToken/in_turn allocs-ours %.0f} allocations; {WarmToken/100_goroutines ns/op %.0f} ns with 100 goroutines",
+	{"a cached token", "{WarmToken/in_turn ns-ours %.0f} ns, of which the clock takes {WarmToken/in_turn ns-clock %.0f}; {WarmToken/in_turn allocs-ours %.0f} allocations; {WarmToken/100_goroutines ns/op %.0f} ns with 100 goroutines",
 		"azidentity: {WarmToken/in_turn ns-azidentity %.0f} ns, {WarmToken/in_turn allocs-azidentity %.0f} allocations"},
-	{"a connect that has its token", "{Connect ours/pgx %.2f} of pgx's time", ""},
+	{"a connect, token cached", "{Connect ours/pgx %.2f} of pgx's time", ""},
 	{"a first connect, token 100 ms, server 20 ms away", "{ColdConnect/20ms ms-ours %.0f} ms", "hook: {ColdConnect/20ms ms-hook %.0f} ms"},
 	{"256 first connects at once", "{Storm requests-ours %.0f} token request", "hook: {Storm requests-hook %.0f}"},
 	{"a pool that never connects", "{IdlePool KiB %.0f} KiB, database/sql's part included", ""},
@@ -67,7 +67,7 @@ func table(m measured) (string, error) {
 		})
 	}
 	var b strings.Builder
-	b.WriteString("| | aadpostgres | beside it |\n|---|---|---|\n")
+	b.WriteString("| | aadpostgres | others |\n|---|---|---|\n")
 	for _, f := range figures {
 		beside := ""
 		if f.beside != "" {
