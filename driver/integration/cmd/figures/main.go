@@ -38,7 +38,7 @@ func run() error {
 		return fmt.Errorf("%w; run this from the repository's root", err)
 	}
 	var out bytes.Buffer
-	cmd := exec.Command("go", "test", "-run", "^$", "-bench", ".", "./driver", "./driver/emulator", "./driver/integration")
+	cmd := exec.Command("go", "test", "-run", "^$", "-bench", ".", "-count", "9", "./driver", "./driver/emulator", "./driver/integration")
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, os.Stdout), os.Stderr
 	if err := cmd.Run(); err != nil {
 		return err

@@ -31,7 +31,7 @@ func everything(v string) string {
 }
 
 func TestFigures(t *testing.T) {
-	m, err := read(strings.NewReader(everything("148.2")))
+	m, err := read(strings.NewReader(everything("9") + everything("148.2") + everything("1000")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,7 +19,7 @@ var figures = []figure{
 	{"a query", "{Query ours/pgx %.2f} of pgx's time, {Query more-allocs %.0f} allocations more", ""},
 	{"a cached token", "{WarmToken/in_turn ns-ours %.0f} ns, of which the clock takes {WarmToken/in_turn ns-clock %.0f}; {WarmToken/in_turn allocs-ours %.0f} allocations; {WarmToken/100_goroutines ns/op %.0f} ns with 100 goroutines",
 		"azidentity: {WarmToken/in_turn ns-azidentity %.0f} ns, {WarmToken/in_turn allocs-azidentity %.0f} allocations"},
-	{"a connect, token cached", "{Connect ours/pgx %.2f} of pgx's time", ""},
+	{"a connect, token cached", "{Connect ours/pgx %.2f} of pgx's time; {Connect ours/pgx-least %.2f} to {Connect ours/pgx-most %.2f} in nine runs", ""},
 	{"a first connect, token 100 ms, server 20 ms away", "{ColdConnect/20ms ms-ours %.0f} ms", "hook: {ColdConnect/20ms ms-hook %.0f} ms"},
 	{"256 first connects at once", "{Storm requests-ours %.0f} token request", "hook: {Storm requests-hook %.0f}"},
 	{"a pool that never connects", "{IdlePool KiB %.0f} KiB, database/sql's part included", ""},
@@ -28,9 +29,9 @@ var figures = []figure{
 // measured are the figures of each benchmark, by its name and their units.
 type measured map[string]map[string]float64
 
-// read finds the lines of benchmarks.
+// read finds the lines of benchmarks, and of several runs takes the median, and the least and the most.
 func read(r io.Reader) (measured, error) {
-	m := measured{}
+	runs := map[string]map[string][]float64{}
 	cores := regexp.MustCompile(`-\d+$`)
 	s := bufio.NewScanner(r)
 	for s.Scan() {
@@ -38,15 +39,25 @@ func read(r io.Reader) (measured, error) {
 		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
 			continue
 		}
-		units := map[string]float64{}
+		name := cores.ReplaceAllString(strings.TrimPrefix(f[0], "Benchmark"), "")
+		if runs[name] == nil {
+			runs[name] = map[string][]float64{}
+		}
 		for i := 2; i+1 < len(f); i += 2 {
 			v, err := strconv.ParseFloat(f[i], 64)
 			if err != nil {
 				return nil, fmt.Errorf("%q: %w", s.Text(), err)
 			}
-			units[f[i+1]] = v
+			runs[name][f[i+1]] = append(runs[name][f[i+1]], v)
 		}
-		m[cores.ReplaceAllString(strings.TrimPrefix(f[0], "Benchmark"), "")] = units
+	}
+	m := measured{}
+	for name, units := range runs {
+		m[name] = map[string]float64{}
+		for unit, values := range units {
+			slices.Sort(values)
+			m[name][unit], m[name][unit+"-least"], m[name][unit+"-most"] = values[len(values)/2], values[0], values[len(values)-1]
+		}
 	}
 	return m, s.Err()
 }
