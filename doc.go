@@ -255,7 +255,7 @@
 //	az.Setenv(t)
 //	db, err := sql.Open("aadpostgres", az.DSN("aad_auth=managed-identity"))
 //
-// With [driver.WithOpen] a go-sqlmock takes the server's place.
+// With [driver.WithOpenFunc] a go-sqlmock takes the server's place.
 //
 // # Moving here
 //
@@ -268,7 +268,7 @@
 // [driver.Connector.BeforeConnect]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#Connector.BeforeConnect
 // [driver.Diagnose]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#Diagnose
 // [driver.Role]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#Role
-// [driver.WithOpen]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#WithOpen
+// [driver.WithOpenFunc]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#WithOpenFunc
 // [*driver.Error]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#Error
 package aadpostgres
 

@@ -42,7 +42,7 @@ func TestTables(t *testing.T) {
 		tables["modes"] = append(tables["modes"], []string{code(string(m.Name)), m.Doc, strings.Join(keys, " "), strings.Join(m.Aliases, ", ")})
 	}
 	for _, c := range dsn.Clouds() {
-		tables["clouds"] = append(tables["clouds"], []string{code(c.Name), code(c.Suffix), code(c.Authority), code(c.Scope()), c.Standing})
+		tables["clouds"] = append(tables["clouds"], []string{code(c.Name), code(c.HostSuffix), code(c.Authority), code(c.Scope()), c.Source})
 	}
 	for file, render := range map[string]func([][]string) string{"README.md": markdown, "doc.go": preformatted} {
 		b, err := os.ReadFile(file)

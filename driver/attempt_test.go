@@ -22,7 +22,7 @@ import (
 
 // piped lets pgx dial s through pipes, within a synctest bubble, after dial.
 func (s *fakeServer) piped(dial time.Duration) Option {
-	return WithPgx(func(c *pgx.ConnConfig) {
+	return WithConnConfig(func(c *pgx.ConnConfig) {
 		c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
 		c.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			select {
@@ -91,7 +91,7 @@ func TestFailedTokenEndsTheDial(t *testing.T) {
 			dials := 0
 			c, err := NewConnector("host=a,b user=u", WithCredential(&fakeCredential{delay: 50 * time.Millisecond,
 				get: func(int64, string) (azcore.AccessToken, error) { return azcore.AccessToken{}, down }}),
-				WithPgx(func(c *pgx.ConnConfig) {
+				WithConnConfig(func(c *pgx.ConnConfig) {
 					c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
 					c.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
 						if dials++; ctx.Err() != nil {
@@ -131,7 +131,7 @@ func TestFailedDialKeepsTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cred := &fakeCredential{delay: time.Second}
 		refused := errors.New("connection refused")
-		c, err := NewConnector("host=127.0.0.1 user=u", WithCredential(cred), WithPgx(func(c *pgx.ConnConfig) {
+		c, err := NewConnector("host=127.0.0.1 user=u", WithCredential(cred), WithConnConfig(func(c *pgx.ConnConfig) {
 			c.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, refused }
 		}))
 		if err != nil {
@@ -402,7 +402,7 @@ func TestUsersHook(t *testing.T) {
 		"does not lead to the one with TLS": func(c net.Conn) net.Conn { return c.(*tls.Conn).NetConn() },
 	} {
 		s := newFakeServer(t, nil)
-		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}), WithPgx(func(c *pgx.ConnConfig) {
+		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}), WithConnConfig(func(c *pgx.ConnConfig) {
 			c.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
 				if cfg.Password != "" {
 					t.Errorf("the hook sees %q", cfg.Password)
@@ -473,7 +473,7 @@ func TestChainOfHosts(t *testing.T) {
 	s := newFakeServer(t, nil)
 	config := ""
 	err := ping(t, strings.Replace(s.dsn("sslrootcert="+s.certFile), "host=127.0.0.1", "host=127.0.0.1,127.0.0.1,127.0.0.1", 1), WithCredential(cred),
-		WithPgx(func(c *pgx.ConnConfig) {
+		WithConnConfig(func(c *pgx.ConnConfig) {
 			c.ValidateConnect = func(_ context.Context, conn *pgconn.PgConn) error {
 				return errors.New("not this one")
 			}
@@ -491,7 +491,7 @@ func TestChainOfHosts(t *testing.T) {
 func TestHangingHandshake(t *testing.T) {
 	clean(t)
 	synctest.Test(t, func(t *testing.T) {
-		c, err := NewConnector("host=127.0.0.1 user=u", WithCredential(&fakeCredential{}), WithPgx(func(c *pgx.ConnConfig) {
+		c, err := NewConnector("host=127.0.0.1 user=u", WithCredential(&fakeCredential{}), WithConnConfig(func(c *pgx.ConnConfig) {
 			c.DialFunc = func(context.Context, string, string) (net.Conn, error) {
 				client, server := net.Pipe()
 				go func() {
@@ -522,7 +522,7 @@ func TestHangingHandshake(t *testing.T) {
 
 // in leads each name to its server.
 func in(servers map[string]*fakeServer) Option {
-	return WithPgx(func(c *pgx.ConnConfig) {
+	return WithConnConfig(func(c *pgx.ConnConfig) {
 		c.LookupFunc = func(_ context.Context, host string) ([]string, error) {
 			if s := servers[host]; s != nil {
 				return []string{net.JoinHostPort(s.host, s.port)}, nil
@@ -539,7 +539,7 @@ func TestRefusedHereAndUnwantedThere(t *testing.T) {
 	one := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28000", "the access token has expired") })
 	two := newFakeServer(t, nil) // says nothing of being read-write
 	c, err := NewConnector("host=one.example.com,two.example.com user=me connect_timeout=5 sslrootcert="+one.certFile, in(map[string]*fakeServer{"one.example.com": one, "two.example.com": two}),
-		WithCredential(&fakeCredential{get: aged}), WithPgx(func(c *pgx.ConnConfig) {
+		WithCredential(&fakeCredential{get: aged}), WithConnConfig(func(c *pgx.ConnConfig) {
 			c.ValidateConnect = func(context.Context, *pgconn.PgConn) error { return errors.New("not of that kind") }
 		}))
 	if err != nil {
@@ -591,7 +591,7 @@ func TestHookSeesNoPassword(t *testing.T) {
 	})
 	var seen []string
 	dsn := strings.Replace(s.dsn("sslrootcert="+s.certFile), "host=127.0.0.1", "host=127.0.0.1,127.0.0.1", 1)
-	err := ping(t, dsn, WithCredential(&fakeCredential{}), WithPgx(func(config *pgx.ConnConfig) {
+	err := ping(t, dsn, WithCredential(&fakeCredential{}), WithConnConfig(func(config *pgx.ConnConfig) {
 		config.Password = "hunter2"
 		config.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
 			seen = append(seen, cfg.Password)

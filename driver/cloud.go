@@ -47,7 +47,7 @@ func resolve(cfg *dsn.Config) (target, error) {
 		authority:  cmp.Or(cfg.AuthorityHost, os.Getenv("AZURE_AUTHORITY_HOST"), c.Authority),
 		scope:      cmp.Or(cfg.Scope, c.Scope()),
 		serverType: cfg.ServerType,
-		discovery:  c.Discovery && !cfg.DisableInstanceDiscovery,
+		discovery:  c.InstanceDiscovery && !cfg.DisableInstanceDiscovery,
 	}
 	if t.serverType == "" {
 		t.serverType = "flexible"

@@ -71,7 +71,7 @@ func TestTokenOfAnotherCloud(t *testing.T) {
 	s := newFakeServer(t, nil)
 	token := jwt(map[string]any{"aud": "https://ossrdbms-aad.database.usgovcloudapi.net"})
 	dsn := strings.Replace(s.dsn("aad_auth=access-token sslrootcert="+s.certFile+" password="+token), "host=127.0.0.1", "host=example.com.postgres.database.azure.com", 1)
-	err := ping(t, dsn, WithTLSConfig(&tls.Config{ServerName: "127.0.0.1"}), WithPgx(func(c *pgx.ConnConfig) {
+	err := ping(t, dsn, WithTLSConfig(&tls.Config{ServerName: "127.0.0.1"}), WithConnConfig(func(c *pgx.ConnConfig) {
 		c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
 	}))
 	if err == nil || !strings.Contains(err.Error(), "the token is for servers of cloud usgov") {

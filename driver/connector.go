@@ -25,7 +25,7 @@ type Connector struct {
 	guard  guard
 	user   user
 	about  situation
-	tokens tokens // nil in mode password (pgx as it is) and with WithOpen
+	tokens tokens // nil in mode password (pgx as it is) and with WithOpenFunc
 	log    *slog.Logger
 	open   opener
 	driver *Driver

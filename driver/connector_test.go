@@ -36,7 +36,7 @@ func TestWithOpen(t *testing.T) {
 	mock.ExpectQuery("select 1").WillReturnRows(sqlmock.NewRows([]string{"n"}).AddRow(1))
 	cred := &fakeCredential{}
 	name := "with open " + rand.Text()
-	Register(name, WithCredential(cred), WithOpen(func(_ context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
+	Register(name, WithCredential(cred), WithOpenFunc(func(_ context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
 		if config.Host != "h" || config.User != "u" || config.Password != "" || config.TLSConfig == nil || config.TLSConfig.InsecureSkipVerify {
 			t.Errorf("would connect to %q as %q with password %q, TLS %v", config.Host, config.User, config.Password, config.TLSConfig)
 		}
@@ -65,7 +65,7 @@ func TestWithOpen(t *testing.T) {
 // What is opened with is the opener's own: the connector does not change with it.
 func TestWithOpenGetsACopy(t *testing.T) {
 	clean(t)
-	c, err := NewConnector("host=h user=u", WithOpen(func(_ context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
+	c, err := NewConnector("host=h user=u", WithOpenFunc(func(_ context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
 		config.RuntimeParams["search_path"] = "changed"
 		return nil, errors.New("no")
 	}))
@@ -367,7 +367,7 @@ func TestNilCredentialAndNoHost(t *testing.T) {
 		}
 	}
 	var client *http.Client
-	if c, err := NewConnector("host=h user=u", WithPgx(nil), WithTransport(client), WithLogger(nil), WithDeviceCodePrompt(nil), WithTLSConfig(nil), nil); err != nil {
+	if c, err := NewConnector("host=h user=u", WithConnConfig(nil), WithTransport(client), WithLogger(nil), WithDeviceCodePrompt(nil), WithTLSConfig(nil), nil); err != nil {
 		t.Errorf("got %v", err)
 	} else if _, ours := collect([]Option{WithTransport(client)}).parts(c.about.target).Transport.(carrier); !ours {
 		t.Error("a nil client is used")

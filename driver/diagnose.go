@@ -17,19 +17,21 @@ import (
 // A Check is one line of a diagnosis: what was looked at and what was found. It
 // holds no secret.
 type Check struct {
-	Name   string        `json:"name"`           // options, cloud, credential, token, claims, user, dns, tcp, tls, sign-in or role
-	Status string        `json:"status"`         // ok, warn or fail
+	Name   string        `json:"name"` // options, cloud, credential, token, claims, user, dns, tcp, tls, sign-in or role
+	Status Status        `json:"status"`
 	Found  string        `json:"found"`          // one line
 	Hint   string        `json:"hint,omitempty"` // what to do; "" where all is well
 	Took   time.Duration `json:"took_ns"`        // 0 where there was nothing to wait for
 	Err    error         `json:"-"`              // why it fails; nil unless Status is fail
 }
 
-// The values of Check.Status.
+// A Status is the outcome of a [Check].
+type Status string
+
 const (
-	OK   = "ok"
-	Warn = "warn" // works, or may not for others
-	Fail = "fail"
+	StatusOK   Status = "ok"
+	StatusWarn Status = "warn" // it works here, with the reservation in Check.Hint
+	StatusFail Status = "fail"
 )
 
 // Diagnose signs in step by step, from the DSN to the role's attributes, and yields
@@ -53,9 +55,9 @@ type diagnosis struct {
 }
 
 func (d *diagnosis) say(c Check) bool {
-	c.Status = cmp.Or(c.Status, OK)
+	c.Status = cmp.Or(c.Status, StatusOK)
 	if c.Err != nil {
-		c.Status = Fail
+		c.Status = StatusFail
 		var e *Error
 		if errors.As(c.Err, &e) {
 			alone := *e // its words were read once, by whoever made it
@@ -70,7 +72,7 @@ func (d *diagnosis) say(c Check) bool {
 }
 
 func (d *diagnosis) walk(ctx context.Context, s string, opts []Option) {
-	c, err := newConnector(s, append(slices.Clone(opts), WithPgx(d.trace.hang)))
+	c, err := newConnector(s, append(slices.Clone(opts), WithConnConfig(d.trace.hang)))
 	if d.c = c; c != nil {
 		c.trace = &d.trace
 		c.driver = &Driver{opts}
@@ -112,9 +114,9 @@ func (d *diagnosis) prepared(err error) bool {
 	c := Check{Name: "options", Found: d.c.text}
 	switch {
 	case d.c.guard.insecure == "unverified" && d.verified() == "not verified":
-		c.Status, c.Hint = Warn, "drop aad_insecure outside of tests: whoever stands in the way can take the token"
+		c.Status, c.Hint = StatusWarn, "drop aad_insecure outside of tests: whoever stands in the way can take the token"
 	case d.c.guard.insecure == "plaintext" && d.c.config.TLSConfig == nil:
-		c.Status, c.Hint = Warn, "drop aad_insecure unless the proxy on this host is yours: the token travels readable"
+		c.Status, c.Hint = StatusWarn, "drop aad_insecure unless the proxy on this host is yours: the token travels readable"
 	}
 	a := d.c.about
 	if !d.say(c) {
@@ -142,7 +144,7 @@ func (d *diagnosis) fetch(ctx context.Context) chan Check {
 		if err == nil {
 			check.Found = fmt.Sprintf("valid until %s", t.expires.UTC().Format(time.RFC3339))
 			if check.Hint = d.doubt(); check.Hint != "" {
-				check.Status = Warn
+				check.Status = StatusWarn
 			}
 		}
 		done <- check
@@ -169,7 +171,7 @@ func (d *diagnosis) doubt() string {
 func (d *diagnosis) claims() bool {
 	c := d.token.claims
 	if len(c.Audience) == 0 {
-		return d.say(Check{Name: "claims", Status: Warn, Found: "the token is opaque", Hint: "nothing can be said about it here; the server will judge"})
+		return d.say(Check{Name: "claims", Status: StatusWarn, Found: "the token is opaque", Hint: "nothing can be said about it here; the server will judge"})
 	}
 	said := []string{fmt.Sprintf("aud=%q", []string(c.Audience))}
 	if id := (situation{claims: c}).identity(); id != "" {
@@ -204,7 +206,7 @@ func (d *diagnosis) user() bool {
 		c.Hint = "check who signs in: the name looks like a person's, the token is an application's"
 	}
 	if c.Hint != "" {
-		c.Status = Warn
+		c.Status = StatusWarn
 	}
 	return d.say(c)
 }
@@ -229,7 +231,7 @@ func (d *diagnosis) way(err error) bool {
 		if l != nil {
 			c.Found, c.Took = strings.Join(l.said, "; "), l.took
 			if l.err != nil && !failed {
-				c.Status, c.Hint = Warn, "check the host that failed: "+oneLine(l.err.Error())
+				c.Status, c.Hint = StatusWarn, "check the host that failed: "+oneLine(l.err.Error())
 			}
 		}
 		if name == "tls" && !failed && c.Found != "none" {

@@ -20,14 +20,14 @@ var driverName = "aadpostgres"
 var mocked *sql.DB
 
 func init() {
-	driver.Register("aadpostgres-mock", driver.WithOpen(func(context.Context, *pgx.ConnConfig) (sqldriver.Conn, error) {
+	driver.Register("aadpostgres-mock", driver.WithOpenFunc(func(context.Context, *pgx.ConnConfig) (sqldriver.Conn, error) {
 		return mocked.Driver().Open("example")
 	}))
 }
 
 // Code that opens a database by the driver's name is tested with go-sqlmock: no
 // token is asked for and nothing is dialled, but the DSN is checked as always.
-func ExampleWithOpen() {
+func ExampleWithOpenFunc() {
 	driverName = "aadpostgres-mock"
 	var mock sqlmock.Sqlmock
 	var err error

@@ -32,7 +32,7 @@ func (vault) GetToken(_ context.Context, o policy.TokenRequestOptions) (azcore.A
 	return azcore.AccessToken{Token: "what-the-vault-holds", ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// Login is for programs that make their connections by other means. Here it shows what
+// Credentials are for programs that make their connections by other means. Here it shows what
 // a credential is asked for.
 func ExampleWithCredential() {
 	c, err := driver.NewConnector(billing, driver.WithCredential(vault{"billing"}))
@@ -40,7 +40,7 @@ func ExampleWithCredential() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	login, err := c.Login(context.Background())
+	login, err := c.Credentials(context.Background())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func ExampleWithLogger() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Login(context.Background()); err != nil {
+	if _, err := c.Credentials(context.Background()); err != nil {
 		log.Fatal(err)
 	}
 	line, err := bufio.NewReader(logged).ReadString('\n')
@@ -80,8 +80,8 @@ func ExampleWithLogger() {
 }
 
 // Whatever pgx can be told in Go, for all connections.
-func ExampleWithPgx() {
-	c, err := driver.NewConnector(billing, driver.WithPgx(func(config *pgx.ConnConfig) {
+func ExampleWithConnConfig() {
+	c, err := driver.NewConnector(billing, driver.WithConnConfig(func(config *pgx.ConnConfig) {
 		config.RuntimeParams["application_name"] = "billing"
 		config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}))

@@ -78,7 +78,7 @@ func ExampleRegister() {
 func ExampleDiagnose() {
 	for check := range driver.Diagnose(context.Background(), "host=app.postgres.database.azure.com sslmode=disable aad_auth=azure-cli") {
 		fmt.Println(check.Status, check.Name+":", check.Found)
-		if check.Status == driver.Fail {
+		if check.Status == driver.StatusFail {
 			fmt.Println(check.Hint)
 		}
 	}

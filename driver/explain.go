@@ -123,7 +123,7 @@ func (s situation) marks(text string) (marks string) {
 
 // fill puts what is known where a hint has it in braces.
 func (s situation) fill(hint string, err error, text string) string {
-	user := func(name string) string { return (&dsn.Config{Params: map[string]string{"user": name}}).Postgres() }
+	user := func(name string) string { return (&dsn.Config{Params: map[string]string{"user": name}}).ConnString() }
 	asked := s.principal()
 	self, selfOr := s.claims.user(), ""
 	if self != "" {

@@ -63,7 +63,7 @@ func TestHostileText(t *testing.T) {
 		if !strings.HasPrefix(hint, "check that role ") || strings.Contains(hint, "curl") || !strings.Contains(said, "password authentication failed") {
 			t.Errorf("%s: said %q, hint %q", name, said, hint)
 		}
-		if last.Name != "sign-in" || last.Status != Fail {
+		if last.Name != "sign-in" || last.Status != StatusFail {
 			t.Errorf("%s: %+v", name, last)
 		}
 	}
@@ -154,12 +154,12 @@ func TestCausesAreReached(t *testing.T) {
 	clean(t)
 	reset := errors.New("unique")
 	lookup := func(err error) Option {
-		return WithPgx(func(c *pgx.ConnConfig) {
+		return WithConnConfig(func(c *pgx.ConnConfig) {
 			c.LookupFunc = func(context.Context, string) ([]string, error) { return nil, err }
 		})
 	}
 	dial := func(err error) Option {
-		return WithPgx(func(c *pgx.ConnConfig) {
+		return WithConnConfig(func(c *pgx.ConnConfig) {
 			c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"192.0.2.1"}, nil }
 			c.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, err }
 		})
@@ -236,7 +236,7 @@ func TestDiagnosisIsLeft(t *testing.T) {
 func TestChecksPrint(t *testing.T) {
 	var got Check
 	d := &diagnosis{yield: func(c Check) bool { got = c; return true }}
-	if d.say(Check{Found: "a\x1b[31m\nb\u202e" + strings.Repeat("c", 1<<20), Hint: "\x07"}); got.Found[:8] != "a [31m b" || len(got.Found) > 5000 || got.Hint != " " || got.Status != OK {
+	if d.say(Check{Found: "a\x1b[31m\nb\u202e" + strings.Repeat("c", 1<<20), Hint: "\x07"}); got.Found[:8] != "a [31m b" || len(got.Found) > 5000 || got.Hint != " " || got.Status != StatusOK {
 		t.Errorf("%.100q, %q", got.Found, got.Hint)
 	}
 }
@@ -321,7 +321,7 @@ func TestVerifiedIsTrue(t *testing.T) {
 		"aad_insecure=unverified sslmode=verify-full sslrootcert=" + s.certFile: ", verified",
 	} {
 		for c := range Diagnose(t.Context(), s.dsn(params), WithCredential(&fakeCredential{})) {
-			if c.Name == "tls" && !strings.HasSuffix(c.Found, want) || c.Name == "options" && (c.Status == Warn) != (want == ", not verified") {
+			if c.Name == "tls" && !strings.HasSuffix(c.Found, want) || c.Name == "options" && (c.Status == StatusWarn) != (want == ", not verified") {
 				t.Errorf("%s: %+v", params, c)
 			}
 		}
@@ -346,11 +346,11 @@ func TestSharedErrorIsPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.Login(t.Context())
+	_, err = c.Credentials(t.Context())
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if _, err := c.Login(t.Context()); err == nil || !strings.Contains(err.Error(), "AADSTS7000215: Invalid client secret provided; check the client secret") {
+			if _, err := c.Credentials(t.Context()); err == nil || !strings.Contains(err.Error(), "AADSTS7000215: Invalid client secret provided; check the client secret") {
 				t.Error(err)
 			}
 		})

@@ -132,7 +132,7 @@ func TestExposedTokenFile(t *testing.T) {
 					if check.Name != "token" {
 						continue
 					}
-					if warned && (check.Status != Warn || !strings.HasPrefix(check.Hint, "chmod 600 "+path+": its mode is -")) || !warned && (check.Status != OK || check.Hint != "") {
+					if warned && (check.Status != StatusWarn || !strings.HasPrefix(check.Hint, "chmod 600 "+path+": its mode is -")) || !warned && (check.Status != StatusOK || check.Hint != "") {
 						t.Errorf("the doctor says %+v", check)
 					}
 					break

@@ -37,7 +37,7 @@ func TestHandshakeComesFirst(t *testing.T) {
 	})
 	seen := 0
 	dsn := strings.Replace(s.dsn("sslrootcert="+s.certFile), "host=127.0.0.1", "host=127.0.0.1,127.0.0.1,127.0.0.1", 1)
-	err := ping(t, dsn, WithCredential(&fakeCredential{}), WithPgx(func(c *pgx.ConnConfig) {
+	err := ping(t, dsn, WithCredential(&fakeCredential{}), WithConnConfig(func(c *pgx.ConnConfig) {
 		c.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
 			if !conn.(*tls.Conn).ConnectionState().HandshakeComplete || cfg.Password != "" {
 				t.Errorf("the hook sees %q, over %+v", cfg.Password, conn.(*tls.Conn).ConnectionState())
@@ -63,7 +63,7 @@ func TestSignedInIsNotBounded(t *testing.T) {
 		s := newFakeServer(t, func(s *fakeServer) {
 			s.reply = append(append([]pgproto3.BackendMessage(nil), welcome...), &pgproto3.NoticeResponse{Message: long}, &pgproto3.NoticeResponse{Message: long + long})
 		})
-		c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}), WithPgx(limit))
+		c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}), WithConnConfig(limit))
 		if err != nil {
 			t.Fatal(err)
 		}

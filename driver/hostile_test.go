@@ -241,7 +241,7 @@ func TestHostileServer(t *testing.T) {
 			trace := &tracelog.TraceLog{LogLevel: tracelog.LogLevelTrace, Logger: tracelog.LoggerFunc(func(_ context.Context, _ tracelog.LogLevel, msg string, data map[string]any) {
 				note("%s %v", msg, data)
 			})}
-			c, err := NewConnector(s.dsn("sslrootcert="+s.certFile+" "+tt.params), WithCredential(opaquely(opaque)), WithLogger(slog.New(slog.NewTextHandler(log, nil))), WithPgx(func(c *pgx.ConnConfig) {
+			c, err := NewConnector(s.dsn("sslrootcert="+s.certFile+" "+tt.params), WithCredential(opaquely(opaque)), WithLogger(slog.New(slog.NewTextHandler(log, nil))), WithConnConfig(func(c *pgx.ConnConfig) {
 				// What a program may hear of a sign-in by pgx itself. Of the answer to a bearer's
 				// token pgx lets nobody hear before its tracer.
 				if c.Tracer = trace; strings.HasPrefix(tt.name, "bearer") {

@@ -16,7 +16,7 @@ import (
 )
 
 // An Option says what a DSN cannot. A nil Option does nothing. If a kind is
-// repeated, the last wins, but every [WithPgx] applies, in order.
+// repeated, the last wins, but every [WithConnConfig] applies, in order.
 type Option func(*options)
 
 type options struct {
@@ -129,10 +129,10 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithPgx changes the pgx configuration once, in NewConnector: tracers, dial
+// WithConnConfig changes the pgx configuration once, in NewConnector: tracers, dial
 // and lookup functions, notification handlers. Password and User are set later. A
 // nil f does nothing.
-func WithPgx(f func(*pgx.ConnConfig)) Option {
+func WithConnConfig(f func(*pgx.ConnConfig)) Option {
 	return func(o *options) {
 		if f != nil {
 			o.pgx = append(o.pgx, f)
@@ -167,10 +167,10 @@ func WithDeviceCodePrompt(f func(context.Context, azidentity.DeviceCodeMessage) 
 	return func(o *options) { o.prompt = &p }
 }
 
-// WithOpen makes connections by f, in pgx's place, and signs nobody in: for unit
+// WithOpenFunc makes connections by f, in pgx's place, and signs nobody in: for unit
 // tests of code that opens by name (see [Register]), with go-sqlmock say. DSN and TLS
 // policy are checked as always, but no token is asked for and nothing is dialled.
 // f gets a copy of what pgx would have connected with. A nil f does nothing.
-func WithOpen(f func(context.Context, *pgx.ConnConfig) (driver.Conn, error)) Option {
+func WithOpenFunc(f func(context.Context, *pgx.ConnConfig) (driver.Conn, error)) Option {
 	return func(o *options) { o.open = f }
 }

@@ -17,7 +17,7 @@ import (
 func parsePgx(cfg *dsn.Config) (*pgx.ConnConfig, error) {
 	var o pgx.ParseConfigOptions
 	o.GetSSLPassword = func(context.Context) string { return cfg.Params["sslpassword"] }
-	config, err := pgx.ParseConfigWithOptions(cfg.Postgres(), o)
+	config, err := pgx.ParseConfigWithOptions(cfg.ConnString(), o)
 	if err != nil {
 		// pgx quotes the whole DSN before it says what is wrong.
 		if _, cause, ok := strings.Cut(err.Error(), "`: "); ok {

@@ -61,7 +61,7 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		t.Fatalf("got %v", failed)
 	}
 	connect.Config.Password = marker // as deep as pgx itself would hold it
-	login, err := holding.Login(t.Context())
+	login, err := holding.Credentials(t.Context())
 	if err != nil || login.Password != marker {
 		t.Fatal(err)
 	}
@@ -77,20 +77,20 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 	values := map[string][]any{
 		"dsn.Config": {*cfg, cfg, certificate, cfg.Clone()}, "dsn.Key": {dsn.Keys()[5]}, "dsn.ModeInfo": {dsn.Modes()[0]}, "dsn.Cloud": {dsn.Clouds()[0]}, "dsn.Mode": {dsn.Default}, "dsn.Env": {dsn.OS},
 		"driver.Connector": {ours, fixed, password, holding}, "driver.Driver": {ours.Driver(), *ours.driver},
-		"driver.Error": {failed, chained, *chained, refused, errors.Join(failed), fmt.Errorf("wrapped: %w", failed)},
-		"driver.Login": {login, &login}, "driver.Role": {Role{Name: "r", Kind: "user"}}, "driver.Check": checks,
+		"driver.Error":       {failed, chained, *chained, refused, errors.Join(failed), fmt.Errorf("wrapped: %w", failed)},
+		"driver.Credentials": {login, &login}, "driver.Role": {Role{Name: "r", Kind: "user"}}, "driver.Check": checks, "driver.Status": {StatusOK},
 		"driver.Stats": {holding.Stats()}, "driver.Option": {WithCredential(credential)},
 	}
 	for name, texts := range map[string][]any{ // that functions return, or hand over
-		"dsn.CloudOf()": {dsn.CloudOf(marker)}, "dsn.Cloud.Scope()": {dsn.Clouds()[0].Scope()}, "dsn.Config.Host()": {cfg.Host()}, "dsn.Config.Postgres()": {cfg.Postgres()},
+		"dsn.CloudOf()": {dsn.CloudOf(marker)}, "dsn.Cloud.Scope()": {dsn.Clouds()[0].Scope()}, "dsn.Config.Host()": {cfg.Host()}, "dsn.Config.ConnString()": {cfg.ConnString()},
 		"dsn.Config.String()": {cfg.String()}, "dsn.Config.Format()": {fmt.Sprintf("%d %t", cfg, *certificate)}, "dsn.Config.LogValue()": {cfg.LogValue()}, "dsn.Config.MarshalText()": called(cfg.MarshalText()),
-		"dsn.Config.GobEncode()": called(cfg.GobEncode()), "driver.Login.GobEncode()": called(login.GobEncode()),
+		"dsn.Config.GobEncode()": called(cfg.GobEncode()), "driver.Credentials.GobEncode()": called(login.GobEncode()),
 		"driver.Connector.Config()": {*ours.Config(), *fixed.Config(), *holding.Config()}, "driver.Connector.Driver()": {ours.Driver()},
 		"driver.Connector.String()": {ours.String(), fixed.String(), password.String(), holding.String()}, "driver.Connector.Format()": {fmt.Sprintf("%d %t", ours, password)},
 		"driver.Connector.Stats()": {holding.Stats()}, "driver.Diagnose()": checks,
 		"driver.Error.Error()": {failed.Error(), chained.Error(), refused.Error()}, "driver.Error.GoString()": {chained.GoString()}, "driver.Error.MarshalText()": called(chained.MarshalText()),
-		"driver.Error.Unwrap()": {refused.(*Error).Unwrap().Error()}, // what else it leads to is checked by oneHarmlessLine
-		"driver.Login.String()": {login.String()}, "driver.Login.Format()": {fmt.Sprint(login)}, "driver.Login.MarshalText()": called(login.MarshalText()),
+		"driver.Error.Unwrap()":       {refused.(*Error).Unwrap().Error()}, // what else it leads to is checked by oneHarmlessLine
+		"driver.Credentials.String()": {login.String()}, "driver.Credentials.Format()": {fmt.Sprint(login)}, "driver.Credentials.MarshalText()": called(login.MarshalText()),
 		"driver.NewConnector()": {refused}, "driver.Connector.Connect()": {failed}, "driver.Driver.Open()": called((&Driver{}).Open("host=h " + secrets + " x")),
 		"driver.Driver.OpenConnector()": called((&Driver{}).OpenConnector("host=h " + secrets + " x")),
 	} {
@@ -98,13 +98,13 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 	}
 	for name := range strings.FieldsSeq(`
 		dsn.Parse() dsn.ParseEnv() dsn.Config.Clone() dsn.Clouds() dsn.Keys() dsn.Modes() dsn.OS()
-		driver.WithCredential() driver.WithDeviceCodePrompt() driver.WithLogger() driver.WithOpen() driver.WithPgx() driver.WithTLSConfig() driver.WithTransport()
+		driver.WithCredential() driver.WithDeviceCodePrompt() driver.WithLogger() driver.WithOpenFunc() driver.WithConnConfig() driver.WithTLSConfig() driver.WithTransport()
 			return what is looked at above
 		driver.RoleKinds()
 			is constant
 		driver.Register() driver.Connector.Close() driver.Role.SQL() driver.Role.Apply()
 			know no secret
-		dsn.Config.DSN() driver.Connector.Login() driver.Connector.BeforeConnect()
+		dsn.Config.DSN() driver.Connector.Credentials() driver.Connector.BeforeConnect()
 			are for the secret`) {
 		values[name] = []any{}
 	}

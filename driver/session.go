@@ -55,7 +55,7 @@ func (d *diagnosis) session(ctx context.Context, conn *pgx.Conn, signedIn time.T
 	}
 	role := Check{Name: "role", Took: time.Since(asked)}
 	if err != nil {
-		role.Status, role.Found, role.Hint = Warn, "not to be read: "+oneLine(cause(err)), "look at the role with an administrator's rights; the sign-in works"
+		role.Status, role.Found, role.Hint = StatusWarn, "not to be read: "+oneLine(cause(err)), "look at the role with an administrator's rights; the sign-in works"
 	} else {
 		role.Found = a.String()
 	}

@@ -509,7 +509,7 @@ func TestNobodyJoinsAnEndedRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := next.Login(t.Context()); err != nil {
+		if _, err := next.Credentials(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		next.Close()

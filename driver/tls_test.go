@@ -57,8 +57,8 @@ func TestPolicy(t *testing.T) {
 		{name: "no host unverified", dsn: "user=u aad_insecure=unverified", want: "no host is given"},
 		{name: "another cloud's host", dsn: "host=a.postgres.database.azure.com,b.postgres.database.usgovcloudapi.net user=u", want: "is of cloud usgov, but the token is for public"},
 		{name: "option without verification", dsn: "host=h user=u", opts: []Option{WithTLSConfig(skip)}, want: "would not be verified"},
-		{name: "option without TLS", dsn: "host=h user=u", opts: []Option{WithPgx(func(c *pgx.ConnConfig) { c.TLSConfig = nil })}, want: "without TLS"},
-		{name: "option with a fallback", dsn: "host=h user=u", opts: []Option{WithPgx(func(c *pgx.ConnConfig) {
+		{name: "option without TLS", dsn: "host=h user=u", opts: []Option{WithConnConfig(func(c *pgx.ConnConfig) { c.TLSConfig = nil })}, want: "without TLS"},
+		{name: "option with a fallback", dsn: "host=h user=u", opts: []Option{WithConnConfig(func(c *pgx.ConnConfig) {
 			c.Fallbacks = append(c.Fallbacks, &pgconn.FallbackConfig{Host: "h"})
 		})}, want: "without TLS"},
 		{name: "unverified still wants TLS", dsn: "host=h user=u sslmode=disable aad_insecure=unverified", want: "without TLS"},

@@ -8,12 +8,12 @@ import (
 // A Cloud is a row of the table of clouds, which code, error texts and
 // documentation read.
 type Cloud struct {
-	Name      string // value of aad_cloud
-	Authority string // https URL of its Entra
-	Resource  string // what a token is asked for: the scope is this and "/.default"
-	Suffix    string // of its servers' names, a leading dot included
-	Discovery bool   // the Microsoft Authentication Library knows the authority; else it would ask the public cloud about it
-	Standing  string // where the facts come from
+	Name              string // value of aad_cloud
+	Authority         string // https URL of its Entra
+	Resource          string // what a token is asked for: the scope is this and "/.default"
+	HostSuffix        string // of its servers' names, a leading dot included
+	InstanceDiscovery bool   // the Microsoft Authentication Library knows the authority; else it would ask the public cloud about it
+	Source            string // where the facts come from
 }
 
 // Scope is what to ask a token for.
@@ -49,7 +49,7 @@ const (
 func CloudOf(host string) string {
 	host = "." + strings.TrimSuffix(strings.ToLower(host), ".")
 	for _, c := range clouds {
-		if strings.HasSuffix(host, c.Suffix) {
+		if strings.HasSuffix(host, c.HostSuffix) {
 			return c.Name
 		}
 	}
@@ -70,7 +70,7 @@ func cloudNames() []string {
 // undiscovered lists the clouds whose authority only the DSN vouches for.
 func undiscovered() (names []string) {
 	for _, c := range clouds {
-		if !c.Discovery {
+		if !c.InstanceDiscovery {
 			names = append(names, c.Name)
 		}
 	}

@@ -142,7 +142,7 @@ func TestEveryMode(t *testing.T) {
 				}
 			}
 		}
-		for _, list := range [][]string{m.Keys, m.Needs} {
+		for _, list := range [][]string{m.Keys, m.Required} {
 			for _, key := range list {
 				if lookup(key) == nil {
 					t.Errorf("mode %s uses %s, which is no key", m.Name, key)
@@ -298,8 +298,8 @@ func TestSecretsAreMasked(t *testing.T) {
 			t.Fatal(err)
 		}
 		var gobbled strings.Builder
-		if err := gob.NewEncoder(&gobbled).Encode(c); err == nil || strings.Contains(gobbled.String(), marker) || strings.Contains(c.Postgres(), marker) {
-			t.Errorf("%q: gob writes %q, %v; pgx gets %s", in, gobbled.String(), err, c.Postgres())
+		if err := gob.NewEncoder(&gobbled).Encode(c); err == nil || strings.Contains(gobbled.String(), marker) || strings.Contains(c.ConnString(), marker) {
+			t.Errorf("%q: gob writes %q, %v; pgx gets %s", in, gobbled.String(), err, c.ConnString())
 		}
 		if b, err := c.GobEncode(); b != nil || err == nil {
 			t.Errorf("%q: gob would write %q", in, b)

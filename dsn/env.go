@@ -113,7 +113,7 @@ func (e *Env) service(name, file string) (map[string]string, error) {
 func (c *Config) need(getenv func(string) string) error {
 	for _, m := range c.Auth {
 		info := lookupMode(string(m))
-		for _, name := range info.Needs {
+		for _, name := range info.Required {
 			k := lookup(name)
 			if k.get(c) != "" {
 				continue

@@ -49,8 +49,8 @@ func ExampleCloudOf() {
 // The modes that cannot do without a secret, for a form that asks for it.
 func ExampleModes() {
 	for _, m := range dsn.Modes() {
-		if slices.Contains(m.Needs, "aad_client_secret") {
-			fmt.Println(m.Name, "needs", m.Needs)
+		if slices.Contains(m.Required, "aad_client_secret") {
+			fmt.Println(m.Name, "needs", m.Required)
 		}
 	}
 	// Output: client-secret needs [aad_tenant_id aad_client_id aad_client_secret]

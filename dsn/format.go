@@ -17,9 +17,9 @@ const mask = "xxxxx"
 // equal Config back.
 func (c *Config) DSN() string { return c.write(false) }
 
-// Postgres writes Params for pgx, without password and sslpassword: pgx quotes
+// ConnString writes Params for pgx, without password and sslpassword: pgx quotes
 // the string in its errors. Hand these two to pgx by its own fields.
-func (c *Config) Postgres() string {
+func (c *Config) ConnString() string {
 	var parts []string
 	for name, v := range c.Params {
 		if !secretParam(name) {

@@ -12,7 +12,7 @@ type Key struct {
 	Name    string // as written in a DSN
 	Doc     string // what it means, in a few words
 	Default string // what holds when it is left out, in words; may be empty
-	Env     string // the variable that is read in its place where ModeInfo.Needs has it; may be empty
+	Env     string // the variable that is read in its place where ModeInfo.Required has it; may be empty
 	Secret  bool   // its value is masked and never quoted
 
 	field func(*Config) value

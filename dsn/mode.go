@@ -31,12 +31,12 @@ const (
 // A ModeInfo is a row of the table of modes, which the parser, the error texts
 // and the documentation read.
 type ModeInfo struct {
-	Name    Mode
-	Aliases []string // SQL Server's fedauth words; any case will do
-	Doc     string   // who signs in
-	Keys    []string // the keys it uses beside those of every token mode
-	Needs   []string // the keys among them that it cannot do without
-	Env     string   // a prefix that is tried before the AZURE_ of Key.Env; may be empty
+	Name     Mode
+	Aliases  []string // SQL Server's fedauth words; any case will do
+	Doc      string   // who signs in
+	Keys     []string // the keys it uses beside those of every token mode
+	Required []string // the keys among them that it cannot do without
+	Env      string   // a prefix that is tried before the AZURE_ of Key.Env; may be empty
 
 	// Timeout is the default of aad_token_timeout, for modes that wait for a
 	// person; 0 is everybody's.
@@ -63,13 +63,13 @@ var modes = []ModeInfo{
 		Doc:  "the host's managed identity: system-assigned, or user-assigned with an id",
 		Keys: []string{"aad_client_id", "aad_object_id", "aad_resource_id"}},
 	{Name: ClientSecret, Aliases: []string{"ActiveDirectoryServicePrincipal", "ActiveDirectoryApplication"},
-		Doc:   "an application with its secret",
-		Keys:  with(authority, "aad_tenant_id", "aad_client_id", "aad_client_secret"),
-		Needs: []string{"aad_tenant_id", "aad_client_id", "aad_client_secret"}},
+		Doc:      "an application with its secret",
+		Keys:     with(authority, "aad_tenant_id", "aad_client_id", "aad_client_secret"),
+		Required: []string{"aad_tenant_id", "aad_client_id", "aad_client_secret"}},
 	{Name: ClientCertificate,
-		Doc:   "an application with its certificate",
-		Keys:  with(authority, "aad_tenant_id", "aad_client_id", "aad_client_certificate", "aad_client_certificate_password", "aad_send_certificate_chain"),
-		Needs: []string{"aad_tenant_id", "aad_client_id", "aad_client_certificate"}},
+		Doc:      "an application with its certificate",
+		Keys:     with(authority, "aad_tenant_id", "aad_client_id", "aad_client_certificate", "aad_client_certificate_password", "aad_send_certificate_chain"),
+		Required: []string{"aad_tenant_id", "aad_client_id", "aad_client_certificate"}},
 	{Name: AzureCLI, Aliases: []string{"ActiveDirectoryAzCli"},
 		Doc:  "whoever ran az login",
 		Keys: []string{"aad_tenant_id", "aad_subscription", "aad_additionally_allowed_tenants"}},
@@ -80,9 +80,9 @@ var modes = []ModeInfo{
 		Doc:  "whoever ran Connect-AzAccount",
 		Keys: []string{"aad_tenant_id", "aad_additionally_allowed_tenants"}},
 	{Name: AzurePipelines, Aliases: []string{"ActiveDirectoryAzurePipelines"},
-		Doc:   "an Azure Pipelines service connection; the token comes from SYSTEM_ACCESSTOKEN",
-		Keys:  with(authority, "aad_tenant_id", "aad_client_id", "aad_service_connection_id"),
-		Needs: []string{"aad_tenant_id", "aad_client_id", "aad_service_connection_id"}, Env: "AZURESUBSCRIPTION_"},
+		Doc:      "an Azure Pipelines service connection; the token comes from SYSTEM_ACCESSTOKEN",
+		Keys:     with(authority, "aad_tenant_id", "aad_client_id", "aad_service_connection_id"),
+		Required: []string{"aad_tenant_id", "aad_client_id", "aad_service_connection_id"}, Env: "AZURESUBSCRIPTION_"},
 	{Name: InteractiveBrowser, Aliases: []string{"ActiveDirectoryInteractive"},
 		Doc:  "a person, in the browser",
 		Keys: with(authority, "aad_tenant_id", "aad_client_id", "aad_login_hint", "aad_redirect_url"), Timeout: 5 * time.Minute},

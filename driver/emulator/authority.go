@@ -64,7 +64,7 @@ func (a *authority) sign(kind Certificate) (tls.Certificate, error) {
 		DNSNames:    []string{"localhost", "login.windows.net", "*" + dsn.CosmosSuffix},
 	}
 	for _, c := range dsn.Clouds() {
-		leaf.DNSNames = append(leaf.DNSNames, hostOf(c.Authority), "*"+c.Suffix)
+		leaf.DNSNames = append(leaf.DNSNames, hostOf(c.Authority), "*"+c.HostSuffix)
 	}
 	switch kind {
 	case ExpiredCertificate:

@@ -44,7 +44,7 @@ func endpoint(r *http.Request, path string) string {
 func (a *Azure) discoverInstance(w http.ResponseWriter, r *http.Request) {
 	asked := r.URL.Query().Get("authorization_endpoint")
 	for _, c := range dsn.Clouds() {
-		if host := hostOf(c.Authority); c.Discovery && host == hostOf(asked) {
+		if host := hostOf(c.Authority); c.InstanceDiscovery && host == hostOf(asked) {
 			reply(w, http.StatusOK, map[string]any{
 				"tenant_discovery_endpoint": strings.Replace(asked, "/oauth2/v2.0/authorize", "/v2.0/.well-known/openid-configuration", 1),
 				"metadata":                  []any{map[string]any{"preferred_network": host, "preferred_cache": host, "aliases": []string{host}}},

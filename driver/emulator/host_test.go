@@ -53,7 +53,7 @@ func TestSetenvOn(t *testing.T) {
 	az.SetenvOn(t, emulator.Workstation, emulator.Identity{})
 	if c, err := driver.NewConnector(az.DSN("user=me@contoso.com aad_auth=azure-cli aad_token_timeout=10s")); err != nil {
 		t.Error(err)
-	} else if _, err := c.Login(t.Context()); err == nil {
+	} else if _, err := c.Credentials(t.Context()); err == nil {
 		t.Error("somebody is signed in to the tools after the test")
 	}
 }

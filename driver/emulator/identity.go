@@ -14,7 +14,7 @@ import (
 const (
 	User             = "user"
 	Group            = "group"
-	ServicePrincipal = "service"
+	ServicePrincipal = "service-principal"
 	ManagedIdentity  = "managed-identity"
 )
 
@@ -86,7 +86,7 @@ func (a *Azure) enter(id Identity) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_, err := a.postgres.pool.Exec(ctx, `INSERT INTO pg_emulator.directory (oid, name, kind) VALUES ($1, $2, $3)
-		ON CONFLICT (oid) DO UPDATE SET name = excluded.name, kind = excluded.kind`, id.ObjectID, id.Name, kindOf(id))
+		ON CONFLICT (oid) DO UPDATE SET name = excluded.name, kind = excluded.kind`, id.ObjectID, id.Name, objectType(id))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.unknown = errors.Join(a.unknown, err)

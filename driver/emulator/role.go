@@ -25,11 +25,11 @@ func (a *Azure) Grant(ctx context.Context, id Identity) error { return a.grant(c
 func (a *Azure) GrantAdmin(ctx context.Context, id Identity) error { return a.grant(ctx, id, true) }
 
 func (a *Azure) grant(ctx context.Context, id Identity, admin bool) error {
-	if kind := kindOf(id); kind != User && kind != Group && kind != ServicePrincipal || id.ObjectID == "" {
+	if kind := objectType(id); (kind != User && kind != Group && kind != service) || id.ObjectID == "" {
 		return fmt.Errorf("emulator: %q is of kind %q with the object id %q; grant what Add has returned, of kind %s, %s, %s or %s", id.Name, id.Kind, id.ObjectID, User, Group, ServicePrincipal, ManagedIdentity)
 	}
 	stored := a.verifier
-	if a.single && kindOf(id) == ServicePrincipal {
+	if a.single && objectType(id) == service {
 		var err error
 		if stored, err = verifier(id.ClientID); err != nil {
 			return err
@@ -39,7 +39,7 @@ func (a *Azure) grant(ctx context.Context, id Identity, admin bool) error {
 	a.granting.Lock() // PostgreSQL does not wait for another grant on the same schema: it fails
 	defer a.granting.Unlock()
 	err := pgx.BeginFunc(ctx, a.postgres.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_emulator.make($1, $2, $3, $4, false)", id.Name, id.ObjectID, kindOf(id), admin); err != nil {
+		if _, err := tx.Exec(ctx, "SELECT pg_emulator.make($1, $2, $3, $4, false)", id.Name, id.ObjectID, objectType(id), admin); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", name, stored))
@@ -57,10 +57,14 @@ func (a *Azure) grant(ctx context.Context, id Identity, admin bool) error {
 	return err
 }
 
-// kindOf is the kind as the server knows it.
-func kindOf(id Identity) string {
-	if id.Kind == ManagedIdentity {
-		return ServicePrincipal
+// service is the object type that pgaadauth has for applications and managed
+// identities; for users and groups it is the kind's own name.
+const service = "service"
+
+// objectType returns the kind as pgaadauth calls it.
+func objectType(id Identity) string {
+	if id.Kind == ManagedIdentity || id.Kind == ServicePrincipal {
+		return service
 	}
 	return id.Kind
 }
@@ -86,7 +90,7 @@ func (a *Azure) principal(ctx context.Context, server *postgres, name string) (_
 		return principal{}, false, err
 	case stored == a.verifier:
 	case a.single && stored != "":
-		p.kind = ServicePrincipal
+		p.kind = service
 		return p, true, nil
 	default:
 		if err := a.adopt(ctx, server, p.role); err != nil {

@@ -118,7 +118,7 @@ func (a *Azure) judge(want principal, claims jwt.MapClaims) *pgconn.PgError {
 		}
 	case want.kind == User && app:
 		return a.deny(noPerson, "{role}", want.role)
-	case want.kind == ServicePrincipal && !app:
+	case want.kind == service && !app:
 		return a.deny(noApplication, "{role}", want.role)
 	case want.password != "" && !strings.EqualFold(oid, want.oid):
 		return a.mismatch(want, claims)

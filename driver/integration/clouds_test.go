@@ -19,7 +19,7 @@ import (
 )
 
 // toEmulator leads every name to the emulator's gateway.
-var toEmulator = driver.WithPgx(func(c *pgx.ConnConfig) {
+var toEmulator = driver.WithConnConfig(func(c *pgx.ConnConfig) {
 	c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
 })
 

@@ -29,7 +29,7 @@ func TestDoctorCosts(t *testing.T) {
 	before := az.Counts()
 	found := checks(t, dsn)
 	for _, name := range []string{"options", "cloud", "credential", "token", "claims", "user", "dns", "tcp", "tls", "sign-in", "role"} {
-		if c := found[name]; c.Status != driver.OK || c.Found == "" || c.Hint != "" || c.Err != nil {
+		if c := found[name]; c.Status != driver.StatusOK || c.Found == "" || c.Hint != "" || c.Err != nil {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
@@ -106,11 +106,11 @@ func TestDoctorWarns(t *testing.T) {
 		}
 		found := checks(t, dsn, s.fresh(), toEmulator)
 		undo()
-		if c, ok := found["role"]; !ok || c.Status == driver.Fail {
+		if c, ok := found["role"]; !ok || c.Status == driver.StatusFail {
 			t.Errorf("%s: it does not sign in: %+v", tt.name, found)
 		}
 		for name, c := range found {
-			if (c.Status == driver.Warn) != (name == tt.check) || (name == tt.check && !strings.Contains(c.Hint, tt.hint)) {
+			if (c.Status == driver.StatusWarn) != (name == tt.check) || (name == tt.check && !strings.Contains(c.Hint, tt.hint)) {
 				t.Errorf("%s: %+v", tt.name, c)
 			}
 		}
@@ -135,7 +135,7 @@ func BenchmarkDoctor(b *testing.B) {
 	_, dsn := newIdentity(b, "bench doctor")
 	inTurn(b, "doctor/connect", func() {
 		for c := range driver.Diagnose(b.Context(), dsn) {
-			if c.Status != driver.OK {
+			if c.Status != driver.StatusOK {
 				b.Fatal(c)
 			}
 		}

@@ -146,7 +146,7 @@ func (f failure) test(t *testing.T, s *scene) string {
 		}
 		last = c
 	}
-	if last.Status != driver.Fail {
+	if last.Status != driver.StatusFail {
 		t.Errorf("the doctor found nothing:\n%s", &doctor)
 	}
 	shown := s.scrub(fmt.Sprintf("%s\n\n%s\n\n%s\n\n%s", f.world, dsn, err, &doctor))
@@ -294,7 +294,7 @@ func given(token func(s *scene) string) func(*testing.T, *scene, string, *driver
 }
 
 // lost is a host whose look-up fails as Go's resolver does.
-var lost = driver.WithPgx(func(c *pgx.ConnConfig) {
+var lost = driver.WithConnConfig(func(c *pgx.ConnConfig) {
 	c.LookupFunc = func(_ context.Context, host string) ([]string, error) {
 		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	}

@@ -33,7 +33,7 @@ func newStreet(t testing.TB, name string) *street {
 
 // names looks hosts up, as well as names can be looked up just now.
 func (s *street) names() aad.Option {
-	return aad.WithPgx(func(c *pgx.ConnConfig) {
+	return aad.WithConnConfig(func(c *pgx.ConnConfig) {
 		c.LookupFunc = func(context.Context, string) ([]string, error) {
 			if e := s.lost.Load(); e != nil {
 				return nil, e

@@ -26,7 +26,7 @@ import (
 func TestSessionIsNotBounded(t *testing.T) {
 	_, dsn := newIdentity(t, "unbounded")
 	for name, most := range map[string]int{"as PostgreSQL has it": 0, "as the program has it": 32 << 20} {
-		c, err := driver.NewConnector(dsn, driver.WithPgx(func(c *pgx.ConnConfig) { c.MaxProtocolMessageBodyLen = most }))
+		c, err := driver.NewConnector(dsn, driver.WithConnConfig(func(c *pgx.ConnConfig) { c.MaxProtocolMessageBodyLen = most }))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,13 +229,13 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func login(dsn string, client *http.Client) (driver.Login, error) {
+func login(dsn string, client *http.Client) (driver.Credentials, error) {
 	c, err := driver.NewConnector(dsn, driver.WithTransport(client))
 	if err != nil {
-		return driver.Login{}, err
+		return driver.Credentials{}, err
 	}
 	defer c.Close()
-	return c.Login(context.Background())
+	return c.Credentials(context.Background())
 }
 
 func redirected(t *testing.T, err error) {

@@ -47,7 +47,7 @@ func TestWaysIn(t *testing.T) {
 	})
 	t.Run("Register", func(t *testing.T) {
 		name, changed := "mine "+rand.Text(), false
-		driver.Register(name, driver.WithPgx(func(*pgx.ConnConfig) { changed = true }))
+		driver.Register(name, driver.WithConnConfig(func(*pgx.ConnConfig) { changed = true }))
 		db, err := sql.Open(name, dsn)
 		if err != nil {
 			t.Fatal(err)

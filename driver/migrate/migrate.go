@@ -35,7 +35,7 @@
 // pgx.WithInstance. But choose one of the two ways for a database: golang-migrate
 // names its lock after the URL's path, so they do not wait for each other.
 //
-// The command in cmd/migrate has golang-migrate's up, down, goto, force and version,
+// The command in cmd/aadpostgres-migrate has golang-migrate's up, down, goto, force and version,
 // for a folder of migrations.
 package migrate
 

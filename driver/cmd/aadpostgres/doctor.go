@@ -24,7 +24,7 @@ fails: options, cloud, credential, token, claims, user, dns, tcp, tls, sign-in, 
 		}
 		all := checks{OK: true, Checks: []driver.Check{}}
 		for check := range driver.Diagnose(ctx, dsn, patience) {
-			all.OK = all.OK && check.Status != driver.Fail
+			all.OK = all.OK && check.Status != driver.StatusFail
 			if all.Checks = append(all.Checks, check); c.json {
 				continue
 			}

@@ -81,7 +81,7 @@ var variables = map[string]string{
 var ours = []string{"service", "servicefile", "sslpassword", "sslinline", "krbspn", "default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity"}
 
 // environ is this process's environment with the sign-in in it.
-func environ(config *dsn.Config, login driver.Login) ([]string, error) {
+func environ(config *dsn.Config, login driver.Credentials) ([]string, error) {
 	set := map[string]string{}
 	for name, v := range config.Params {
 		if variable := variables[strings.ToLower(name)]; variable != "" && v != "" {

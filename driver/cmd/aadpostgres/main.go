@@ -190,7 +190,7 @@ func (c *call) dsn() (string, error) {
 // patience bounds dial and TLS where the DSN does not: a firewall that drops packets
 // is what people call doctor for. Nothing else is bounded by it, such as a person
 // who signs in.
-var patience = driver.WithPgx(func(c *pgx.ConnConfig) {
+var patience = driver.WithConnConfig(func(c *pgx.ConnConfig) {
 	const most = 10 * time.Second
 	if c.ConnectTimeout != 0 {
 		return

@@ -10,12 +10,12 @@ import (
 )
 
 // colours of the marks, for a terminal that wants them.
-var colours = map[string]string{driver.OK: "\x1b[32m", driver.Warn: "\x1b[33m", driver.Fail: "\x1b[31m"}
+var colours = map[driver.Status]string{driver.StatusOK: "\x1b[32m", driver.StatusWarn: "\x1b[33m", driver.StatusFail: "\x1b[31m"}
 
 // mark is a status as people see it: a word, so that it can be searched for and
 // read aloud.
-func mark(status string) string {
-	word := status + strings.Repeat(" ", len(driver.Fail)-len(status))
+func mark(status driver.Status) string {
+	word := string(status) + strings.Repeat(" ", len(driver.StatusFail)-len(status))
 	if !coloured(os.Stdout) {
 		return word
 	}

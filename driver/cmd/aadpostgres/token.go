@@ -36,15 +36,15 @@ and logs, and send it over verified TLS only. For a single program, use exec.
 }
 
 // login asks for what the DSN's sign-in presents.
-func (c *call) login(ctx context.Context) (driver.Login, error) {
+func (c *call) login(ctx context.Context) (driver.Credentials, error) {
 	dsn, err := c.dsn()
 	if err != nil {
-		return driver.Login{}, err
+		return driver.Credentials{}, err
 	}
 	connector, err := driver.NewConnector(dsn)
 	if err != nil {
-		return driver.Login{}, err
+		return driver.Credentials{}, err
 	}
 	defer connector.Close()
-	return connector.Login(ctx)
+	return connector.Credentials(ctx)
 }

@@ -248,7 +248,7 @@ func Example_credential() {
 // Register: a name of one's own, for tools that know nothing but names, with what
 // only Go can say. Here the server's notices are heard.
 func Example_register() {
-	driver.Register("aadpostgres-noticed", driver.WithPgx(func(config *pgx.ConnConfig) {
+	driver.Register("aadpostgres-noticed", driver.WithConnConfig(func(config *pgx.ConnConfig) {
 		config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { fmt.Println(n.Severity, n.Message) }
 	}))
 	db, err := sql.Open("aadpostgres-noticed", os.Getenv("DATABASE_URL"))

@@ -88,13 +88,13 @@ var elsewhere = map[string]string{
 // Every command that is printed runs; the tests among them are there.
 func TestCommands(t *testing.T) {
 	s := newShowroom(t)
-	places := regexp.MustCompile("(?:^|\n) +((?:[A-Z]+=\\S+ )?(?:aadpostgres|emulate|migrate|goose) [^\n]*)")
+	places := regexp.MustCompile("(?:^|\n) +((?:[A-Z]+=\\S+ )?(?:aadpostgres|emulate|aadpostgres-migrate|goose) [^\n]*)")
 	all := blocks(t)
 	bin, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"aadpostgres", "ping"}, {"aadpostgres", "doctor"}, {"aadpostgres", "role"}, {"aadpostgres", "token"}, {"aadpostgres", "exec"}, {"emulate"}, {"migrate"}} {
+	for _, args := range [][]string{{"aadpostgres", "ping"}, {"aadpostgres", "doctor"}, {"aadpostgres", "role"}, {"aadpostgres", "token"}, {"aadpostgres", "exec"}, {"emulate"}, {"aadpostgres-migrate"}} {
 		out, _ := exec.Command(filepath.Join(bin, args[0]), append(args[1:], "-h")...).CombinedOutput() // flag's own ends with 2
 		_, examples, _ := strings.Cut(string(out), "\n")                                                // the first line is the synopsis
 		found := places.FindAllStringSubmatch("\n"+examples, -1)

@@ -69,7 +69,7 @@ var (
 	fence  = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```\n")
 	inline = regexp.MustCompile("`([^`\n]+)`")
 	// commands begin so, whatever stands before them.
-	commands = regexp.MustCompile(`^(\w+=\S+ )*(go (run|test|install|get|generate|doc|tool) |cd \S+ && go |aadpostgres |emulate |migrate |goose |\.ci/)`)
+	commands = regexp.MustCompile(`^(\w+=\S+ )*(go (run|test|install|get|generate|doc|tool) |cd \S+ && go |aadpostgres |emulate |aadpostgres-migrate |goose |\.ci/)`)
 )
 
 // fences returns the blocks of a Markdown page, and the commands within its text.
@@ -85,7 +85,7 @@ func fences(t *testing.T, page string) (all []block) {
 	}
 	for _, m := range inline.FindAllSubmatchIndex(b, -1) {
 		if s := string(b[m[2]:m[3]]); commands.MatchString(s + " ") {
-			if regexp.MustCompile(`^(aadpostgres( \w+)?|emulate|migrate)$`).MatchString(s) {
+			if regexp.MustCompile(`^(aadpostgres( \w+)?|emulate|aadpostgres-migrate)$`).MatchString(s) {
 				s += " -h" // it is but named
 			}
 			all = append(all, block{page, at(m[0]), "sh", s})

@@ -29,7 +29,7 @@ var program = sync.OnceValues(func() (string, error) {
 	built = dir
 	const project = "github.com/aadpostgres/aadpostgres/driver/"
 	out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), project+"cmd/aadpostgres", project+"emulator/cmd/emulate",
-		project+"migrate/cmd/migrate", project+"integration/examples/goose").CombinedOutput()
+		project+"migrate/cmd/aadpostgres-migrate", project+"integration/examples/goose").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
 	}

@@ -126,7 +126,7 @@ func TestStranger(t *testing.T) {
 	for _, use := range []struct{ command, says string }{
 		{"aadpostgres ping", `sign-in  as "app"`},
 		{"emulate -- go run .", "signed in as app"},
-		{"migrate -path '" + filepath.Join(s.dir, "migrations") + "' up", "1/u fruit"},
+		{"aadpostgres-migrate -path '" + filepath.Join(s.dir, "migrations") + "' up", "1/u fruit"},
 	} {
 		if out := run(`"$GOBIN"/` + use.command); !strings.Contains(out, use.says) {
 			t.Errorf("%s prints %s", use.command, out)

@@ -197,7 +197,7 @@ func TestGormWithout(t *testing.T) {
 	t.Log(err)
 	c, err := driver.NewConnector(dsn)
 	check(t, err)
-	login, err := c.Login(t.Context())
+	login, err := c.Credentials(t.Context())
 	check(t, err)
 	_, err = gorm.Open(postgres.Open(dsn+" sslmode=verify-full password="+login.Password), gormQuiet())
 	wants(t, err, `unrecognized configuration parameter "aad_`)

@@ -87,7 +87,7 @@ func TestOtelsql(t *testing.T) {
 	work()
 	// Status and events of a span hold the error: what the server said, and not what
 	// was presented to it. Each of an authority's tokens begins with the same header.
-	login, err := c.Login(t.Context())
+	login, err := c.Credentials(t.Context())
 	check(t, err)
 	header, _, _ := strings.Cut(login.Password, ".")
 	for text, want := range map[string]bool{"SQLSTATE 25006": true, "SQLSTATE 28P01": true, header: false} {

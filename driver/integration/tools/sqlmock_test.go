@@ -29,7 +29,7 @@ func TestSqlmock(t *testing.T) {
 		return mocked.Driver().Open("TestSqlmock")
 	}
 	if !slices.Contains(sql.Drivers(), "aadpostgres-mock") { // twice is a panic, and a test may run again
-		driver.Register("aadpostgres-mock", driver.WithOpen(open))
+		driver.Register("aadpostgres-mock", driver.WithOpenFunc(open))
 	}
 	db, err := sql.Open("aadpostgres-mock", "host=app.postgres.database.azure.com user=app aad_auth=managed-identity")
 	check(t, err)

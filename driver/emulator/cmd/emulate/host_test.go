@@ -47,8 +47,8 @@ func TestShell(t *testing.T) {
 		{flags(t, emulator.MachineLearning, "managed-identity:billing"), "billing"},
 		{flags(t, emulator.CloudShell), "app"},
 		{flags(t, emulator.Kubernetes, "billing"), "billing"},
-		{flags(t, emulator.Kubernetes, "service:worker"), "worker"},
-		{flags(t, emulator.Pipelines, "service:deploy"), "deploy"},
+		{flags(t, emulator.Kubernetes, "service-principal:worker"), "worker"},
+		{flags(t, emulator.Pipelines, "service-principal:deploy"), "deploy"},
 		{flags(t, emulator.Workstation, "me@contoso.com"), "me@contoso.com"},
 		{flags(t, emulator.Workstation), "app"},
 	} {
@@ -84,7 +84,7 @@ func TestDriver(t *testing.T) {
 	t.Setenv("EMULATE_CHILD", "1")
 	t.Setenv("GORACE", "atexit_sleep_ms=0") // a second each
 	for on := range ways {
-		p := flags(t, on, "service:billing")
+		p := flags(t, on, "service-principal:billing")
 		switch on {
 		case emulator.AppService, emulator.MachineLearning:
 			p = flags(t, on, "billing")

@@ -55,7 +55,7 @@ func main() {
 		p.on = emulator.Host(s)
 		return nil
 	})
-	flag.Func("user", "make a role for [KIND:]`NAME`; repeat it for more. KIND is managed-identity,\nservice, user or group; a name with an @ is a user's. The first one is who runs\nthe command; without any, managed identity app is", p.add(false))
+	flag.Func("user", "make a role for [KIND:]`NAME`; repeat it for more. KIND is managed-identity,\nservice-principal, user or group; a name with an @ is a user's. The first one is who runs\nthe command; without any, managed identity app is", p.add(false))
 	flag.Func("admin", "the same, for an Entra administrator `NAME`, who may make roles", p.add(true))
 	flag.BoolVar(&p.single, "single", false, "be a single server: user names end in @"+emulator.ServerName)
 	show := flag.Bool("demo", false, "sign in eight connections at once, do some work, tell what happened")
@@ -99,7 +99,7 @@ func (p *place) add(admin bool) func(string) error {
 		switch id.Kind {
 		case "", emulator.ManagedIdentity, emulator.ServicePrincipal, emulator.User, emulator.Group:
 		default:
-			return fmt.Errorf("%q is none of managed-identity, service, user and group", id.Kind)
+			return fmt.Errorf("%q is none of managed-identity, service-principal, user and group", id.Kind)
 		}
 		if id.Name == "" {
 			return errors.New("there is no name")

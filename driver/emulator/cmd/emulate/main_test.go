@@ -212,7 +212,7 @@ func TestMisuse(t *testing.T) {
 		want string
 	}{
 		{flags(t, "virtual-machine"), "choose one of app-service, kubernetes, pipelines, workstation, machine-learning and cloud-shell"},
-		{flags(t, emulator.AppService, "service:deploy"), "deploy is an application; try -on kubernetes or -on pipelines"},
+		{flags(t, emulator.AppService, "service-principal:deploy"), "deploy is an application; try -on kubernetes or -on pipelines"},
 		{flags(t, emulator.AppService, "me@contoso.com"), "a person signs in on a workstation"},
 		{flags(t, emulator.Kubernetes, "me@contoso.com"), "me@contoso.com is a user, and kubernetes has none"},
 		{flags(t, emulator.CloudShell, "billing"), "one identity, app"},

@@ -16,7 +16,7 @@ import (
 // The command, built and run as a user does, with the identity of its environment.
 func TestCommand(t *testing.T) {
 	dir := t.TempDir()
-	program := filepath.Join(dir, "migrate")
+	program := filepath.Join(dir, "aadpostgres-migrate")
 	if runtime.GOOS == "windows" {
 		program += ".exe"
 	}
@@ -71,24 +71,24 @@ func TestCommand(t *testing.T) {
 		code int
 	}{
 		{"version", "2\n", 0},
-		{"down 1", "migrate: 2/d b", 0},
+		{"down 1", "aadpostgres-migrate: 2/d b", 0},
 		{"version", "1\n", 0},
-		{"up 1", "migrate: 2/u b", 0},
-		{"up", `migrate: migration failed: function no_such() does not exist`, 1},
+		{"up 1", "aadpostgres-migrate: 2/u b", 0},
+		{"up", `aadpostgres-migrate: migration failed: function no_such() does not exist`, 1},
 		{"version", "3 (dirty)", 0},
-		{"up", "migrate: Dirty database version 3. Fix and force version.", 1},
+		{"up", "aadpostgres-migrate: Dirty database version 3. Fix and force version.", 1},
 		{"force 2", "", 0},
-		{"goto 2", "migrate: no change", 0},
-		{"goto 7", "migrate: no migration found for version 7", 1},
-		{"down -all", "migrate: 1/d a", 0},
-		{"version", "migrate: no migration", 1},
+		{"goto 2", "aadpostgres-migrate: no change", 0},
+		{"goto 7", "aadpostgres-migrate: no migration found for version 7", 1},
+		{"down -all", "aadpostgres-migrate: 1/d a", 0},
+		{"version", "aadpostgres-migrate: no migration", 1},
 		{"-verbose up 1", "Finished 1/u a", 0},
-		{"down", "usage: migrate", 2},
-		{"up -1", "usage: migrate", 2},
-		{"up 1 2", "usage: migrate", 2},
-		{"goto", "usage: migrate", 2},
-		{"sideways", "usage: migrate", 2},
-		{"", "usage: migrate", 2},
+		{"down", "usage: aadpostgres-migrate", 2},
+		{"up -1", "usage: aadpostgres-migrate", 2},
+		{"up 1 2", "usage: aadpostgres-migrate", 2},
+		{"goto", "usage: aadpostgres-migrate", 2},
+		{"sideways", "usage: aadpostgres-migrate", 2},
+		{"", "usage: aadpostgres-migrate", 2},
 	} {
 		out, code := migrate(strings.Fields(step.args)...)
 		if !strings.Contains(out, step.want) || code != step.code || strings.Contains(out, "panic") {
@@ -104,11 +104,11 @@ func TestCommand(t *testing.T) {
 	}
 	address = ""
 	for _, other := range []struct{ database, want string }{
-		{"", "migrate: -database, or else DATABASE_URL, must be a URL that begins with aadpostgres://\n"},
-		{"password=hunter2 host=h options=-c:x", "migrate: -database, or else DATABASE_URL, must be a URL that begins with aadpostgres://\n"},
-		{"postgres://app:hunter2@h/d", "migrate: -database, or else DATABASE_URL, must be a URL that begins with aadpostgres://\n"},
-		{"aadpostgres://app:hunter2@h/d", "migrate: failed to open database: aadpostgres: dsn: a password"},
-		{u + "&x-migration-table=v", "migrate: failed to open database: aadpostgres: dsn: x-migration-table is no option"},
+		{"", "aadpostgres-migrate: -database, or else DATABASE_URL, must be a URL that begins with aadpostgres://\n"},
+		{"password=hunter2 host=h options=-c:x", "aadpostgres-migrate: -database, or else DATABASE_URL, must be a URL that begins with aadpostgres://\n"},
+		{"postgres://app:hunter2@h/d", "aadpostgres-migrate: -database, or else DATABASE_URL, must be a URL that begins with aadpostgres://\n"},
+		{"aadpostgres://app:hunter2@h/d", "aadpostgres-migrate: failed to open database: aadpostgres: dsn: a password"},
+		{u + "&x-migration-table=v", "aadpostgres-migrate: failed to open database: aadpostgres: dsn: x-migration-table is no option"},
 		{strings.Replace(u, "managed-identity", "mangaed-identity", 1), "did you mean managed-identity?"},
 	} {
 		out, code := run("-database", other.database, "-path", folder, "up")

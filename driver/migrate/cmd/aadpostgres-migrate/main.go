@@ -1,9 +1,9 @@
-// Migrate is golang-migrate's command for databases whose URLs begin with
+// Aadpostgres-migrate is golang-migrate's command for databases whose URLs begin with
 // aadpostgres://, with migrations in a folder:
 //
-//	go install github.com/aadpostgres/aadpostgres/driver/migrate/cmd/migrate@latest
+//	go install github.com/aadpostgres/aadpostgres/driver/migrate/cmd/aadpostgres-migrate@latest
 //	export DATABASE_URL='aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli'
-//	migrate -path migrations up
+//	aadpostgres-migrate -path migrations up
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 	_ "github.com/aadpostgres/aadpostgres/driver/migrate"
 )
 
-const usage = `usage: migrate [-database URL] [-path FOLDER] COMMAND
+const usage = `usage: aadpostgres-migrate [-database URL] [-path FOLDER] COMMAND
 
   up [N]            apply all, or the next N, migrations
   down N, down -all undo the last N, or all
@@ -32,7 +32,7 @@ const usage = `usage: migrate [-database URL] [-path FOLDER] COMMAND
   force V           say that version V is there, and undamaged
   version           print the version
 
-  migrate -database 'aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli' up
+  aadpostgres-migrate -database 'aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli' up
 
 While another process migrates, this one waits; lock_timeout=15s in the URL, a
 setting of PostgreSQL's, ends any wait for a lock.
@@ -46,7 +46,7 @@ type options struct {
 
 func main() {
 	log.SetFlags(0)
-	log.SetPrefix("migrate: ")
+	log.SetPrefix("aadpostgres-migrate: ")
 	var o options
 	flag.StringVar(&o.database, "database", "", "aadpostgres://host/name?aad_auth=... (default $DATABASE_URL)")
 	flag.StringVar(&o.path, "path", "migrations", "folder with the migrations")
