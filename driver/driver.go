@@ -4,7 +4,7 @@
 //
 //	db, err := sql.Open("aadpostgres", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
 //
-// Or with what only Go can say, such as a credential of one's own:
+// Or with an option for what a DSN cannot express, such as a custom credential:
 //
 //	c, err := driver.NewConnector("host=app.postgres.database.azure.com user=app dbname=app", driver.WithCredential(cred))
 //	if err != nil {
@@ -12,11 +12,11 @@
 //	}
 //	db := sql.OpenDB(c)
 //
-// Or the same for a tool that knows nothing but the driver's name:
+// Or with options for a tool that opens a database by the driver's name alone:
 //
-//	driver.Register("aadpostgres-mine", driver.WithCredential(cred))
+//	driver.Register("aadpostgres-custom", driver.WithCredential(cred))
 //
-// Or for pgx without database/sql, with the same token source:
+// Or with pgx itself, without database/sql, and the same token cache:
 //
 //	config := c.Config()
 //	if err := c.BeforeConnect(ctx, config); err != nil {
@@ -33,14 +33,12 @@
 //	config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect
 //	pool, err := pgxpool.NewWithConfig(ctx, config)
 //
-// The connections are pgx's own [*stdlib.Conn]: a query costs what it costs
-// with pgx, and db.Conn().Raw yields what pgx yields. The keys of a DSN are
-// those of package dsn.
+// The connections are pgx's own [*stdlib.Conn], so a query costs the same as with pgx, and
+// db.Conn().Raw passes the same value. Package dsn documents the keys of a DSN.
 //
-// A token travels over verified TLS only, whatever sslmode says; see
-// [NewConnector].
+// A token is sent over verified TLS only, whatever sslmode says. See [NewConnector].
 //
-// What fails is an [*Error], one line that ends in what to do. [Diagnose] walks a
+// All errors are of type [*Error]: one line that ends in what to do. [Diagnose] checks a
 // sign-in step by step, as the command aadpostgres doctor does.
 package driver
 
@@ -52,31 +50,31 @@ import (
 	"time"
 )
 
-// Name is what the driver is registered as.
+// Name is the name under which the driver is registered with database/sql.
 const Name = "aadpostgres"
 
 func init() {
-	// Two major versions of this module may meet in one program, and a second
-	// sql.Register would panic.
+	// A program may contain two major versions of this module, and a second sql.Register
+	// would panic.
 	if !slices.Contains(sql.Drivers(), Name) {
 		Register(Name)
 	}
 }
 
-// Register makes a driver with options available to sql.Open by name, for tools
-// that know nothing but names: "aadpostgres" itself has none. Like sql.Register
-// it panics if the name is taken; call it once, in init or main.
+// Register registers a driver with options under a name for sql.Open, for tools that take
+// the name of a driver only. The driver "aadpostgres" itself has no options. Like
+// sql.Register it panics if the name is taken: call it once, in init or main.
 func Register(name string, opts ...Option) { sql.Register(name, &Driver{opts}) }
 
-// Driver implements driver.Driver and driver.DriverContext of database/sql: a DSN is
-// parsed once for each sql.Open, not for each connection. The zero Driver has no
-// options; [Register] makes one with options. It is safe for concurrent use.
+// Driver implements driver.Driver and driver.DriverContext of database/sql, so that a DSN
+// is parsed once for each sql.Open and not for each connection. The zero Driver has no
+// options, and [Register] makes one that has. It is safe for concurrent use.
 type Driver struct{ opts []Option }
 
 var _ driver.DriverContext = (*Driver)(nil)
 
-// Open connects once. database/sql calls OpenConnector instead; wrappers that
-// know no connectors call this. It gives up after a minute, as pgx does.
+// Open opens one connection. database/sql calls OpenConnector instead. Wrappers that do
+// not implement driver.DriverContext call Open. It gives up after a minute, as pgx does.
 func (d *Driver) Open(dsn string) (driver.Conn, error) {
 	c, err := d.connector(dsn)
 	if err != nil {

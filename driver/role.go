@@ -6,25 +6,24 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
 // A Role is a PostgreSQL role to be made for a principal of Microsoft Entra.
 type Role struct {
-	Name       string // as clients will write it, without @servername
+	Name       string // as clients write it, without @servername
 	Kind       string // one of RoleKinds
-	ServerType string // flexible, also if empty, or single
+	ServerType string // flexible or single; "" means flexible
 	Admin      bool   // flexible: an Entra administrator of the server
-	ObjectID   string // flexible: of the principal (of an application: its service principal's); if empty the server looks Name up in the tenant
-	ClientID   string // single: of an application or managed identity
+	ObjectID   string // flexible: the principal's object ID, for an application its service principal's; if "" the server looks Name up in the tenant
+	ClientID   string // single: the client ID of an application or managed identity
 }
 
-// A roleKind is a row of the table of principals that a role can be made for.
+// A roleKind is a row of the table of kinds of principals.
 type roleKind struct {
 	name        string
-	object      string // what pgaadauth calls it
-	application bool   // signs in by itself
+	objectType  string // what pgaadauth calls it
+	application bool   // it signs in by itself, and is not a person or a group
 }
 
 var roleKinds = []roleKind{
@@ -34,7 +33,7 @@ var roleKinds = []roleKind{
 	{"service-principal", "service", true},
 }
 
-// RoleKinds lists the kinds of principals that a role can be made for: user, group,
+// RoleKinds returns the kinds of principals that a role can be made for: user, group,
 // managed-identity, service-principal.
 func RoleKinds() []string {
 	names := make([]string, len(roleKinds))
@@ -44,58 +43,64 @@ func RoleKinds() []string {
 	return names
 }
 
-// maxName is how many bytes PostgreSQL keeps of a name.
-const maxName = 63
+// maxNameBytes is how many bytes of a name PostgreSQL keeps (NAMEDATALEN less one).
+const maxNameBytes = 63
 
-// A label is a list of settings: what stands in it for a GUID must be one, lest a
-// made-up token say ",admin" there.
+// guid matches an object ID. A security label is a list of settings: what stands in it for
+// an object ID must be one, or a forged token could add ",admin".
 var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // check finds the role's kind, or says what is wrong with the role.
 func (r Role) check() (roleKind, error) {
 	i := slices.IndexFunc(roleKinds, func(k roleKind) bool { return k.name == r.Kind })
-	switch {
-	case i < 0:
+	if i < 0 {
 		return roleKind{}, fmt.Errorf("kind %q is not known; use user, group, managed-identity or service-principal", r.Kind)
-	case r.Name == "":
-		return roleKind{}, errors.New("the role has no name; give the one that clients will write as user")
-	case strings.ContainsRune(r.Name, 0) || !utf8.ValidString(r.Name):
-		return roleKind{}, fmt.Errorf("role %q has a NUL byte or is no UTF-8; PostgreSQL takes neither", r.Name)
-	case len(r.Name) > maxName:
-		return roleKind{}, fmt.Errorf("role %q has %d bytes, of which PostgreSQL keeps %d; give a shorter name, and the object id by which the principal is found", r.Name, len(r.Name), maxName)
 	}
 	k := roleKinds[i]
-	if r.ObjectID != "" && !guid.MatchString(r.ObjectID) {
-		return k, fmt.Errorf("object id %q is no GUID; give the one that Entra shows", r.ObjectID)
+	if r.Name == "" {
+		return k, errors.New("the role has no name; pass the one that clients write as user")
 	}
+	if strings.ContainsRune(r.Name, 0) || !utf8.ValidString(r.Name) {
+		return k, fmt.Errorf("role %q has a NUL byte or is not UTF-8; PostgreSQL accepts neither", r.Name)
+	}
+	if len(r.Name) > maxNameBytes {
+		return k, fmt.Errorf("role %q has %d bytes, of which PostgreSQL keeps %d; pass a shorter name, and the object ID of the principal", r.Name, len(r.Name), maxNameBytes)
+	}
+	if r.ObjectID != "" && !guid.MatchString(r.ObjectID) {
+		return k, fmt.Errorf("object ID %q is not a GUID; pass the one that Entra shows", r.ObjectID)
+	}
+	return k, r.checkServer(k)
+}
+
+// checkServer says what is wrong with the role for its kind of server.
+func (r Role) checkServer(k roleKind) error {
 	switch r.ServerType {
 	case "", "flexible":
 		if r.ClientID != "" {
-			return k, errors.New("flexible server knows a principal by its object id; give that, an application's being its service principal's (Enterprise Applications), in place of the client id")
+			return errors.New("a flexible server knows a principal by its object ID; pass that in place of the client ID, for an application its service principal's (Enterprise Applications)")
 		}
 	case "single":
 		switch {
 		case r.Admin:
-			return k, errors.New("single server's Entra administrator is not made by SQL; set it in the Azure portal")
+			return errors.New("SQL cannot make the Entra administrator of a single server; set it in the Azure portal")
 		case r.ObjectID != "":
-			return k, errors.New("single server finds users and groups by name and applications by client id; leave the object id out")
+			return errors.New("a single server finds users and groups by name and applications by client ID; remove the object ID")
 		case k.application && r.ClientID == "":
-			return k, errors.New("single server knows an application by its client id; give it")
+			return errors.New("a single server knows an application by its client ID; pass it")
 		case !k.application && r.ClientID != "":
-			return k, fmt.Errorf("a %s has no client id; leave it out", k.name)
+			return fmt.Errorf("a %s has no client ID; remove it", k.name)
 		}
 	case "cosmos":
-		return k, errors.New("no SQL makes Entra roles on Azure Cosmos DB for PostgreSQL; add the identity under Authentication in the Azure portal")
+		return errors.New("SQL cannot make Entra roles on Azure Cosmos DB for PostgreSQL; add the identity under Authentication in the Azure portal")
 	default:
-		return k, fmt.Errorf("server type %q is not known; use flexible or single", r.ServerType)
+		return fmt.Errorf("server type %q is not known; use flexible or single", r.ServerType)
 	}
-	return k, nil
+	return nil
 }
 
-// SQL returns the statements that make the role, to be run by an Entra
-// administrator of the server in database postgres. Names are quoted whatever they
-// hold. The functions and recipes are those that Azure documents. An error says what
-// is wrong with the fields.
+// SQL returns the statements that make the role. An Entra administrator of the server must
+// run them in database postgres. Names are quoted, whatever they hold. The functions and
+// statements are those that Azure documents. An error says what is wrong with the fields.
 func (r Role) SQL() ([]string, error) {
 	k, err := r.check()
 	if err != nil {
@@ -104,14 +109,14 @@ func (r Role) SQL() ([]string, error) {
 	switch {
 	case r.ServerType == "single" && k.application:
 		return []string{"SET aad_validate_oids_in_tenant = off;",
-			"CREATE ROLE " + quoteName(r.Name) + " WITH LOGIN PASSWORD " + quoteText(r.ClientID) + " IN ROLE azure_ad_user;"}, nil
+			"CREATE ROLE " + quoteIdentifier(r.Name) + " WITH LOGIN PASSWORD " + quoteLiteral(r.ClientID) + " IN ROLE azure_ad_user;"}, nil
 	case r.ServerType == "single":
-		return []string{"CREATE USER " + quoteName(r.Name) + " IN ROLE azure_ad_user;"}, nil
+		return []string{"CREATE USER " + quoteIdentifier(r.Name) + " IN ROLE azure_ad_user;"}, nil
 	case r.ObjectID != "":
 		return []string{fmt.Sprintf("SELECT * FROM pg_catalog.pgaadauth_create_principal_with_oid(%s, %s, '%s', %t, false);",
-			quoteText(r.Name), quoteText(r.ObjectID), k.object, r.Admin)}, nil
+			quoteLiteral(r.Name), quoteLiteral(r.ObjectID), k.objectType, r.Admin)}, nil
 	}
-	return []string{fmt.Sprintf("SELECT * FROM pg_catalog.pgaadauth_create_principal(%s, %t, false);", quoteText(r.Name), r.Admin)}, nil
+	return []string{fmt.Sprintf("SELECT * FROM pg_catalog.pgaadauth_create_principal(%s, %t, false);", quoteLiteral(r.Name), r.Admin)}, nil
 }
 
 // rebind returns the statements that give an existing role to the principal.
@@ -120,66 +125,18 @@ func (r Role) rebind() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := quoteName(r.Name)
+	name := quoteIdentifier(r.Name)
 	switch {
 	case r.ServerType == "single" && k.application:
-		return []string{"SET aad_validate_oids_in_tenant = off;", "ALTER ROLE " + name + " PASSWORD " + quoteText(r.ClientID) + ";"}, nil
-	case r.ServerType == "single": // which looks the object id up again
+		return []string{"SET aad_validate_oids_in_tenant = off;", "ALTER ROLE " + name + " PASSWORD " + quoteLiteral(r.ClientID) + ";"}, nil
+	case r.ServerType == "single": // it looks the object ID up again
 		return []string{"REVOKE azure_ad_user FROM " + name + ";", "GRANT azure_ad_user TO " + name + ";"}, nil
 	case r.ObjectID == "":
-		return nil, errors.New("the principal's object id is not known; give it")
+		return nil, errors.New("the principal's object ID is not known; pass it")
 	}
-	label := "aadauth,oid=" + r.ObjectID + ",type=" + k.object
+	label := "aadauth,oid=" + r.ObjectID + ",type=" + k.objectType
 	if r.Admin {
 		label += ",admin"
 	}
-	return []string{`SECURITY LABEL FOR "pgaadauth" ON ROLE ` + name + " IS " + quoteText(label) + ";"}, nil
-}
-
-// quoteName writes an identifier. What does not print is escaped, so that a
-// terminal shows all of it.
-func quoteName(s string) string {
-	if printable(s) {
-		return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '"':
-			b.WriteString(`""`)
-		case r == '\\':
-			b.WriteString(`\\`)
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			fmt.Fprintf(&b, `\+%06X`, r)
-		}
-	}
-	return `U&"` + b.String() + `"`
-}
-
-// quoteText writes a literal that means the same whatever
-// standard_conforming_strings says.
-func quoteText(s string) string {
-	if printable(s) && !strings.Contains(s, `\`) {
-		return "'" + strings.ReplaceAll(s, "'", "''") + "'"
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\'':
-			b.WriteString("''")
-		case r == '\\':
-			b.WriteString(`\\`)
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			fmt.Fprintf(&b, `\U%08X`, r)
-		}
-	}
-	return "E'" + b.String() + "'"
-}
-
-func printable(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+	return []string{`SECURITY LABEL FOR "pgaadauth" ON ROLE ` + name + " IS " + quoteLiteral(label) + ";"}, nil
 }

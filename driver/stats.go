@@ -3,12 +3,14 @@ package driver
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 )
 
-// Stats are totals of a connector since [NewConnector] and, where marked shared, of
-// the token source that it shares with the other connectors of its identity; these
-// are zero where no token is asked for (modes access-token and password). It holds
-// no secret and is made for expvar:
+// Stats are totals of a connector since [NewConnector]. Those marked shared are of the
+// token cache that it shares with the other connectors of its identity. They are zero in
+// modes access-token and password, which request no token. Stats hold no secret and can
+// be published by expvar:
 //
 //	expvar.Publish("aadpostgres", expvar.Func(func() any { return c.Stats() }))
 type Stats struct {
@@ -18,25 +20,28 @@ type Stats struct {
 
 	TokenRequests int64     // shared: requests to the credential
 	TokenFailures int64     // shared: of those, how many failed
-	TokenWaits    int64     // shared: callers that waited for a request that another began
+	TokenWaits    int64     // shared: callers that waited for a request that another one began
 	TokenRenewals int64     // shared: requests that replaced an older token
-	TokenExpires  time.Time // shared: end of the token at hand; zero for none
+	TokenExpires  time.Time // shared: when the current token expires; zero if there is none
 }
-
-type sourceCount struct{ requests, failures, waits, renewals atomic.Int64 }
 
 type connectorCount struct{ signIns, rejected, retried atomic.Int64 }
 
-// Stats returns the totals so far. They are not a snapshot: each is read
-// separately.
+// Stats returns the totals so far. They are not a snapshot: each is read by itself. It is
+// safe for concurrent use.
 func (c *Connector) Stats() Stats {
-	st := Stats{SignIns: c.count.signIns.Load(), Rejected: c.count.rejected.Load(), Retried: c.count.retried.Load()}
-	if s, ok := c.tokens.(*source); ok {
-		st.TokenRequests, st.TokenFailures = s.count.requests.Load(), s.count.failures.Load()
-		st.TokenWaits, st.TokenRenewals = s.count.waits.Load(), s.count.renewals.Load()
-		if t := s.current.Load(); t != nil {
-			st.TokenExpires = t.expires
-		}
+	s := Stats{
+		SignIns:  c.count.signIns.Load(),
+		Rejected: c.count.rejected.Load(),
+		Retried:  c.count.retried.Load(),
 	}
-	return st
+	if cache, ok := c.source.(*token.Cache); ok {
+		shared := cache.Stats()
+		s.TokenRequests = shared.Requests
+		s.TokenFailures = shared.Failures
+		s.TokenWaits = shared.Waits
+		s.TokenRenewals = shared.Renewals
+		s.TokenExpires = shared.ExpiresOn
+	}
+	return s
 }

@@ -1,64 +1,77 @@
 package driver
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"path"
 	"strings"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 )
 
-// A user says which role to connect as.
+// A user says which role to sign in as.
 type user struct {
-	name       string // of the DSN, PGUSER or a service; or ""
+	name       string // of the DSN, PGUSER or a service; "" to take it from the token
 	serverType string
 }
 
-// of returns the user name to send to host. Where none is given it is the
-// token's own: the managed identity's name, else the person's UPN. Microsoft's
-// helpers for Python and .NET derive it so; system-assigned identities are this
-// package's addition.
-func (u user) of(t *token, host string) (string, error) {
-	name := cmp.Or(u.name, t.claims.user())
+// roleFor returns the user name to send to host with t. Where none is given it is the
+// token's own: the managed identity's name, else the person's UPN. Microsoft's helpers
+// for Python and .NET derive it so; system-assigned identities are this package's
+// addition.
+func (u user) roleFor(t *token.Token, host string) (string, error) {
+	name := u.name
 	if name == "" {
-		id := "the token names neither appid nor oid"
-		if app := t.claims.application(); app != "" || t.claims.ObjectID != "" {
-			id = fmt.Sprintf("the token is of appid %q, oid %q", app, t.claims.ObjectID)
-		}
-		if t.claims.guest() {
-			id += ", a guest's: roles of guests are named as in me_home.com#EXT#@tenant.onmicrosoft.com"
-		}
-		return "", &Error{Step: StepDSN, Err: errors.New("no user is given, and the token does not tell its name"),
-			Hint: "set user to the name of the PostgreSQL role that was made for this identity; " + id}
+		name = tokenUser(t.Claims)
+	}
+	if name == "" {
+		return "", newError(StepDSN, errors.New("no user is given, and the token does not tell its name: "+describe(t.Claims)), nil)
 	}
 	if u.serverType != "single" {
 		return name, nil
 	}
-	// Single server wants role@server, even after a UPN. An address has no
-	// server name to append: then the user must bring it along.
-	server := serverName(host)
-	if server == "" || strings.HasSuffix(name, "@"+server) {
+	// Single server needs role@server, even after a UPN. An address has no server name
+	// to append: then the user must have it.
+	suffix := serverSuffix(host)
+	if strings.HasSuffix(name, suffix) {
 		return name, nil
 	}
-	return name + "@" + server, nil
+	return name + suffix, nil
 }
 
-// serverName is the first label of a host, and "" of an address.
-func serverName(host string) string {
+// describe says whose token has no name.
+func describe(c token.Claims) string {
+	kind := "it is"
+	if c.Guest() {
+		kind = "it is a guest's,"
+	}
+	if c.Application() == "" && c.ObjectID == "" {
+		return kind + " without appid and oid"
+	}
+	return fmt.Sprintf("%s of appid %q, oid %q", kind, c.Application(), c.ObjectID)
+}
+
+// serverSuffix is what single server needs after a user's name: @ and the first label of
+// the host. It is "" for an address.
+func serverSuffix(host string) string {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return ""
 	}
 	server, _, _ := strings.Cut(host, ".")
-	return server
+	if server == "" {
+		return ""
+	}
+	return "@" + server
 }
 
-func (c claims) user() string {
-	switch {
-	case c.ManagedIdentity != "":
+// tokenUser returns the name of a role that follows from the token, or "".
+func tokenUser(c token.Claims) string {
+	if c.ManagedIdentity != "" {
 		return path.Base(c.ManagedIdentity)
-	case c.guest():
-		return "" // the name at home, not the role's
 	}
-	return cmp.Or(c.UPN, c.PreferredUsername, c.UniqueName)
+	if c.Guest() {
+		return "" // the token has the name in the home tenant, which is not the role's
+	}
+	return c.Person()
 }

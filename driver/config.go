@@ -1,0 +1,111 @@
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
+	"github.com/aadpostgres/aadpostgres/dsn"
+)
+
+// parseConfig lets pgx read its part of the DSN. Secrets are passed apart, so that no
+// error or ConnString of pgx holds one.
+func parseConfig(cfg *dsn.Config) (*pgx.ConnConfig, error) {
+	var o pgx.ParseConfigOptions
+	o.GetSSLPassword = func(context.Context) string { return cfg.Params["sslpassword"] }
+	config, err := pgx.ParseConfigWithOptions(cfg.ConnString(), o)
+	if err != nil {
+		// pgx quotes the whole DSN before it says what is wrong.
+		if _, cause, ok := strings.Cut(err.Error(), "`: "); ok {
+			err = errors.New(cause)
+		}
+		return nil, err
+	}
+	if p := cfg.Params["password"]; p != "" {
+		config.Password = p
+	}
+	for name := range config.RuntimeParams {
+		// They come from a service file. Package dsn has read them, and the server must not.
+		if strings.HasPrefix(strings.ToLower(name), "aad") {
+			delete(config.RuntimeParams, name)
+		}
+	}
+	return config, nil
+}
+
+// openPgx is the openFunc that connects with pgx.
+func openPgx(ctx context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
+	return stdlib.GetConnector(*config).Connect(ctx)
+}
+
+// BeforeConnect prepares config, a copy of [Connector.Config], to sign in. Pass it to
+// pgxpool.Config or stdlib.OptionBeforeConnect, which call it for each connection. It
+// begins a token request if one is needed, and returns at once. Token and user are put
+// into config later, by its AfterNetConnect, when the connection is known to be TLS.
+// Errors are of type [*Error]. It is safe for concurrent use.
+//
+// A sign-in that the server rejects is not tried again, as [Connector.Connect] would,
+// but the next one presents a newer token. If a sign-in ends without the server's
+// verdict, the Config of the *pgconn.ConnectError still holds the token.
+func (c *Connector) BeforeConnect(_ context.Context, config *pgx.ConnConfig) error {
+	if c.err != nil || c.source == nil {
+		return c.err
+	}
+	a, err := c.prepareAttempt(config)
+	if err != nil {
+		return err
+	}
+	if a.call != nil {
+		a.cancelDialOnFailure(config)
+	}
+	return nil
+}
+
+// cancelDialOnFailure ends the dial of programs that connect by themselves if the token
+// request fails.
+func (a *attempt) cancelDialOnFailure(config *pgx.ConnConfig) {
+	lookup := config.LookupFunc
+	dial := config.DialFunc
+	config.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
+		var addrs []string
+		err := a.run(ctx, func(ctx context.Context) (err error) {
+			addrs, err = lookup(ctx, host)
+			return err
+		})
+		return addrs, err
+	}
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var conn net.Conn
+		err := a.run(ctx, func(ctx context.Context) (err error) {
+			conn, err = dial(ctx, network, addr)
+			return err
+		})
+		return conn, err
+	}
+}
+
+// run calls f, whose work is useless if the token request fails.
+func (a *attempt) run(ctx context.Context, f func(context.Context) error) error {
+	err := a.call.Run(ctx, f)
+	var failed *token.Error
+	if errors.As(err, &failed) {
+		return a.c.errContext.explainToken(failed)
+	}
+	return err
+}
+
+// Config returns a copy of the pgx configuration, without a token, and without a password
+// unless the mode is password. Connect with it through [Connector.BeforeConnect]. It is
+// nil if the empty DSN was opened and the environment is invalid, as Connect reports.
+func (c *Connector) Config() *pgx.ConnConfig {
+	if c.config == nil {
+		return nil
+	}
+	return c.config.Copy()
+}

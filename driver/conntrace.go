@@ -1,0 +1,138 @@
+package driver
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A connTrace records the steps of a connect, by pgx's own hooks and, for what these do
+// not see, by the context. Its methods are safe for concurrent use.
+type connTrace struct {
+	mu      sync.Mutex             // guards what follows
+	steps   map[string]*stepResult // by the name of a Check
+	endedAt time.Time              // of the latest step
+}
+
+// A stepResult is one step of a connect to one or several hosts.
+type stepResult struct {
+	found []string
+	took  time.Duration
+	err   error // of the latest try that failed
+}
+
+type connTraceKey struct{}
+
+func withConnTrace(ctx context.Context, t *connTrace) context.Context {
+	return context.WithValue(ctx, connTraceKey{}, t)
+}
+
+// connTraceFrom returns the trace of ctx, or nil, which records nothing.
+func connTraceFrom(ctx context.Context) *connTrace {
+	t, _ := ctx.Value(connTraceKey{}).(*connTrace)
+	return t
+}
+
+// record adds a step that began at that time, and what it found or why it failed.
+func (t *connTrace) record(name string, began time.Time, found string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.steps == nil {
+		t.steps = map[string]*stepResult{}
+	}
+	step := t.steps[name]
+	if step == nil {
+		step = &stepResult{}
+		t.steps[name] = step
+	}
+	if err != nil {
+		step.err = err
+	} else if !slices.Contains(step.found, found) { // a retry finds the same again
+		step.found = append(step.found, found)
+	}
+	t.endedAt = time.Now()
+	step.took += t.endedAt.Sub(began)
+}
+
+// recordFailure records a step that failed where no hook of pgx sees it. A nil trace
+// records nothing.
+func (t *connTrace) recordFailure(name string, err error) {
+	if t != nil {
+		t.record(name, t.latest(), "", err)
+	}
+}
+
+// step returns what is recorded of a step, and whether anything is.
+func (t *connTrace) step(name string) (stepResult, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	step, ok := t.steps[name]
+	if !ok {
+		return stepResult{}, false
+	}
+	return stepResult{found: slices.Clone(step.found), took: step.took, err: step.err}, true
+}
+
+// latest returns when the latest step ended.
+func (t *connTrace) latest() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.endedAt
+}
+
+// attach adds the trace to the hooks of config, around those that are there.
+func (t *connTrace) attach(config *pgx.ConnConfig) {
+	lookup := config.LookupFunc
+	dial := config.DialFunc
+	netConnect := config.AfterNetConnect
+	config.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
+		began := time.Now()
+		addrs, err := lookup(ctx, host)
+		found := strings.Join(addrs, ", ")
+		if found != host { // an address resolves to itself
+			found = host + " is " + found
+		}
+		t.record("dns", began, found, err)
+		return addrs, err
+	}
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		began := time.Now()
+		conn, err := dial(ctx, network, addr)
+		t.record("tcp", began, addr, err)
+		return conn, err
+	}
+	config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+		began := t.latest()
+		found := "none"
+		if c, ok := conn.(*tls.Conn); ok {
+			// In mode password pgx leaves the handshake to the first write.
+			if err := c.HandshakeContext(ctx); err != nil {
+				t.record("tls", began, "", err)
+				return conn, err
+			}
+			found = describeTLS(c.ConnectionState())
+		}
+		t.record("tls", began, found, nil)
+		if netConnect == nil {
+			return conn, nil
+		}
+		return netConnect(ctx, cfg, conn)
+	}
+}
+
+func describeTLS(s tls.ConnectionState) string {
+	version := tls.VersionName(s.Version)
+	if len(s.PeerCertificates) == 0 {
+		return version
+	}
+	c := s.PeerCertificates[0]
+	return fmt.Sprintf("%s, certificate for %s, issued by %q, until %s", version, namesOf(c), c.Issuer.CommonName, c.NotAfter.UTC().Format(time.DateOnly))
+}

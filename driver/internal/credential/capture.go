@@ -1,0 +1,97 @@
+package credential
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
+)
+
+// capturePolicy is a policy of azcore's pipeline that runs for each try. It records the
+// exchange, and redacts what a refusal repeats of the request.
+type capturePolicy struct{}
+
+// Do implements policy.Policy.
+func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
+	x := exchangeFrom(req.Raw().Context())
+	url := req.Raw().URL
+	if endpoint := url.Scheme + "://" + url.Host; !x.chained {
+		x.endpoint.Store(&endpoint)
+	}
+	secrets, err := requestSecrets(req.Raw())
+	if err != nil {
+		return nil, err
+	}
+	x.addSecrets(secrets)
+	resp, body, err := do(req)
+	if err != nil {
+		x.recordFailure(req.Raw().Context(), err)
+		return nil, err
+	}
+	if resp.StatusCode >= 400 {
+		x.recordRefusal(resp, body, secrets)
+	} else {
+		x.addSecrets(responseSecrets(body)) // the library below may quote it, if it cannot parse it
+	}
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		x.skew.Store(int64(time.Since(date)))
+	}
+	x.recordWait(req.Raw().Context(), resp)
+	return resp, nil
+}
+
+// do sends the request and reads the body of the response, which can be read again.
+func do(req *policy.Request) (*http.Response, []byte, error) {
+	runtime.SkipBodyDownload(req) // readBody does it
+	resp, err := req.Next()
+	if err != nil {
+		return nil, nil, err
+	}
+	body, err := readBody(req.Raw(), resp)
+	if err != nil {
+		return nil, nil, err
+	}
+	return resp, body, nil
+}
+
+func (x *exchange) recordFailure(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return // it says nothing but that time is up
+	}
+	failure := redact.FirstLine(err.Error())
+	x.failure.Store(&failure)
+}
+
+// recordRefusal redacts the refusal, so that azidentity's error can be kept with what it
+// quotes of it.
+func (x *exchange) recordRefusal(resp *http.Response, body []byte, secrets []string) {
+	body = []byte(redact.Text(string(body), secrets...))
+	resp.Status = redact.Text(resp.Status, secrets...)
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	runtime.Payload(resp) // makes it a body that can be read more than once
+	x.refused.Store(&body)
+	failure := strings.TrimSpace(fmt.Sprintf("%s (HTTP %d)", description(resp), resp.StatusCode))
+	x.failure.Store(&failure)
+}
+
+// recordWait records a Retry-After. Where it is longer than the request may take, azcore
+// would wait for the deadline in vain and lose the response: it returns at once when the
+// wait is longer than azcore accepts.
+func (x *exchange) recordWait(ctx context.Context, resp *http.Response) {
+	wait := retryAfter(resp)
+	if wait == 0 {
+		return
+	}
+	x.wait.Store(int64(wait))
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+		resp.Header.Set("Retry-After-Ms", "86400000")
+	}
+}

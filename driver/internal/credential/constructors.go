@@ -1,0 +1,96 @@
+package credential
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
+	"github.com/aadpostgres/aadpostgres/dsn"
+)
+
+// A constructor makes the credential of a mode.
+type constructor struct {
+	new func(*dsn.Config, options) (azcore.TokenCredential, error)
+	// ambient modes take what they need from their environment. In a list, where the
+	// environment has nothing for one of them, the next mode is tried.
+	ambient bool
+}
+
+// constructors goes with the table of dsn.Modes, which says the rest of each mode. The
+// modes access-token and password have no credential.
+var constructors = map[dsn.Mode]constructor{
+	dsn.Default: {ambient: true, new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		if onServiceFabric() {
+			o.Transport = o.rawTransport
+		}
+		return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
+			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
+			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants})
+	}},
+	dsn.Environment: {ambient: true, new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		return azidentity.NewEnvironmentCredential(&azidentity.EnvironmentCredentialOptions{
+			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery})
+	}},
+	dsn.WorkloadIdentity: {ambient: true, new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		return azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
+			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
+			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants,
+			ClientID: cfg.ClientID, TokenFilePath: cfg.FederatedTokenFile})
+	}},
+	dsn.ManagedIdentity: {new: newManagedIdentity},
+	dsn.ClientSecret: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		return azidentity.NewClientSecretCredential(cfg.TenantID, cfg.ClientID, cfg.ClientSecret, &azidentity.ClientSecretCredentialOptions{
+			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
+			AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants})
+	}},
+	dsn.ClientCertificate: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		data, err := token.ReadFile(cfg.ClientCertificate)
+		if err != nil {
+			return nil, fmt.Errorf("aad_client_certificate: %w", err)
+		}
+		certs, key, err := azidentity.ParseCertificates(data, []byte(cfg.ClientCertificatePassword))
+		if err != nil {
+			return nil, fmt.Errorf("parsing the certificate in %s: %w", cfg.ClientCertificate, err)
+		}
+		return azidentity.NewClientCertificateCredential(cfg.TenantID, cfg.ClientID, certs, key, &azidentity.ClientCertificateCredentialOptions{
+			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
+			AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants, SendCertificateChain: cfg.SendCertificateChain})
+	}},
+	dsn.AzureCLI: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		return azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{
+			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants, Subscription: cfg.Subscription})
+	}},
+	dsn.AzureDeveloperCLI: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		return azidentity.NewAzureDeveloperCLICredential(&azidentity.AzureDeveloperCLICredentialOptions{
+			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants})
+	}},
+	dsn.AzurePowerShell: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		return azidentity.NewAzurePowerShellCredential(&azidentity.AzurePowerShellCredentialOptions{
+			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants})
+	}},
+	dsn.AzurePipelines: {ambient: true, new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		accessToken := os.Getenv("SYSTEM_ACCESSTOKEN")
+		if accessToken == "" {
+			return nil, errors.New("SYSTEM_ACCESSTOKEN is not set")
+		}
+		return azidentity.NewAzurePipelinesCredential(cfg.TenantID, cfg.ClientID, cfg.ServiceConnectionID, accessToken, &azidentity.AzurePipelinesCredentialOptions{
+			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
+			AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants})
+	}},
+	dsn.InteractiveBrowser: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		return azidentity.NewInteractiveBrowserCredential(&azidentity.InteractiveBrowserCredentialOptions{
+			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
+			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants,
+			ClientID: cfg.ClientID, LoginHint: cfg.LoginHint, RedirectURL: cfg.RedirectURL})
+	}},
+	dsn.DeviceCode: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+		return azidentity.NewDeviceCodeCredential(&azidentity.DeviceCodeCredentialOptions{
+			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
+			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants,
+			ClientID: cfg.ClientID, UserPrompt: o.prompt})
+	}},
+}

@@ -1,0 +1,126 @@
+// Package credential makes the credential that a DSN names, by azidentity, and requests
+// tokens with it. Connectors of one identity share a token cache: see [CacheFor].
+//
+// It also keeps secrets where they belong: requests follow no redirect, responses have a
+// bounded size, and what an authority repeats of a secret is redacted.
+package credential
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
+	"github.com/aadpostgres/aadpostgres/dsn"
+)
+
+// Options are what a program, and not the DSN, says about requesting tokens.
+type Options struct {
+	Credential azcore.TokenCredential // in place of the DSN's modes; nil for these
+	Transport  policy.Transporter     // for token requests; nil for a client like azcore's
+	Prompt     *Prompt                // for device codes; nil for standard error
+}
+
+// A Prompt shows a device code. Options hold a pointer to it, for functions cannot be
+// compared: who shares a token cache shares its prompt.
+type Prompt func(context.Context, azidentity.DeviceCodeMessage) error
+
+// options are what constructors need beside the DSN.
+type options struct {
+	azcore.ClientOptions
+	disableInstanceDiscovery bool
+	chained                  bool               // one of several modes
+	rawTransport             policy.Transporter // as the program gave it
+	prompt                   Prompt
+}
+
+func (o Options) forCloud(c Cloud) options {
+	prompt := Prompt(printDeviceCode)
+	if o.Prompt != nil {
+		prompt = *o.Prompt
+	}
+	return options{
+		ClientOptions: azcore.ClientOptions{
+			Cloud:            cloud.Configuration{ActiveDirectoryAuthorityHost: c.Authority},
+			Transport:        newSafeTransport(o.Transport),
+			PerRetryPolicies: []policy.Policy{capturePolicy{}},
+		},
+		disableInstanceDiscovery: !c.InstanceDiscovery,
+		rawTransport:             o.Transport,
+		prompt:                   prompt,
+	}
+}
+
+// printDeviceCode tells a person where to enter the code, on standard error: standard
+// output may be a program's data.
+func printDeviceCode(_ context.Context, m azidentity.DeviceCodeMessage) error {
+	_, err := fmt.Fprintln(os.Stderr, cmp.Or(m.Message, m.VerificationURL+" "+m.UserCode))
+	return err
+}
+
+// newCredential makes the credential of the DSN's mode, or a chain for a list of modes.
+func newCredential(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+	if err := checkFiles(cfg); err != nil {
+		return nil, err
+	}
+	if len(cfg.Auth) == 1 {
+		return constructors[cfg.Auth[0]].new(cfg, o)
+	}
+	return newChain(cfg, o)
+}
+
+// checkFiles refuses files that azidentity would read without end. It reads one of them
+// before it makes a credential.
+func checkFiles(cfg *dsn.Config) error {
+	reads := func(m dsn.Mode) bool {
+		return m == dsn.Default || m == dsn.Environment || m == dsn.WorkloadIdentity
+	}
+	if !slices.ContainsFunc(cfg.Auth, reads) {
+		return nil
+	}
+	files := []struct{ name, path string }{
+		{"aad_federated_token_file", cfg.FederatedTokenFile},
+		{"AZURE_FEDERATED_TOKEN_FILE", os.Getenv("AZURE_FEDERATED_TOKEN_FILE")},
+		{"AZURE_CLIENT_CERTIFICATE_PATH", os.Getenv("AZURE_CLIENT_CERTIFICATE_PATH")},
+	}
+	for _, f := range files {
+		if err := token.CheckFile(f.path); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// newChain tries the modes in the given order. A mode that is unavailable here is
+// skipped; one that is refused ends the chain, as in azidentity.
+func newChain(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+	o.chained = true
+	var chain []azcore.TokenCredential
+	for _, mode := range cfg.Auth {
+		c := constructors[mode]
+		cred, err := c.new(cfg, o)
+		if err != nil && !c.ambient {
+			return nil, err
+		}
+		if err != nil {
+			cred = unavailable(string(mode) + ": " + redact.FirstLine(err.Error()))
+		}
+		chain = append(chain, cred)
+	}
+	return azidentity.NewChainedTokenCredential(chain, nil)
+}
+
+// unavailable stands in a chain for a mode that its environment does not provide.
+type unavailable string
+
+func (u unavailable) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{}, azidentity.NewCredentialUnavailableError(string(u))
+}

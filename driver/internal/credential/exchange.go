@@ -1,0 +1,126 @@
+package credential
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
+)
+
+// An exchange records what capturePolicy sees of one token request. azidentity's errors
+// do not always bring the response along, or only after the library below has read it;
+// and one that ran out of time between two tries does not say why the first one failed.
+//
+// It travels in the context, the only way through azidentity, and leaves this package as
+// a token.Exchange. It is safe for concurrent use: a credential that does not notice the
+// end of its context may still be at work.
+type exchange struct {
+	chained bool // several may be asked: endpoint and failure would say too little
+
+	wait     atomic.Int64             // how long the authority wants to be left alone
+	skew     atomic.Int64             // how far this machine's clock is ahead of the authority's
+	refused  atomic.Pointer[[]byte]   // body of the latest refusal
+	endpoint atomic.Pointer[string]   // a URL without its path
+	failure  atomic.Pointer[string]   // why the latest try failed
+	seen     atomic.Pointer[[]string] // secrets that were sent or received
+}
+
+type exchangeKey struct{}
+
+func withExchange(ctx context.Context) (context.Context, *exchange) {
+	x := &exchange{}
+	return context.WithValue(ctx, exchangeKey{}, x), x
+}
+
+// exchangeFrom returns the exchange of ctx, or one that nobody reads.
+func exchangeFrom(ctx context.Context) *exchange {
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return x
+	}
+	return &exchange{}
+}
+
+func (x *exchange) known() token.Exchange {
+	known := token.Exchange{Skew: time.Duration(x.skew.Load())}
+	if endpoint := x.endpoint.Load(); endpoint != nil {
+		known.Endpoint = *endpoint
+	}
+	return known
+}
+
+func (x *exchange) secrets() []string {
+	if seen := x.seen.Load(); seen != nil {
+		return *seen
+	}
+	return nil
+}
+
+func (x *exchange) addSecrets(secrets []string) {
+	seen := append([]string(nil), x.secrets()...)
+	seen = append(seen, secrets...)
+	x.seen.Store(&seen)
+}
+
+// restoreBody puts the body of a refusal back into an error that has lost it.
+func (x *exchange) restoreBody(err error) {
+	var failed *azidentity.AuthenticationFailedError
+	refused := x.refused.Load()
+	if refused == nil || !errors.As(err, &failed) || failed.RawResponse == nil {
+		return
+	}
+	b, err := runtime.Payload(failed.RawResponse)
+	if err != nil || len(b) == 0 {
+		failed.RawResponse.Body = io.NopCloser(bytes.NewReader(*refused))
+	}
+}
+
+// retryAfter returns how long to leave the authority alone after err, an hour at most,
+// or 0 if it did not say. A credential that the program provides has a pipeline of its
+// own, so the error is asked too.
+func (x *exchange) retryAfter(err error) time.Duration {
+	const longest = time.Hour // more would be a mistake
+	if wait := time.Duration(x.wait.Load()); wait != 0 {
+		return min(wait, longest)
+	}
+	var failed *azidentity.AuthenticationFailedError
+	if errors.As(err, &failed) {
+		return min(retryAfter(failed.RawResponse), longest)
+	}
+	var response *azcore.ResponseError
+	if errors.As(err, &response) {
+		return min(retryAfter(response.RawResponse), longest)
+	}
+	return 0
+}
+
+// retryAfter reads the header of a refusal, in the forms that azcore knows.
+func retryAfter(resp *http.Response) time.Duration {
+	if resp == nil || resp.StatusCode < 400 {
+		return 0
+	}
+	const longest = 86400 * 1000
+	headers := []struct {
+		name string
+		unit time.Duration
+	}{{"Retry-After-Ms", time.Millisecond}, {"X-Ms-Retry-After-Ms", time.Millisecond}, {"Retry-After", time.Second}}
+	for _, h := range headers {
+		v := resp.Header.Get(h.name)
+		if n, err := strconv.Atoi(v); err == nil && n > 0 && n <= longest {
+			return time.Duration(n) * h.unit
+		}
+		if t, err := http.ParseTime(v); err == nil {
+			return max(0, time.Until(t))
+		}
+	}
+	return 0
+}

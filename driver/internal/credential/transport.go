@@ -1,0 +1,165 @@
+package credential
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+)
+
+// A safeTransport sends token requests where they are addressed and nowhere else, and
+// bounds their responses. Below azidentity, Go's client would follow a redirect with the
+// secret in its body or in one of Azure's headers, and an endless response would be kept.
+type safeTransport struct{ policy.Transporter }
+
+// maxResponseBytes is what a response may hold, uncompressed. Entra's take some kilobytes.
+const maxResponseBytes = 1 << 20
+
+// newSafeTransport wraps t, or a client like azcore's own if t is nil.
+func newSafeTransport(t policy.Transporter) policy.Transporter {
+	client, ok := t.(*http.Client)
+	if t == nil {
+		client = defaultClient()
+	} else if !ok || client == nil {
+		return safeTransport{t}
+	}
+	c := *client
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return safeTransport{&c}
+}
+
+// defaultClient is azcore's, which it does not export, with a bound on headers.
+var defaultClient = sync.OnceValue(func() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		Proxy:       http.ProxyFromEnvironment,
+		DialContext: (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		HTTP2:       &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
+
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           100,
+		MaxIdleConnsPerHost:    10,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, Renegotiation: tls.RenegotiateFreelyAsClient},
+	}}
+})
+
+// onServiceFabric reports whether a managed identity's endpoint is Service Fabric's.
+// There azidentity needs the transport as it was given: it pins a certificate to it, and
+// follows no redirect.
+func onServiceFabric() bool {
+	for _, name := range []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"} {
+		if os.Getenv(name) == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// Do implements policy.Transporter.
+func (t safeTransport) Do(r *http.Request) (*http.Response, error) {
+	// The authority says where to post a secret. The host's own endpoints, which have no
+	// TLS, are asked by GET, or are on loopback.
+	if r.Method == http.MethodPost && r.URL.Scheme != "https" && !isLoopback(r.URL) {
+		return nil, nonRetriable{fmt.Errorf("a secret was to be sent to %s://%s, without TLS", r.URL.Scheme, r.URL.Host)}
+	}
+	resp, err := t.Transporter.Do(r)
+	if err != nil {
+		return resp, err
+	}
+	if resp.StatusCode/100 == 3 {
+		resp.Body.Close()
+		return nil, nonRetriable{fmt.Errorf("%s redirects to %s, which is not followed with a secret", r.URL.Host, location(resp))}
+	}
+	resp.Body = &limitedBody{
+		ReadCloser: resp.Body,
+		left:       maxResponseBytes,
+		host:       r.URL.Host,
+		truncate:   resp.StatusCode >= 400,
+	}
+	return resp, nil
+}
+
+// location names where a response redirects to, without the path.
+func location(resp *http.Response) string {
+	u, err := resp.Location()
+	if err != nil {
+		return "nowhere"
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+func isLoopback(u *url.URL) bool {
+	if strings.EqualFold(u.Hostname(), "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback()
+}
+
+// A nonRetriable error is one that another try would not avoid: azcore makes none.
+type nonRetriable struct{ error }
+
+// NonRetriable is what azcore looks for.
+func (nonRetriable) NonRetriable() {}
+
+// Unwrap returns the cause.
+func (e nonRetriable) Unwrap() error { return e.error }
+
+// A limitedBody ends with an error when it is longer than its limit, or as if there were
+// no more, where the beginning says enough.
+type limitedBody struct {
+	io.ReadCloser
+	left     int
+	host     string
+	truncate bool
+}
+
+// Read implements io.Reader.
+func (b *limitedBody) Read(p []byte) (int, error) {
+	if b.left >= 0 {
+		n, err := b.ReadCloser.Read(p[:min(len(p), b.left+1)]) // one byte more shows that it is too long
+		b.left -= n
+		if b.left >= 0 {
+			return n, err
+		}
+	}
+	if b.truncate {
+		return 0, io.EOF
+	}
+	return 0, nonRetriable{fmt.Errorf("the response of %s is longer than 1 MiB", b.host)}
+}
+
+// readBody reads the body of a response and leaves it to be read again. A body that
+// breaks off is not requested again by POST: a code or a refresh token may be used up.
+// What is not JSON is refused here, because the libraries below quote it, whatever it
+// holds.
+func readBody(req *http.Request, resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		err = fmt.Errorf("reading the response: %w", err)
+		if req.Method == http.MethodPost {
+			return nil, nonRetriable{err}
+		}
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 && len(b) > 0 && !json.Valid(b) {
+		return nil, nonRetriable{fmt.Errorf("the response of %s is not JSON", req.URL.Host)}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(b))
+	return b, nil
+}

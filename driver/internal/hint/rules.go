@@ -1,0 +1,86 @@
+package hint
+
+import "slices"
+
+// rules is the table, in the order in which it is read.
+var rules = slices.Concat(dsn, credential, token, tls, network, signIn, role, diagnosis)
+
+// dsn has what is wrong with the DSN and its environment beyond its syntax. The errors of
+// package dsn carry their remedy themselves.
+var dsn = []Rule{
+	{DSN, "no host is given", "", "set host in the DSN, or PGHOST", Ours},
+	{DSN, "aad_cloud is * but the host is in cloud", "", "remove aad_cloud, or correct the host", Ours},
+	{DSN, "aad_scope is of cloud", "", "remove aad_scope, or correct the host", Ours},
+	{DSN, "the scope of azure cosmos db in cloud * is not known", "", "set aad_scope", Ours},
+	{DSN, "azure_authority_host is of cloud", "", "unset AZURE_AUTHORITY_HOST, or set aad_authority_host to the same URL if it is intended", Ours},
+	{DSN, "host * is in cloud * but the token is for", "", "name hosts of one cloud only", Ours},
+	{DSN, "no user is given, and * guest", "", "set user to the name of the PostgreSQL role that was created for this guest, as in me_home.com#EXT#@tenant.onmicrosoft.com", Ours},
+	{DSN, "no user is given", "", "set user to the name of the PostgreSQL role that was created for this identity", Ours},
+}
+
+// credential has what fails while a credential is made.
+var credential = []Rule{
+	{Credential, "withcredential was given nil", "", "pass a credential (check the error of its constructor), or remove the option to let aad_auth choose", Ours},
+	{Credential, "parsing the certificate", "", "use a PEM file with the certificate and its unencrypted key, or PKCS#12 in its older encryption (openssl pkcs12 -export -legacy) with its password", Ours},
+	{Credential, "aad_client_certificate: |aad_federated_token_file: |azure_federated_token_file: |azure_client_certificate_path: ", "", "name a regular file that this process can read", Ours},
+	{Credential, "system_accesstoken is not set", "", "pass it to the pipeline's step: env: {SYSTEM_ACCESSTOKEN: $(System.AccessToken)}", Ours},
+	{Credential, "check pod configuration", "", "assign a workload identity to the pod, or set aad_client_id, aad_tenant_id and aad_federated_token_file", Seen},
+	{Credential, "environment variable azure_|incomplete environment variable", "", "set AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH", Seen},
+	{Credential, "system_oidcrequesturi", "", "run in Azure Pipelines, or use another aad_auth", Seen},
+	{Credential, "azure_token_credentials", "", "correct the variable AZURE_TOKEN_CREDENTIALS, or unset it", Seen},
+}
+
+// tls has the TLS policy and the handshake with the server.
+var tls = []Rule{
+	{TLS, "is a unix socket, where any local user may listen", "", "set host to the server's name, or set aad_insecure=plaintext if the socket is a proxy that you trust", Ours},
+	{TLS, "the token would be sent in the clear", "", "remove sslmode=disable (or PGSSLMODE), or set aad_insecure=plaintext if you control the network", Ours},
+	{TLS, "would not be verified", "", "do not set InsecureSkipVerify, or set aad_insecure=unverified", Ours},
+	{TLS, "the connection is not tls", "", "let pgx negotiate TLS, or set aad_insecure=plaintext", Ours},
+	{TLS, "afternetconnect returned a connection", "", "return a connection whose method NetConn returns the connection that it wraps", Ours},
+	{TLS, "certificate is valid for|certificate is not valid for|cannot validate certificate for|certificate relies on legacy", "", "check the host, and connect by the server's own full name: the certificate is for {certificate_names}", Seen},
+	{TLS, "certificate is valid for|certificate is not valid for|cannot validate certificate for|certificate relies on legacy", "", "check the host, and connect by the server's own full name", Seen},
+	{TLS, "signed by unknown authority|certificate is not trusted", "", "set sslrootcert to the file of the certificate authority; Azure's own are in the system's roots", Seen},
+	{TLS, "has expired or is not yet valid", "", "check this machine's clock: a certificate of the server is not valid now", Seen},
+	{TLS, "server refused tls", "", "check host and port, and what is between this machine and the server: Azure always offers TLS", Seen},
+	{TLS, "does not look like a tls handshake", "", "check host and port: what responds there is not PostgreSQL", Seen},
+	{TLS, "protocol version not supported|handshake failure", "", "check what is between this machine and the server: Azure supports TLS 1.2 and 1.3", Inferred},
+}
+
+// network has name resolution, the dial, and connections that break.
+var network = []Rule{
+	{Network, "no such host|server misbehaving", "", "check the name {host}; the name of a server with private access resolves inside its network only (private DNS zone)", Documented},
+	{Network, "lookup*i/o timeout|lookup*timed out", "", "check this machine's name servers: they do not respond", Seen},
+	{Network, "connection refused", "", "check host and port (5432, or 6432 for PgBouncer): nothing listens there", Seen},
+	{Network, "network is unreachable|no route to host", "", "check the network between this machine and {host}: a server with private access is reachable from its own network only", Seen},
+	{Network, "read tcp*i/o timeout", "", "check host and port: what listens there accepts connections and sends nothing", Inferred},
+	{Network, "i/o timeout|deadline exceeded|timed out", "", "allow this machine in the server's firewall rules, or connect from the server's network; a distant server needs a longer connect_timeout", Documented},
+	{Network, "invalid body length|sends more than a sign-in takes|requests authentication again and again", "", "check host and port: what responds there is not PostgreSQL", Seen},
+	{Network, "connection reset|broken pipe|eof", "long_token", tokenTooLong, Seen},
+	{Network, "connection reset|eof|broken pipe", "", "check for a firewall or proxy between this machine and the server that closes PostgreSQL connections", Inferred},
+}
+
+// role has the refusals of a server where a role is made.
+var role = []Rule{
+	{Role, "function pg_catalog.pgaadauth*does not exist|function pgaadauth*does not exist", "", "connect to database postgres of a flexible server, the only one with that function; a single server needs -server-type single", Documented},
+	{Role, "permission denied for function pgaadauth", "", "check which identity signs in: only an Entra administrator of the server can create Entra roles, the password administrator cannot", Reported},
+	{Role, "is not unique in the tenant", "", "pass the principal's object ID, and check it: several principals have this name", Reported},
+	{Role, "not found in the tenant", "", "correct the name, or pass the principal's object ID", Documented},
+	{Role, "unrecognized configuration parameter*aad_validate|role*azure_ad_user*does not exist", "", "check the kind of server, and use -server-type flexible: this is not a single server", Reported},
+	{Role, "permission denied to create role|must have createrole|permission denied to grant role|must have admin option", "", "sign in as the server's Entra administrator", Documented},
+	{Role, "role*already exists", "", "drop the role first, or give it to the principal: {rebind_sql}", Documented},
+	{Role, "role*already exists", "", "drop the role first", Documented},
+}
+
+// diagnosis has what Diagnose warns of although the sign-in may work.
+var diagnosis = []Rule{
+	{Diagnosis, "tls does not verify the server", "", "remove aad_insecure outside of tests: anybody between this machine and the server can take the token", Ours},
+	{Diagnosis, "the token is sent in the clear", "", "remove aad_insecure unless the proxy on this host is yours: the token is sent in the clear", Ours},
+	{Diagnosis, "others may read or replace the token file", "", "run chmod 600 {file}: with its mode {mode} others may read the token or replace it", Ours},
+	{Diagnosis, "the clocks differ", "", "check this machine's clock: it is {skew} the authority's", Ours},
+	{Diagnosis, "the token is opaque", "", "rely on the server's judgment: this token's claims cannot be read here", Ours},
+	{Diagnosis, "the user name is too long", "", "use a shorter name: PostgreSQL keeps {max_name} bytes of a name, and this one has {name_length}", Ours},
+	{Diagnosis, "the user name ends in the server's name", "", "check the user: only a single server needs {server_suffix} after the name", Ours},
+	{Diagnosis, "an application signs in with a person's name", "", "check which identity signs in: the name looks like a person's, but the token is an application's", Ours},
+	{Diagnosis, "one host failed", "", "check the host that failed: {failure}", Ours},
+	{Diagnosis, "the role cannot be read", "", "look at the role with an administrator's rights; the sign-in works", Ours},
+}

@@ -1,0 +1,216 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Cache requests the tokens of one identity and keeps the latest. At most one request
+// is under way at a time. It has no goroutine while nobody asks. It is safe for
+// concurrent use.
+type Cache struct {
+	fetcher Fetcher
+	scope   string
+	maxAge  time.Duration
+	timeout time.Duration
+
+	current  atomic.Pointer[Token]
+	unusable atomic.Pointer[Token] // the latest token that no server would accept, or that one rejected
+	skew     atomic.Int64          // of this machine's clock, by the latest response
+	count    struct{ requests, failures, waits, renewals atomic.Int64 }
+
+	mu          sync.Mutex // guards what follows; never held across a request
+	users       int        // connectors that are not closed
+	call        *Call      // under way, or nil
+	backoff     time.Duration
+	failed      *Call         // the latest failure, until retryAt
+	retryAt     time.Time     // when to request again after a failure
+	retryIn     time.Duration // how long that was away when it failed
+	refreshedAt time.Time     // when the latest replacement of a rejected token was requested
+}
+
+// Config says what a [Cache] requests.
+type Config struct {
+	Fetcher Fetcher
+	Scope   string        // what the tokens must be for
+	MaxAge  time.Duration // of a token that is presented; 0: until it expires
+	Timeout time.Duration // of one request, its retries included
+}
+
+// NewCache returns a cache with one user. It requests nothing yet.
+func NewCache(c Config) *Cache {
+	return &Cache{fetcher: c.Fetcher, scope: c.Scope, maxAge: c.MaxAge, timeout: c.Timeout, users: 1}
+}
+
+const (
+	minBackoff = time.Second
+	maxBackoff = 30 * time.Second
+)
+
+// Token implements [Source]. It is one atomic load while the token needs no refresh. A
+// token that is due is returned too, while its replacement is requested.
+func (c *Cache) Token(log *slog.Logger) (*Token, *Call) {
+	now := wallClock()
+	t := c.current.Load()
+	if !t.needsRefresh(now) {
+		return t, nil
+	}
+	call := c.start(t, "", now, log)
+	if t.Valid(now) {
+		return t, nil
+	}
+	return nil, call
+}
+
+// Refresh implements [Source].
+func (c *Cache) Refresh(rejected *Token, log *slog.Logger) *Call {
+	now := wallClock()
+	t := c.current.Load()
+	if t != rejected && t.Valid(now) {
+		return completed(t, nil) // it is replaced already
+	}
+	return c.start(rejected, rejected.Value, now, log)
+}
+
+// start joins the call under way or begins one, for a caller that saw t. rejected is a
+// token that will not do, or "". After a failure start returns the failed call until
+// the backoff is over, so that a pool that retries cannot flood the authority.
+func (c *Cache) start(t *Token, rejected string, now time.Time, log *slog.Logger) *Call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	current := c.current.Load()
+	if current != t && current.Valid(now) {
+		return completed(current, nil) // it has arrived since
+	}
+	// Many pools may be rejected at once, and each of them would ask by itself.
+	since := now.Sub(c.refreshedAt)
+	if rejected != "" && since >= 0 && since < time.Second {
+		return completed(t, nil)
+	}
+	if c.call != nil {
+		if !t.Valid(now) {
+			c.count.waits.Add(1)
+		}
+		return c.call
+	}
+	// A clock that is set back must not stretch the wait.
+	if c.failed != nil && now.Before(c.retryAt) && c.retryAt.Sub(now) <= c.retryIn {
+		return c.failed
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
+	c.call = &Call{done: make(chan struct{}), cancel: cancel}
+	c.count.requests.Add(1)
+	go c.refresh(ctx, c.call, t, rejected, c.backoff > 0, log)
+	return c.call
+}
+
+// refresh makes one request on a context of its own: a caller that gives up must not
+// fail the others. It replaces old, which may be nil.
+func (c *Cache) refresh(ctx context.Context, call *Call, old *Token, rejected string, noRetry bool, log *slog.Logger) {
+	defer call.cancel()
+	began := wallClock()
+	t, exchange, err := c.request(ctx, old, rejected, noRetry)
+	c.skew.Store(int64(exchange.Skew))
+	if err != nil {
+		err = &Error{Err: err, Exchange: exchange}
+	}
+	call.token, call.err = t, err
+	canceled := errors.Is(ctx.Err(), context.Canceled)
+
+	c.mu.Lock()
+	if c.call == call { // else it was released, and another may be under way
+		c.call = nil
+	}
+	var wait time.Duration
+	switch {
+	case err == nil:
+		c.succeeded(t, old, rejected, began)
+	case !canceled:
+		wait = c.failedWith(call, exchange.RetryAfter)
+	}
+	c.mu.Unlock()
+	close(call.done) // after the counts, which a waiter may read
+
+	took := slog.Duration("took", time.Since(began))
+	switch {
+	case err == nil && old != nil:
+		log.Info("token refreshed", took, slog.Time("expires", t.ExpiresOn))
+	case err == nil:
+		log.Info("token fetched", took, slog.Time("expires", t.ExpiresOn))
+	case !canceled:
+		log.Warn("token request failed", took, slog.Any("err", err), slog.Duration("retry_in", wait))
+	}
+}
+
+// succeeded keeps the token of a request that began at that time. c.mu is held.
+func (c *Cache) succeeded(t, old *Token, rejected string, began time.Time) {
+	c.current.Store(t)
+	c.failed = nil
+	c.backoff = 0
+	if old != nil {
+		c.count.renewals.Add(1)
+	}
+	if rejected != "" {
+		c.refreshedAt = began
+	}
+}
+
+// failedWith remembers a failed call and returns for how long. c.mu is held.
+func (c *Cache) failedWith(call *Call, retryAfter time.Duration) time.Duration {
+	c.count.failures.Add(1)
+	c.backoff = min(max(2*c.backoff, minBackoff), maxBackoff)
+	jittered := c.backoff/2 + rand.N(c.backoff/2) // many processes must not retry as one
+	c.retryIn = max(jittered, retryAfter)
+	c.retryAt = wallClock().Add(c.retryIn)
+	c.failed = call
+	return c.retryIn
+}
+
+// Retain adds a user to the cache.
+func (c *Cache) Retain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.users++
+}
+
+// Release removes a user. When the last one goes, the request under way is canceled.
+func (c *Cache) Release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.users--
+	if c.users <= 0 && c.call != nil {
+		c.call.cancel()
+		c.call = nil // nobody may join it any more
+	}
+}
+
+// Skew returns how far this machine's clock is ahead of the authority's, by the latest
+// response.
+func (c *Cache) Skew() time.Duration { return time.Duration(c.skew.Load()) }
+
+// Stats are totals since [NewCache].
+type Stats struct {
+	Requests, Failures int64
+	Waits              int64     // callers that waited for a request that another one began
+	Renewals           int64     // requests that replaced an older token
+	ExpiresOn          time.Time // of the current token; zero if there is none
+}
+
+// Stats returns the totals so far. Each is read by itself.
+func (c *Cache) Stats() Stats {
+	s := Stats{
+		Requests: c.count.requests.Load(),
+		Failures: c.count.failures.Load(),
+		Waits:    c.count.waits.Load(),
+		Renewals: c.count.renewals.Load(),
+	}
+	if t := c.current.Load(); t != nil {
+		s.ExpiresOn = t.ExpiresOn
+	}
+	return s
+}

@@ -1,0 +1,84 @@
+package token
+
+import (
+	"context"
+	"fmt"
+)
+
+// A Call is one token request, shared by its waiters.
+type Call struct {
+	done   chan struct{} // closed when token and err are written
+	cancel context.CancelFunc
+	token  *Token
+	err    error
+}
+
+// completed returns a call that needed no request.
+func completed(t *Token, err error) *Call {
+	c := &Call{done: make(chan struct{}), token: t, err: err}
+	close(c.done)
+	return c
+}
+
+// Token waits until the request ends, or ctx does. The request goes on for others.
+func (c *Call) Token(ctx context.Context) (*Token, error) {
+	select {
+	case <-c.done: // first: a caller whose time is up still gets what is there
+		return c.token, c.err
+	default:
+	}
+	select {
+	case <-c.done:
+		return c.token, c.err
+	case <-ctx.Done():
+		return nil, &Error{Err: fmt.Errorf("waiting for the token: %w", context.Cause(ctx))}
+	}
+}
+
+// Err returns why the request failed, and nil while it is under way.
+func (c *Call) Err() error {
+	select {
+	case <-c.done:
+		return c.err
+	default:
+		return nil
+	}
+}
+
+// Returned reports whether the request has ended and returned the same token as t.
+func (c *Call) Returned(t *Token) bool {
+	select {
+	case <-c.done:
+		return c.token != nil && c.token.Value == t.Value
+	default:
+		return false
+	}
+}
+
+// WithCancelOnFailure returns a context that ends when the request fails, with its
+// error as the cause. The caller must call the function that comes with it.
+func (c *Call) WithCancelOnFailure(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-c.done:
+			if c.err != nil {
+				cancel(c.err)
+			}
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// Run calls f, whose work is useless if the request fails: then f's context ends, and
+// Run returns the request's error.
+func (c *Call) Run(ctx context.Context, f func(context.Context) error) error {
+	bound, stop := c.WithCancelOnFailure(ctx)
+	defer stop()
+	err := f(bound)
+	if err != nil && bound.Err() != nil && ctx.Err() == nil {
+		return context.Cause(bound)
+	}
+	return err
+}

@@ -1,0 +1,51 @@
+package token
+
+import (
+	"cmp"
+	"context"
+	"time"
+)
+
+// A Fetcher requests tokens of one identity.
+type Fetcher interface {
+	// Fetch makes one request. It must return when ctx ends. The response says what is
+	// known also when there is an error; the error holds no secret.
+	Fetch(ctx context.Context, r Request) (Response, error)
+}
+
+// A Request says which token will do.
+type Request struct {
+	// IssuedAfter, if it is not zero, asks past the credential's own cache for a token
+	// that was issued later.
+	IssuedAfter time.Time
+	// NoRetry asks once: the caller waits between its requests.
+	NoRetry bool
+}
+
+// A Response is what came of a request.
+type Response struct {
+	Value     string // the token; "" if there is an error
+	ExpiresOn time.Time
+	RefreshOn time.Time // when the credential wants it refreshed; may be zero
+	Exchange
+}
+
+// An Exchange is what is known of a request, also of one that failed.
+type Exchange struct {
+	Endpoint   string        // URL without path of the authority or metadata service that was asked; "" if unknown
+	RetryAfter time.Duration // how long it wants to be left alone; 0 if it did not say
+	Skew       time.Duration // how far this machine's clock is ahead of its clock
+	Cause      string        // why it failed, in one line without secrets; "" for the error's own text
+}
+
+// An Error is a request that brought no usable token.
+type Error struct {
+	Err      error // the cause, without secrets
+	Exchange Exchange
+}
+
+// Error returns the cause in one line.
+func (e *Error) Error() string { return cmp.Or(e.Exchange.Cause, e.Err.Error()) }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }

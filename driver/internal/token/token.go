@@ -1,0 +1,124 @@
+// Package token holds the tokens of an identity: [Cache] requests, keeps and refreshes
+// them, [File] and [Static] present one that somebody else has requested.
+//
+// It says what failed and what is known of it, and leaves it to the driver to say what
+// to do. Requests are made by a [Fetcher].
+package token
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
+	"github.com/aadpostgres/aadpostgres/dsn"
+)
+
+// A Source returns the token to present now. Its methods are safe for concurrent use
+// and do not block: the caller waits for a [Call] by itself.
+type Source interface {
+	// Token returns a valid token, or else the call that will bring one.
+	Token(log *slog.Logger) (*Token, *Call)
+	// Refresh returns the call that will bring another token than one which a server
+	// has rejected, if there is another.
+	Refresh(rejected *Token, log *slog.Logger) *Call
+}
+
+// A Token is immutable. Its times are wall clock times: a laptop that slept must not
+// present an expired token. Printing one shows no secret.
+type Token struct {
+	Value     string // the secret
+	Claims    Claims
+	Cloud     string    // whose servers the token says it is for; "" if it does not say
+	IssuedAt  time.Time // by the claim iat, else when it was received
+	ExpiresOn time.Time // when the credential says it ends, or when it becomes too old to present
+
+	refreshOn  time.Time // from here on a newer one is requested in the background
+	receivedAt time.Time // a clock that is a minute behind this was set back
+}
+
+// Format implements fmt.Formatter and masks the value, whatever the verb.
+func (t *Token) Format(f fmt.State, _ rune) { io.WriteString(f, redact.Mask) }
+
+const (
+	// backdated is how long before the issue Entra dates a token, so that clocks may
+	// differ. It is observed, not documented.
+	backdated = 5 * time.Minute
+
+	// Without a RefreshOn a token is refreshed five minutes before it ends, or halfway
+	// through a life of less than ten minutes.
+	refreshBefore = 5 * time.Minute
+	shortLife     = 2 * refreshBefore
+
+	recent = time.Minute
+)
+
+// New makes a token of a response that was received now. A token older than maxAge
+// counts as expired; 0 means that it is valid for as long as the response says.
+func New(r Response, now time.Time, maxAge time.Duration) *Token {
+	t := &Token{
+		Value:      r.Value,
+		Claims:     ParseClaims(r.Value),
+		IssuedAt:   now,
+		ExpiresOn:  r.ExpiresOn.Round(0),
+		refreshOn:  r.RefreshOn.Round(0),
+		receivedAt: now,
+	}
+	for _, audience := range t.Claims.Audience {
+		t.Cloud = cmp.Or(t.Cloud, dsn.CloudOfResource(audience))
+	}
+	iat := t.Claims.IssuedTime()
+	if !iat.IsZero() && iat.Add(backdated).Before(now) {
+		t.IssuedAt = iat.Add(backdated)
+	}
+	tooOld := t.IssuedAt.Add(maxAge)
+	if maxAge > 0 && tooOld.Before(t.ExpiresOn) {
+		t.ExpiresOn = tooOld
+	}
+	t.refreshOn = refreshTime(t.refreshOn, t.ExpiresOn, now)
+	return t
+}
+
+// refreshTime returns when to refresh a token that ends at expiresOn and for which the
+// credential wants refreshOn, which may be zero.
+func refreshTime(refreshOn, expiresOn, now time.Time) time.Time {
+	if !refreshOn.IsZero() && !refreshOn.After(now) {
+		// The credential's cache has returned a token that is already due: ask again,
+		// but not with each connect.
+		return earlier(now.Add(maxBackoff), expiresOn)
+	}
+	if !refreshOn.IsZero() && refreshOn.Before(expiresOn) {
+		return refreshOn
+	}
+	left := expiresOn.Sub(now)
+	if left < shortLife {
+		return earlier(now.Add(left/2), expiresOn)
+	}
+	return expiresOn.Add(-refreshBefore)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Valid reports whether t can be presented. A nil token is not valid.
+func (t *Token) Valid(now time.Time) bool { return t != nil && now.Before(t.ExpiresOn) }
+
+// needsRefresh reports whether a newer token should be requested. The end of a token
+// that was received in the future cannot be trusted. The minute is for callers that
+// looked at the clock before the token arrived.
+func (t *Token) needsRefresh(now time.Time) bool {
+	return t == nil || !now.Before(t.refreshOn) || !now.After(t.receivedAt.Add(-time.Minute))
+}
+
+// RecentlyIssued reports whether t is so young that a server cannot have rejected it
+// for its age.
+func (t *Token) RecentlyIssued(now time.Time) bool { return now.Sub(t.IssuedAt).Abs() < recent }
+
+// wallClock returns the time without its monotonic reading.
+func wallClock() time.Time { return time.Now().Round(0) }

@@ -1,0 +1,143 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
+	"github.com/aadpostgres/aadpostgres/dsn"
+)
+
+// A preparation makes a connector in three steps: parse, resolveCloud, makeSource. Each
+// needs the one before it. NewConnector runs all of them; Diagnose reports on each.
+type preparation struct {
+	options  *options
+	cfg      *dsn.Config
+	password string     // the DSN's, in place of which a token can stand
+	c        *Connector // nil until the DSN has been parsed
+}
+
+func (p *preparation) run(s string) error {
+	if err := p.parse(s); err != nil {
+		return err
+	}
+	if err := p.resolveCloud(); err != nil {
+		return err
+	}
+	return p.makeSource()
+}
+
+// parse reads the DSN, applies the options and checks the TLS policy.
+func (p *preparation) parse(s string) error {
+	o := p.options
+	if o.credentialSet && isNil(o.credential) {
+		return newError(StepCredential, errors.New("WithCredential was given nil"), nil)
+	}
+	cfg, err := dsn.ParseEnv(s, dsn.OS)
+	if err != nil {
+		return &Error{Step: StepDSN, Err: err}
+	}
+	p.cfg = cfg
+	p.c = &Connector{maskedDSN: cfg.String(), policy: tlsPolicy{insecure: cfg.Insecure}, open: openPgx, log: o.logger}
+	if o.open != nil {
+		p.c.open = o.open
+	}
+	if !p.needsToken() {
+		return p.parseWithoutToken()
+	}
+	upgradeSSLMode(cfg)
+	config, err := parseConfig(cfg)
+	if err != nil {
+		return &Error{Step: StepDSN, Err: err}
+	}
+	if needsVerifyFull(cfg, config) {
+		verifyFull(config)
+	}
+	p.password = config.Password
+	config.Password = ""
+	config.User = cfg.Params["user"]
+	p.c.config = config
+	p.c.user = user{name: config.User}
+	if cfg.Host() == "" {
+		// pgx would look for a socket in folders where any user can listen.
+		return newError(StepDSN, errNoHost, nil)
+	}
+	o.apply(config)
+	if config.RequireAuth == "" {
+		config.RequireAuth = requireAuth
+	}
+	p.c.errContext = errContext{database: config.Database, host: config.Host}
+	return p.c.policy.check(&config.Config)
+}
+
+// parseWithoutToken is parse for mode password, which is pgx as it is.
+func (p *preparation) parseWithoutToken() error {
+	config, err := parseConfig(p.cfg)
+	if err != nil {
+		return &Error{Step: StepDSN, Err: err}
+	}
+	p.c.config = config
+	p.options.apply(config)
+	p.c.errContext = errContext{passwordMode: true, database: config.Database, host: config.Host}
+	return nil
+}
+
+// resolveCloud finds what a token is requested for, and from whom.
+func (p *preparation) resolveCloud() error {
+	if !p.needsToken() {
+		return nil
+	}
+	cloud, err := credential.ResolveCloud(p.cfg)
+	if err != nil {
+		return newError(StepDSN, err, nil)
+	}
+	if p.options.credential == nil && p.options.open == nil {
+		if err := cloud.CheckAuthority(p.cfg); err != nil {
+			return newError(StepDSN, err, nil)
+		}
+	}
+	p.c.policy.cloud = cloud.Name
+	p.c.user.serverType = cloud.ServerType
+	p.c.errContext.cloud = cloud
+	return p.c.policy.checkCloud(hosts(&p.c.config.Config))
+}
+
+// makeSource finds or makes the source of tokens. It touches no network.
+func (p *preparation) makeSource() error {
+	if !p.needsToken() || p.options.open != nil {
+		return nil
+	}
+	cfg := p.cfg
+	scope := p.c.errContext.cloud.Scope
+	if p.options.credential == nil && cfg.Auth[0] == dsn.AccessToken {
+		p.c.errContext.staticToken = true
+		if cfg.TokenFile != "" {
+			p.c.source = &token.File{Path: cfg.TokenFile, Scope: scope, MaxAge: cfg.TokenMaxAge}
+		} else {
+			p.c.source = &token.Static{Value: p.password, Scope: scope, MaxAge: cfg.TokenMaxAge}
+		}
+		return nil
+	}
+	cache, err := credential.CacheFor(cfg, p.c.errContext.cloud, p.options.forCredential())
+	if err != nil {
+		return p.c.errContext.explainCredential(err)
+	}
+	p.c.source = cache
+	return nil
+}
+
+// needsToken reports whether connections present a token, as in all modes but password.
+func (p *preparation) needsToken() bool {
+	return p.options.credential != nil || p.cfg.Auth[0] != dsn.Password
+}
+
+// credentialName says who signs in: the modes of the DSN, or the type of the program's
+// own credential.
+func (p *preparation) credentialName() string {
+	if p.options.credential != nil {
+		return fmt.Sprintf("%T, by WithCredential", p.options.credential)
+	}
+	return strings.Trim(fmt.Sprint(p.cfg.Auth), "[]")
+}

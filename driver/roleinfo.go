@@ -1,0 +1,82 @@
+package driver
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
+	"github.com/aadpostgres/aadpostgres/driver/internal/hint"
+	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
+)
+
+// roleQuery reads about a role what any role may read. The role's name, as SQL, follows.
+const roleQuery = `select r.rolname::text, current_setting('server_version'), current_database()::text,
+	coalesce((select string_agg(l.provider || ' ' || l.label, '; ' order by l.provider) from pg_catalog.pg_shseclabel l
+		where l.objoid = r.oid and l.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass), ''),
+	array(select g.rolname::text from pg_catalog.pg_auth_members m join pg_catalog.pg_roles g on g.oid = m.roleid where m.member = r.oid order by 1),
+	array(select b.datname::text from pg_catalog.pg_database b
+		where b.datallowconn and not b.datistemplate and pg_catalog.has_database_privilege(r.oid, b.oid, 'CONNECT') order by 1)
+	from pg_catalog.pg_roles r where r.rolname = `
+
+// roleInfo is what the server says about a role.
+type roleInfo struct {
+	name, version, database, label string
+	groups, databases              []string
+}
+
+func readRole(ctx context.Context, conn *pgx.Conn, name string) (roleInfo, error) {
+	var r roleInfo
+	// The simple protocol takes one round trip, and PgBouncer accepts it.
+	row := conn.QueryRow(ctx, roleQuery+name, pgx.QueryExecModeSimpleProtocol)
+	err := row.Scan(&r.name, &r.version, &r.database, &r.label, &r.groups, &r.databases)
+	return r, err
+}
+
+func (r roleInfo) String() string {
+	return redact.Printable(fmt.Sprintf("%s; member of %s; may connect to %s",
+		cmp.Or(r.label, "no label"),
+		cmp.Or(strings.Join(r.groups, ", "), "no role"),
+		cmp.Or(strings.Join(r.databases, ", "), "no database")))
+}
+
+// Apply makes the role, by the statements of [Role.SQL] over conn, which must be signed in
+// as an Entra administrator in database postgres. It returns what the server says about
+// the new role, in one line. Errors are of type [*Error].
+func (r Role) Apply(ctx context.Context, conn *sql.Conn) (string, error) {
+	statements, err := r.SQL()
+	if err != nil {
+		return "", &Error{Step: StepRole, Err: err}
+	}
+	var made roleInfo
+	err = conn.Raw(func(raw any) error {
+		std, ok := raw.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("the connection is %T, not pgx's", raw)
+		}
+		for _, s := range statements {
+			if _, err := std.Conn().Exec(ctx, s, pgx.QueryExecModeSimpleProtocol); err != nil {
+				return err
+			}
+		}
+		made, err = readRole(ctx, std.Conn(), quoteLiteral(r.Name))
+		return err
+	})
+	if err != nil {
+		return "", r.explain(err)
+	}
+	return made.String(), nil
+}
+
+// explain says what to do where the role cannot be made.
+func (r Role) explain(err error) *Error {
+	x := errContext{role: r.Name, cloud: credential.Cloud{ServerType: r.ServerType}, newRole: &r}
+	cause := causeOf(err)
+	h, _ := hint.Find(cause, x.facts(cause, err), hint.Role)
+	return &Error{Step: StepRole, Err: err, Hint: h}
+}
