@@ -82,7 +82,7 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		"driver.Stats": {holding.Stats()}, "driver.Option": {WithCredential(credential)},
 	}
 	for name, texts := range map[string][]any{ // that functions return, or hand over
-		"dsn.CloudOf()": {dsn.CloudOf(marker)}, "dsn.Cloud.Scope()": {dsn.Clouds()[0].Scope()}, "dsn.Config.Host()": {cfg.Host()}, "dsn.Config.ConnString()": {cfg.ConnString()},
+		"dsn.CloudOf()": {dsn.CloudOf(marker)}, "dsn.CloudOfAuthority()": {dsn.CloudOfAuthority(marker)}, "dsn.CloudOfResource()": {dsn.CloudOfResource(marker)}, "dsn.Cloud.Scope()": {dsn.Clouds()[0].Scope()}, "dsn.Config.Host()": {cfg.Host()}, "dsn.Config.ConnString()": {cfg.ConnString()},
 		"dsn.Config.String()": {cfg.String()}, "dsn.Config.Format()": {fmt.Sprintf("%d %t", cfg, *certificate)}, "dsn.Config.LogValue()": {cfg.LogValue()}, "dsn.Config.MarshalText()": called(cfg.MarshalText()),
 		"dsn.Config.GobEncode()": called(cfg.GobEncode()), "driver.Credentials.GobEncode()": called(login.GobEncode()),
 		"driver.Connector.Config()": {*ours.Config(), *fixed.Config(), *holding.Config()}, "driver.Connector.Driver()": {ours.Driver()},

@@ -1,6 +1,7 @@
 package dsn
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -57,6 +58,45 @@ func CloudOf(host string) string {
 		return "public"
 	}
 	return ""
+}
+
+// CloudOfAuthority returns the Name of the cloud whose Entra is at that https URL,
+// or "" if there is none. Only the URL's host is compared, in any case.
+func CloudOfAuthority(authority string) string {
+	for _, c := range clouds {
+		if sameHost(c.Authority, authority) {
+			return c.Name
+		}
+	}
+	return ""
+}
+
+// CloudOfResource returns the Name of the cloud of a token's resource or scope, or ""
+// if there is none. Only the URL's host is compared, in any case: trailing slashes and
+// "/.default" make no difference. The resource of Azure Cosmos DB is of cloud public.
+func CloudOfResource(resource string) string {
+	if sameHost(CosmosScope, resource) {
+		return "public"
+	}
+	for _, c := range clouds {
+		if sameHost(c.Resource, resource) {
+			return c.Name
+		}
+	}
+	return ""
+}
+
+// sameHost reports whether both URLs are valid and have the same host. Ports are ignored.
+func sameHost(a, b string) bool {
+	urlA, err := url.Parse(a)
+	if err != nil || urlA.Host == "" {
+		return false
+	}
+	urlB, err := url.Parse(b)
+	if err != nil {
+		return false
+	}
+	return strings.EqualFold(urlA.Hostname(), urlB.Hostname())
 }
 
 func cloudNames() []string {

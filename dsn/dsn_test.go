@@ -191,6 +191,64 @@ func TestClouds(t *testing.T) {
 	}
 }
 
+func TestCloudOfAuthority(t *testing.T) {
+	for _, row := range []struct{ name, authority, want string }{
+		{"public", "https://login.microsoftonline.com/", "public"},
+		{"without slash", "https://login.microsoftonline.com", "public"},
+		{"with tenant", "https://login.microsoftonline.com/contoso.com/v2.0", "public"},
+		{"with port", "https://login.microsoftonline.com:443/", "public"},
+		{"upper case", "HTTPS://LOGIN.MICROSOFTONLINE.COM/", "public"},
+		{"usgov", "https://login.microsoftonline.us", "usgov"},
+		{"china", "https://login.chinacloudapi.cn/", "china"},
+		{"usnat", "https://login.microsoftonline.eaglex.ic.gov/", "usnat"},
+		{"ussec", "https://login.microsoftonline.microsoft.scloud/", "ussec"},
+		{"private", "https://login.example.com/", ""},
+		{"subdomain", "https://x.login.microsoftonline.com/", ""},
+		{"suffix", "https://login.microsoftonline.com.example.com/", ""},
+		{"user", "https://login.microsoftonline.com@example.com/", ""},
+		{"host without scheme", "login.microsoftonline.com", ""},
+		{"resource", "https://ossrdbms-aad.database.windows.net", ""},
+		{"not a URL", "https://%zz", ""},
+		{"empty", "", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := CloudOfAuthority(row.authority); got != row.want {
+				t.Errorf("CloudOfAuthority(%q) = %q, want %q", row.authority, got, row.want)
+			}
+		})
+	}
+}
+
+func TestCloudOfResource(t *testing.T) {
+	for _, row := range []struct{ name, resource, want string }{
+		{"public", "https://ossrdbms-aad.database.windows.net", "public"},
+		{"with slash", "https://ossrdbms-aad.database.windows.net/", "public"},
+		{"scope", "https://ossrdbms-aad.database.windows.net/.default", "public"},
+		{"scope with two slashes", "https://ossrdbms-aad.database.windows.net//.default", "public"},
+		{"upper case", "https://OSSRDBMS-AAD.database.windows.net", "public"},
+		{"Cosmos DB", "https://token.postgres.cosmos.azure.com", "public"},
+		{"Cosmos DB's scope", CosmosScope, "public"},
+		{"usgov", "https://ossrdbms-aad.database.usgovcloudapi.net/.default", "usgov"},
+		{"china", "https://ossrdbms-aad.database.chinacloudapi.cn", "china"},
+		{"usnat", "https://ossrdbms-aad.database.cloudapi.eaglex.ic.gov/.default", "usnat"},
+		{"ussec", "https://ossrdbms-aad.database.cloudapi.microsoft.scloud//.default", "ussec"},
+		{"ussec without slash", "https://ossrdbms-aad.database.cloudapi.microsoft.scloud", "ussec"},
+		{"another service", "https://vault.azure.net/.default", ""},
+		{"suffix", "https://ossrdbms-aad.database.windows.net.example.com/.default", ""},
+		{"authority", "https://login.microsoftonline.com/", ""},
+		{"application ID", "00000000-0000-0000-0000-000000000000", ""},
+		{"host without scheme", "ossrdbms-aad.database.windows.net", ""},
+		{"not a URL", "https://%zz", ""},
+		{"empty", "", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := CloudOfResource(row.resource); got != row.want {
+				t.Errorf("CloudOfResource(%q) = %q, want %q", row.resource, got, row.want)
+			}
+		})
+	}
+}
+
 // marker stands where secrets stand; no error may contain it.
 const marker = "s3cr3t"
 

@@ -46,6 +46,24 @@ func ExampleCloudOf() {
 	// Output: usgov https://login.microsoftonline.us/ https://ossrdbms-aad.database.usgovcloudapi.net/.default
 }
 
+// Checks that the authority of a configuration belongs to the server's cloud, before
+// a secret is sent there.
+func ExampleCloudOfAuthority() {
+	server := dsn.CloudOf("app.postgres.database.usgovcloudapi.net")
+	authority := dsn.CloudOfAuthority("https://login.microsoftonline.com/contoso.com")
+	fmt.Println(server, authority, server == authority)
+	// Output: usgov public false
+}
+
+// Finds the cloud that a token was issued for, by the token's audience.
+func ExampleCloudOfResource() {
+	fmt.Println(dsn.CloudOfResource("https://ossrdbms-aad.database.windows.net"))
+	fmt.Println(dsn.CloudOfResource("https://ossrdbms-aad.database.chinacloudapi.cn/.default"))
+	// Output:
+	// public
+	// china
+}
+
 // The modes that cannot do without a secret, for a form that asks for it.
 func ExampleModes() {
 	for _, m := range dsn.Modes() {
