@@ -18,6 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
 // piped lets pgx dial s through pipes, within a synctest bubble, after dial.
@@ -43,7 +45,7 @@ func (s *fakeServer) piped(dial time.Duration) Option {
 // The token is on its way while pgx dials: a cold connect takes the longer of
 // the two, through Connect and for those who connect with BeforeConnect.
 func TestColdConnectTakesTheLongerOfTokenAndDial(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, nil)
 	for _, tt := range []struct{ token, dial, want time.Duration }{
 		{100 * time.Millisecond, 60 * time.Millisecond, 100 * time.Millisecond},
@@ -51,7 +53,7 @@ func TestColdConnectTakesTheLongerOfTokenAndDial(t *testing.T) {
 	} {
 		for _, by := range []string{"Connect", "BeforeConnect"} {
 			synctest.Test(t, func(t *testing.T) {
-				c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{delay: tt.token}), s.piped(tt.dial))
+				c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{Delay: tt.token}), s.piped(tt.dial))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -84,13 +86,13 @@ func TestColdConnectTakesTheLongerOfTokenAndDial(t *testing.T) {
 // A token request that fails ends the dial at once, whatever the host does, and
 // the next hosts are not tried.
 func TestFailedTokenEndsTheDial(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	down := errors.New("the authority is down")
 	for _, by := range []string{"Connect", "BeforeConnect"} {
 		synctest.Test(t, func(t *testing.T) {
 			dials := 0
-			c, err := NewConnector("host=a,b user=u", WithCredential(&fakeCredential{delay: 50 * time.Millisecond,
-				get: func(int64, string) (azcore.AccessToken, error) { return azcore.AccessToken{}, down }}),
+			c, err := NewConnector("host=a,b user=u", WithCredential(&entratest.Credential{Delay: 50 * time.Millisecond,
+				Get: func(int64, string) (azcore.AccessToken, error) { return azcore.AccessToken{}, down }}),
 				WithConnConfig(func(c *pgx.ConnConfig) {
 					c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
 					c.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -127,9 +129,9 @@ func TestFailedTokenEndsTheDial(t *testing.T) {
 
 // A failed dial does not spoil the token.
 func TestFailedDialKeepsTheToken(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	synctest.Test(t, func(t *testing.T) {
-		cred := &fakeCredential{delay: time.Second}
+		cred := &entratest.Credential{Delay: time.Second}
 		refused := errors.New("connection refused")
 		c, err := NewConnector("host=127.0.0.1 user=u", WithCredential(cred), WithConnConfig(func(c *pgx.ConnConfig) {
 			c.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, refused }
@@ -141,30 +143,30 @@ func TestFailedDialKeepsTheToken(t *testing.T) {
 		if _, err := c.Connect(t.Context()); !errors.Is(err, refused) || !errors.As(err, &e) || e.Step != StepNetwork {
 			t.Errorf("got %v", err)
 		}
-		if _, err := ask(c.tokens, t.Context()); err != nil || cred.calls.Load() != 1 {
-			t.Errorf("%v after %d requests", err, cred.calls.Load())
+		if _, err := tokenOf(t.Context(), c); err != nil || cred.Calls.Load() != 1 {
+			t.Errorf("%v after %d requests", err, cred.Calls.Load())
 		}
 	})
 }
 
 // aged answers with tokens that were issued a while ago, named by their number.
 func aged(n int64, _ string) (azcore.AccessToken, error) {
-	return azcore.AccessToken{Token: jwt(map[string]any{"n": n, "iat": time.Now().Add(-backdated - 2*time.Minute).Unix()}), ExpiresOn: time.Now().Add(time.Hour)}, nil
+	return azcore.AccessToken{Token: entratest.JWT(map[string]any{"n": n, "iat": time.Now().Add(-7 * time.Minute).Unix()}), ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
 // A sign-in that the server rejects is tried once more with another token where
 // that may help, and the next connects do not ask in vain.
 func TestRejected(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	const expired, nobody = "The access token has expired. Acquire a new token and try again.", `password authentication failed for user "me"`
 	old := func(n int64, claims string) (azcore.AccessToken, error) {
 		if claims != "" { // past the credential's cache: a young one
-			return azcore.AccessToken{Token: jwt(map[string]any{"n": n}), ExpiresOn: time.Now().Add(time.Hour)}, nil
+			return azcore.AccessToken{Token: entratest.JWT(map[string]any{"n": n}), ExpiresOn: time.Now().Add(time.Hour)}, nil
 		}
 		return aged(1, "")
 	}
 	young := func(n int64, _ string) (azcore.AccessToken, error) {
-		return azcore.AccessToken{Token: jwt(map[string]any{"n": n}), ExpiresOn: time.Now().Add(time.Hour)}, nil
+		return azcore.AccessToken{Token: entratest.JWT(map[string]any{"n": n}), ExpiresOn: time.Now().Add(time.Hour)}, nil
 	}
 	same := func(int64, string) (azcore.AccessToken, error) { return aged(1, "") }
 	down := func(n int64, claims string) (azcore.AccessToken, error) {
@@ -193,7 +195,7 @@ func TestRejected(t *testing.T) {
 		{name: "another error", code: "53300", text: "too many connections for token", get: aged, refuse: func(string, int) bool { return true }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cred := &fakeCredential{get: tt.get}
+			cred := &entratest.Credential{Get: tt.get}
 			var mu sync.Mutex
 			first, sofar := "", 0
 			s := newFakeServer(t, func(s *fakeServer) {
@@ -214,17 +216,17 @@ func TestRejected(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := ask(c.tokens, t.Context()); err != nil { // a warm token
+			if _, err := tokenOf(t.Context(), c); err != nil { // a warm token
 				t.Fatal(err)
 			}
 			if tt.worked {
-				c.worked.Store(true)
+				c.signedIn.Store(true)
 			}
 			conn, err := c.Connect(t.Context())
 			if tt.works != (err == nil) {
 				t.Fatalf("got %v", err)
 			}
-			if n := cred.calls.Load() - 1; n != tt.first {
+			if n := cred.Calls.Load() - 1; n != tt.first {
 				t.Errorf("%d more token requests, want %d", n, tt.first)
 			}
 			if tt.works {
@@ -243,7 +245,7 @@ func TestRejected(t *testing.T) {
 					t.Fatal("it connects")
 				}
 			}
-			if n := cred.calls.Load() - 1 - tt.first; n > tt.later {
+			if n := cred.Calls.Load() - 1 - tt.first; n > tt.later {
 				t.Errorf("100 more connects made %d requests", n)
 			}
 		})
@@ -253,7 +255,7 @@ func TestRejected(t *testing.T) {
 // Through BeforeConnect there is no second try, but the next connect has a newer
 // token, and no tracer sees the refused one.
 func TestRejectedThroughBeforeConnect(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	first := ""
 	s := newFakeServer(t, func(s *fakeServer) {
 		s.judge = func(said string) []pgproto3.BackendMessage {
@@ -264,12 +266,12 @@ func TestRejectedThroughBeforeConnect(t *testing.T) {
 			return welcome
 		}
 	})
-	cred := &fakeCredential{get: aged}
+	cred := &entratest.Credential{Get: aged}
 	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(cred))
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, err := ask(c.tokens, t.Context())
+	old, err := tokenOf(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +285,7 @@ func TestRejectedThroughBeforeConnect(t *testing.T) {
 		if err == nil {
 			conn.Close(t.Context())
 		}
-		if strings.Contains(seen.text, marker) {
+		if strings.Contains(seen.text, entratest.Marker) {
 			t.Errorf("the tracer saw the token: %s", seen.text)
 		}
 		return err
@@ -293,12 +295,11 @@ func TestRejectedThroughBeforeConnect(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	// Whoever asks now waits for the newer one, as the next connect may.
-	_, f := c.tokens.newer(old, quiet)
-	if f != nil {
-		<-f.done
+	if _, err := c.source.Refresh(old, observer{c}).Token(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	if err := connect(); err != nil || cred.calls.Load() != 2 {
-		t.Errorf("%v after %d requests", err, cred.calls.Load())
+	if err := connect(); err != nil || cred.Calls.Load() != 2 {
+		t.Errorf("%v after %d requests", err, cred.Calls.Load())
 	}
 }
 
@@ -326,7 +327,7 @@ func (tr *tracer) TraceConnectEnd(_ context.Context, d pgx.TraceConnectEndData) 
 
 // A server that asks for OAUTHBEARER gets the token by that way, over TLS only.
 func TestOAuthBearer(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, func(s *fakeServer) {
 		s.auth = &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"OAUTHBEARER"}}
 		first := ""
@@ -341,11 +342,11 @@ func TestOAuthBearer(t *testing.T) {
 			return welcome
 		}
 	})
-	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{get: aged}))
+	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{Get: aged}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ask(c.tokens, t.Context()); err != nil {
+	if _, err := tokenOf(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := c.Connect(t.Context())
@@ -364,7 +365,7 @@ func TestOAuthBearer(t *testing.T) {
 
 // A refusal that pgx answers by itself is one all the same.
 func TestOAuthBearerRefused(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	conns := 0
 	s := newFakeServer(t, func(s *fakeServer) {
 		s.auth = &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"OAUTHBEARER"}}
@@ -375,11 +376,11 @@ func TestOAuthBearerRefused(t *testing.T) {
 			return welcome
 		}
 	})
-	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{get: aged}))
+	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{Get: aged}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ask(c.tokens, t.Context()); err != nil {
+	if _, err := tokenOf(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := c.Connect(t.Context())
@@ -396,13 +397,13 @@ func (w *wrapper) NetConn() net.Conn { return w.Conn }
 // The user's own AfterNetConnect sees no token, and what it returns must be over
 // the TLS that was checked.
 func TestUsersHook(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for name, hook := range map[string]func(net.Conn) net.Conn{
 		"":                                  func(c net.Conn) net.Conn { return &wrapper{c} },
 		"does not lead to the one with TLS": func(c net.Conn) net.Conn { return c.(*tls.Conn).NetConn() },
 	} {
 		s := newFakeServer(t, nil)
-		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}), WithConnConfig(func(c *pgx.ConnConfig) {
+		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{}), WithConnConfig(func(c *pgx.ConnConfig) {
 			c.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
 				if cfg.Password != "" {
 					t.Errorf("the hook sees %q", cfg.Password)
@@ -413,7 +414,7 @@ func TestUsersHook(t *testing.T) {
 		if name == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), name) {
 			t.Errorf("%q: %v", name, err)
 		}
-		if heard, _ := s.got(); name != "" && strings.Contains(heard, marker) {
+		if heard, _ := s.got(); name != "" && strings.Contains(heard, entratest.Marker) {
 			t.Error("the token left")
 		}
 	}
@@ -421,7 +422,7 @@ func TestUsersHook(t *testing.T) {
 
 // All that is logged, and that none of it is a token.
 func TestLog(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	var log strings.Builder
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	s := newFakeServer(t, func(s *fakeServer) {
@@ -436,23 +437,28 @@ func TestLog(t *testing.T) {
 			return welcome
 		}
 	})
-	cred := &fakeCredential{get: aged}
+	cred := &entratest.Credential{Get: aged}
 	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(cred), WithLogger(logger), WithLogger(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, f := c.tokens.get(c.log); f != nil {
-		<-f.done
+	if _, err := c.Credentials(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	conn, err := c.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
-	failing := &source{ask: asker(&fakeCredential{get: func(int64, string) (azcore.AccessToken, error) { return azcore.AccessToken{}, errors.New("down") }}, "s"), timeout: time.Second}
-	synctest.Test(t, func(t *testing.T) { // waits for what is logged after the landing
-		if _, f := failing.get(logger); f != nil {
-			<-f.done
+	synctest.Test(t, func(t *testing.T) { // it waits for what is logged after the call has ended
+		down := &entratest.Credential{Get: func(int64, string) (azcore.AccessToken, error) { return azcore.AccessToken{}, errors.New("down") }}
+		failing, err := NewConnector("host=h user=u", WithCredential(down), WithLogger(logger))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer failing.Close()
+		if _, err := failing.Credentials(t.Context()); err == nil {
+			t.Error("Credentials() succeeded, want the credential's error")
 		}
 	})
 	for _, want := range []string{`msg="token fetched" took=`, `msg="token refreshed"`, `expires=`, `level=WARN msg="token request failed"`, `err="aadpostgres: token: down"`, "retry_in=",
@@ -461,15 +467,15 @@ func TestLog(t *testing.T) {
 			t.Errorf("%q is not logged", want)
 		}
 	}
-	if strings.Contains(log.String(), marker) || strings.Contains(log.String(), "eyJ") {
+	if strings.Contains(log.String(), entratest.Marker) || strings.Contains(log.String(), "eyJ") {
 		t.Errorf("the log holds a token: %s", &log)
 	}
 }
 
 // A standby that is passed over does not keep the token in the config.
 func TestChainOfHosts(t *testing.T) {
-	clean(t)
-	cred := &fakeCredential{}
+	entratest.CleanEnv(t)
+	cred := &entratest.Credential{}
 	s := newFakeServer(t, nil)
 	config := ""
 	err := ping(t, strings.Replace(s.dsn("sslrootcert="+s.certFile), "host=127.0.0.1", "host=127.0.0.1,127.0.0.1,127.0.0.1", 1), WithCredential(cred),
@@ -479,19 +485,19 @@ func TestChainOfHosts(t *testing.T) {
 			}
 			c.Tracer = &tracer{}
 		}))
-	if err == nil || strings.Contains(err.Error()+config, marker) {
+	if err == nil || strings.Contains(err.Error()+config, entratest.Marker) {
 		t.Errorf("got %v", err)
 	}
-	if heard, conns := s.got(); conns != 3 || strings.Count(heard, marker) != 3 || cred.calls.Load() != 1 {
-		t.Errorf("%d connections, the token sent %d times, %d requests", conns, strings.Count(heard, marker), cred.calls.Load())
+	if heard, conns := s.got(); conns != 3 || strings.Count(heard, entratest.Marker) != 3 || cred.Calls.Load() != 1 {
+		t.Errorf("%d connections, the token sent %d times, %d requests", conns, strings.Count(heard, entratest.Marker), cred.Calls.Load())
 	}
 }
 
 // A server that hangs within the handshake holds a caller no longer than its context.
 func TestHangingHandshake(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	synctest.Test(t, func(t *testing.T) {
-		c, err := NewConnector("host=127.0.0.1 user=u", WithCredential(&fakeCredential{}), WithConnConfig(func(c *pgx.ConnConfig) {
+		c, err := NewConnector("host=127.0.0.1 user=u", WithCredential(&entratest.Credential{}), WithConnConfig(func(c *pgx.ConnConfig) {
 			c.DialFunc = func(context.Context, string, string) (net.Conn, error) {
 				client, server := net.Pipe()
 				go func() {
@@ -535,11 +541,11 @@ func in(servers map[string]*fakeServer) Option {
 // One host refuses, the next signs in but is not of the kind that is wanted: an
 // error, and no panic.
 func TestRefusedHereAndUnwantedThere(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	one := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28000", "the access token has expired") })
 	two := newFakeServer(t, nil) // says nothing of being read-write
 	c, err := NewConnector("host=one.example.com,two.example.com user=me connect_timeout=5 sslrootcert="+one.certFile, in(map[string]*fakeServer{"one.example.com": one, "two.example.com": two}),
-		WithCredential(&fakeCredential{get: aged}), WithConnConfig(func(c *pgx.ConnConfig) {
+		WithCredential(&entratest.Credential{Get: aged}), WithConnConfig(func(c *pgx.ConnConfig) {
 			c.ValidateConnect = func(context.Context, *pgconn.PgConn) error { return errors.New("not of that kind") }
 		}))
 	if err != nil {
@@ -555,7 +561,7 @@ func TestRefusedHereAndUnwantedThere(t *testing.T) {
 // pgx tells its hooks the first host's name only. The token's cloud and the user's
 // suffix are judged by the host that is spoken to.
 func TestLaterHosts(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	const aud = "https://ossrdbms-aad.database.windows.net"
 	s := newFakeServer(t, nil)
 	dsn := "host=gone,b.example.com user=me connect_timeout=5 aad_server_type=single sslrootcert=" + s.certFile
@@ -568,7 +574,7 @@ func TestLaterHosts(t *testing.T) {
 	s = newFakeServer(t, nil)
 	dsn = "host=gone,x.postgres.database.chinacloudapi.cn user=me connect_timeout=5 aad_insecure=unverified"
 	err := ping(t, dsn, WithCredential(presents(map[string]any{"aud": aud})), in(map[string]*fakeServer{"x.postgres.database.chinacloudapi.cn": s}))
-	if heard, _ := s.got(); err == nil || !strings.Contains(err.Error(), "the token is for servers of cloud public") || strings.Contains(heard, marker) {
+	if heard, _ := s.got(); err == nil || !strings.Contains(err.Error(), "the token is for servers of cloud public") || strings.Contains(heard, entratest.Marker) {
 		t.Errorf("%v, and the server heard %q", err, heard)
 	}
 }
@@ -576,7 +582,7 @@ func TestLaterHosts(t *testing.T) {
 // The user's own hook, which runs before the token is put in, sees none: not what the
 // host before was shown either, nor another password.
 func TestHookSeesNoPassword(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	var mu sync.Mutex
 	n := 0
 	s := newFakeServer(t, func(s *fakeServer) {
@@ -591,7 +597,7 @@ func TestHookSeesNoPassword(t *testing.T) {
 	})
 	var seen []string
 	dsn := strings.Replace(s.dsn("sslrootcert="+s.certFile), "host=127.0.0.1", "host=127.0.0.1,127.0.0.1", 1)
-	err := ping(t, dsn, WithCredential(&fakeCredential{}), WithConnConfig(func(config *pgx.ConnConfig) {
+	err := ping(t, dsn, WithCredential(&entratest.Credential{}), WithConnConfig(func(config *pgx.ConnConfig) {
 		config.Password = "hunter2"
 		config.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
 			seen = append(seen, cfg.Password)
@@ -601,7 +607,7 @@ func TestHookSeesNoPassword(t *testing.T) {
 	if err != nil || len(seen) != 2 || seen[0] != "" || seen[1] != "" {
 		t.Errorf("the hook saw %d passwords, %q; %v", len(seen), seen, err)
 	}
-	c, err := NewConnector(dsn, WithCredential(&fakeCredential{}))
+	c, err := NewConnector(dsn, WithCredential(&entratest.Credential{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -616,9 +622,9 @@ func TestHookSeesNoPassword(t *testing.T) {
 // A caller whose time ends while it waits for the token is told so: pgx takes every
 // deadline for the network's.
 func TestLateToken(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, nil)
-	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{delay: 2 * time.Second}))
+	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{Delay: 2 * time.Second}))
 	if err != nil {
 		t.Fatal(err)
 	}

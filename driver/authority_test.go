@@ -23,6 +23,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
 // An approach is a mode with its secret, which it shows to those it asks.
@@ -31,20 +33,20 @@ type approach struct {
 	env          map[string]string // {url} is the server's
 }
 
-// approaches are the modes that make requests, with the marker for their secrets.
+// approaches are the modes that make requests, with the entratest.Marker for their secrets.
 // That of managed identities is in a header of the request.
 func approaches(t *testing.T) []approach {
 	assertion := filepath.Join(t.TempDir(), "assertion")
-	if err := os.WriteFile(assertion, []byte("assertion-"+marker), 0o600); err != nil {
+	if err := os.WriteFile(assertion, []byte("assertion-"+entratest.Marker), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	const app = "aad_tenant_id=t aad_client_id=c aad_disable_instance_discovery=true aad_authority_host={url} "
 	return []approach{
-		{mode: "client-secret", params: app + "aad_client_secret=secret-" + marker},
+		{mode: "client-secret", params: app + "aad_client_secret=secret-" + entratest.Marker},
 		{mode: "workload-identity", params: app + "aad_federated_token_file=" + assertion},
-		{mode: "azure-pipelines", params: app + "aad_service_connection_id=s", env: map[string]string{"SYSTEM_ACCESSTOKEN": "access-" + marker, "SYSTEM_OIDCREQUESTURI": "{url}/oidc"}},
-		{mode: "managed-identity", env: map[string]string{"IDENTITY_ENDPOINT": "{url}/msi", "IDENTITY_HEADER": "header-" + marker}},
-		{mode: "managed-identity", params: "aad_client_id=c", env: map[string]string{"MSI_ENDPOINT": "{url}/ml", "MSI_SECRET": "ml-" + marker}},
+		{mode: "azure-pipelines", params: app + "aad_service_connection_id=s", env: map[string]string{"SYSTEM_ACCESSTOKEN": "access-" + entratest.Marker, "SYSTEM_OIDCREQUESTURI": "{url}/oidc"}},
+		{mode: "managed-identity", env: map[string]string{"IDENTITY_ENDPOINT": "{url}/msi", "IDENTITY_HEADER": "header-" + entratest.Marker}},
+		{mode: "managed-identity", params: "aad_client_id=c", env: map[string]string{"MSI_ENDPOINT": "{url}/ml", "MSI_SECRET": "ml-" + entratest.Marker}},
 		{mode: "managed-identity", params: "aad_client_id=imds"}, // no secret, but a token to be got
 		{mode: "managed-identity,environment", params: "aad_client_id=listed"},
 	}
@@ -66,13 +68,13 @@ func (l leading) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // metadata is web's client, to which web is the metadata service too.
 func metadata(web *httptest.Server) *http.Client {
-	return &http.Client{Transport: leading{web.Client().Transport, metadataService, web.Listener.Addr().String()}}
+	return &http.Client{Transport: leading{web.Client().Transport, "169.254.169.254", web.Listener.Addr().String()}}
 }
 
 // approach makes a connector that asks web by a, in half a second.
 func (a approach) connector(t *testing.T, url string, transport policy.Transporter, opts ...Option) *Connector {
 	t.Helper()
-	clean(t)
+	entratest.CleanEnv(t)
 	for _, name := range []string{"MSI_SECRET", "SYSTEM_ACCESSTOKEN", "SYSTEM_OIDCREQUESTURI"} {
 		t.Setenv(name, "")
 		os.Unsetenv(name)
@@ -100,7 +102,7 @@ func discovery(w http.ResponseWriter, r *http.Request, issuer, token string) boo
 // oidc answers for the pipeline's assertion, and true if that was asked for.
 func oidc(w http.ResponseWriter, r *http.Request) bool {
 	if r.URL.Path == "/oidc" {
-		fmt.Fprintf(w, `{"oidcToken":"assertion-%s"}`, marker)
+		fmt.Fprintf(w, `{"oidcToken":"assertion-%s"}`, entratest.Marker)
 	}
 	return r.URL.Path == "/oidc"
 }
@@ -112,7 +114,7 @@ func TestRedirects(t *testing.T) {
 	listen := func(w http.ResponseWriter, r *http.Request) {
 		dump, _ := httputil.DumpRequest(r, true)
 		heard.Write(dump)
-		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":240,"expires_on":"%d"}`, jwt(map[string]any{"oid": "evil"}), time.Now().Add(4*time.Minute).Unix())
+		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":240,"expires_on":"%d"}`, entratest.JWT(map[string]any{"oid": "evil"}), time.Now().Add(4*time.Minute).Unix())
 	}
 	evil := httptest.NewTLSServer(http.HandlerFunc(listen))
 	defer evil.Close()
@@ -140,7 +142,7 @@ func TestRedirects(t *testing.T) {
 					web.StartTLS()
 					name := fmt.Sprintf("%s %s: %d of %s to %s", a.mode, a.params, status, at, to)
 					c := a.connector(t, web.URL, metadata(web))
-					_, err := ask(c.tokens, t.Context())
+					_, err := tokenOf(t.Context(), c)
 					web.Close()
 					if err == nil {
 						t.Errorf("%s: a token came of it", name)
@@ -172,7 +174,7 @@ func TestRedirectsOfTheOwnClient(t *testing.T) {
 	defer web.Close()
 	for _, a := range approaches(t)[3:5] {
 		c := a.connector(t, web.URL, nil)
-		_, err := ask(c.tokens, t.Context())
+		_, err := tokenOf(t.Context(), c)
 		oneHarmlessLine(t, err, "redirects to "+evil.URL)
 	}
 	if heard.String() != "" {
@@ -184,10 +186,10 @@ func TestRedirectsOfTheOwnClient(t *testing.T) {
 func TestHeadersOfTheOwnClient(t *testing.T) {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Long", strings.Repeat("x", 128<<10))
-		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_on":"%d"}`, jwt(map[string]any{"oid": "o"}), time.Now().Add(4*time.Minute).Unix())
+		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_on":"%d"}`, entratest.JWT(map[string]any{"oid": "o"}), time.Now().Add(4*time.Minute).Unix())
 	}))
 	defer web.Close()
-	_, err := ask(approaches(t)[3].connector(t, web.URL, nil).tokens, t.Context())
+	_, err := tokenOf(t.Context(), approaches(t)[3].connector(t, web.URL, nil))
 	oneHarmlessLine(t, err, "server response headers exceeded 65536 bytes")
 }
 
@@ -222,7 +224,7 @@ func TestMetadata(t *testing.T) {
 				}
 			})
 			web.StartTLS()
-			_, err := ask(a.connector(t, web.URL, &http.Client{Transport: leading{web.Client().Transport, "far.example", other.Listener.Addr().String()}}).tokens, t.Context())
+			_, err := tokenOf(t.Context(), a.connector(t, web.URL, &http.Client{Transport: leading{web.Client().Transport, "far.example", other.Listener.Addr().String()}}))
 			web.Close()
 			oneHarmlessLine(t, err, tt.want)
 		}
@@ -235,9 +237,9 @@ func TestMetadata(t *testing.T) {
 // An answer that is too long, too late, too odd: an error of one line, in the time
 // and memory that a request may have, and nothing said again that is secret.
 func TestHostileAuthority(t *testing.T) {
-	token := jwt(map[string]any{"oid": "o"})
+	token := entratest.JWT(map[string]any{"oid": "o"})
 	expires := time.Now().Add(4 * time.Minute).Unix()
-	tokenOf := func(token string) string {
+	answerWith := func(token string) string {
 		b, _ := json.Marshal(map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": 240, "expires_on": fmt.Sprint(expires)})
 		return string(b)
 	}
@@ -302,19 +304,19 @@ func TestHostileAuthority(t *testing.T) {
 		{"a hang-up", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, "token: ", false},
 		{"nothing", say(""), "token: ", false},
 		{"HTML", say("<html>\x1b[31m sign in </html>"), "token: ", false},
-		{"JSON cut short", say(tokenOf(token)[:len(tokenOf(token))-2]), "token: ", false},
+		{"JSON cut short", say(answerWith(token)[:len(answerWith(token))-2]), "token: ", false},
 		{"JSON of another form", say(`{"access_token":{"token":"` + token + `"},"expires_in":240}`), "token: ", false},
 		{"JSON in lines", say("{\n\t\"access_token\": \"" + token + "\",\n\t\"expires_in\": 240,\n\t\"expires_on\": ????\n}"), "token: ", false},
 		{"JSON in depth", say(strings.Repeat(`{"a":`, 100000)), "token: ", false},
-		{"an array", say(`[` + tokenOf(token) + `]`), "token: ", false},
+		{"an array", say(`[` + answerWith(token) + `]`), "token: ", false},
 		{"no token", say(`{"token_type":"Bearer","expires_in":240,"expires_on":"` + fmt.Sprint(expires) + `"}`), "token: ", false},
-		{"an empty token", say(tokenOf("")), "token: ", false},
-		{"a token in lines", say(tokenOf(token + "\nHost: evil")), "what came as token holds characters that no token has", false},
-		{"a token with a field of SASL", say(tokenOf(token + "\x01host=evil\x01")), "what came as token holds characters that no token has", false},
-		{"a token with an end", say(tokenOf(token + "\x00" + token)), "what came as token holds characters that no token has", false},
-		{"a token in letters of its own", say(tokenOf(token + "é")), "what came as token holds characters that no token has", false},
-		{"a token of 100 KB", say(tokenOf(strings.Repeat("x", 100<<10))), "what came as token has 102400 bytes, of which PostgreSQL takes 65534", false},
-		{"a token of 10 MB", say(tokenOf(strings.Repeat("x", 10<<20))), "is longer than 1 MiB", false},
+		{"an empty token", say(answerWith("")), "token: ", false},
+		{"a token in lines", say(answerWith(token + "\nHost: evil")), "the response's token holds characters that no token has", false},
+		{"a token with a field of SASL", say(answerWith(token + "\x01host=evil\x01")), "the response's token holds characters that no token has", false},
+		{"a token with an end", say(answerWith(token + "\x00" + token)), "the response's token holds characters that no token has", false},
+		{"a token in letters of its own", say(answerWith(token + "é")), "the response's token holds characters that no token has", false},
+		{"a token of 100 KB", say(answerWith(strings.Repeat("x", 100<<10))), "the response's token has 102400 bytes, and PostgreSQL accepts 65534", false},
+		{"a token of 10 MB", say(answerWith(strings.Repeat("x", 10<<20))), "is longer than 1 MiB", false},
 		{"a token that is over", say(fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":-5,"expires_on":"1"}`, token)), "token: ", false},
 		{"the secret said again", func(w http.ResponseWriter, r *http.Request) {
 			r.ParseForm()
@@ -349,8 +351,8 @@ func TestHostileAuthority(t *testing.T) {
 			body, _ := io.ReadAll(r.Body)
 			json.NewEncoder(w).Encode(map[string]any{"access_token": 5, "expires_on": []int{1}, "expires_in": "x", "said": fmt.Sprintf("%s %v", body, r.Header)})
 		}, "token: ", false},
-		{"a refresh token in JSON cut short", say(`{"token_type":"Bearer","refresh_token":"0.AXoA-` + marker + `","access_token":"eyJhbGciOi`), "token: ", false},
-		{"a refresh token in JSON of another form", say(`{"token_type":["Bearer"],"expires_in":{},"expires_on":{},"refresh_token":"0.AXoA-` + marker + `","access_token":5}`), "token: ", false},
+		{"a refresh token in JSON cut short", say(`{"token_type":"Bearer","refresh_token":"0.AXoA-` + entratest.Marker + `","access_token":"eyJhbGciOi`), "token: ", false},
+		{"a refresh token in JSON of another form", say(`{"token_type":["Bearer"],"expires_in":{},"expires_on":{},"refresh_token":"0.AXoA-` + entratest.Marker + `","access_token":5}`), "token: ", false},
 		{"a description of a megabyte", refuse(`{"error":"e","error_description":"` + strings.Repeat("x", 1<<19) + `"}`), "token: ", false},
 		{"a description that is none", refuse(`{"error":5,"error_description":[1],"error_codes":"x"}`), "token: ", false},
 	} {
@@ -368,7 +370,7 @@ func TestHostileAuthority(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
 				var err error
-				allocated, took := cost(func() { _, err = ask(c.tokens, ctx) })
+				allocated, took := cost(func() { _, err = tokenOf(ctx, c) })
 				want := tt.want
 				if err != nil && strings.HasSuffix(a.mode, ",environment") && strings.Contains(err.Error(), "no instance metadata service answers here") {
 					want = "" // but something else
@@ -377,7 +379,7 @@ func TestHostileAuthority(t *testing.T) {
 				if allocated > 128<<20 || took > 3*time.Second {
 					t.Errorf("it took %d KiB and %s", allocated>>10, took)
 				}
-				if strings.Contains(log.String(), marker) {
+				if strings.Contains(log.String(), entratest.Marker) {
 					t.Errorf("logged: %s", log)
 				}
 				var failed *azidentity.AuthenticationFailedError
@@ -415,17 +417,17 @@ func TestServiceFabric(t *testing.T) {
 				http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 				return
 			}
-			fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_on":"%d"}`, jwt(map[string]any{"oid": "o"}), time.Now().Add(4*time.Minute).Unix())
+			fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_on":"%d"}`, entratest.JWT(map[string]any{"oid": "o"}), time.Now().Add(4*time.Minute).Unix())
 		}))
 		sum := sha1.Sum(web.Certificate().Raw)
 		thumbprint := cmp.Or(tt.thumbprint, hex.EncodeToString(sum[:]))
-		a := approach{mode: "managed-identity", env: map[string]string{"IDENTITY_ENDPOINT": "{url}/sf", "IDENTITY_HEADER": "header-" + marker, "IDENTITY_SERVER_THUMBPRINT": thumbprint}}
+		a := approach{mode: "managed-identity", env: map[string]string{"IDENTITY_ENDPOINT": "{url}/sf", "IDENTITY_HEADER": "header-" + entratest.Marker, "IDENTITY_SERVER_THUMBPRINT": thumbprint}}
 		client := &http.Client{Transport: &http.Transport{}} // trusts no such certificate
-		_, err := ask(a.connector(t, web.URL, client).tokens, t.Context())
+		_, err := tokenOf(t.Context(), a.connector(t, web.URL, client))
 		if (tt.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
-		if said := heard.String(); strings.Contains(said, "elsewhere") || tt.thumbprint != "" && said != "" || tt.want == "" && !strings.Contains(said, "header-"+marker) {
+		if said := heard.String(); strings.Contains(said, "elsewhere") || tt.thumbprint != "" && said != "" || tt.want == "" && !strings.Contains(said, "header-"+entratest.Marker) {
 			t.Errorf("%s: it was asked %s", tt.name, said)
 		}
 		client.CloseIdleConnections()

@@ -13,17 +13,30 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
 // A warm token costs no lock and no allocation.
 func TestWarmTokenAllocations(t *testing.T) {
-	s := sourceOf(&fakeCredential{})
-	if _, err := ask(s, t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if n := testing.AllocsPerRun(100, func() { s.get(quiet) }); n != 0 {
+	c := warmConnector(t)
+	if n := testing.AllocsPerRun(100, func() { c.source.Token(observer{c}) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// warmConnector returns a connector whose token is cached.
+func warmConnector(tb testing.TB) *Connector {
+	tb.Helper()
+	c, err := NewConnector("host=h user=u", WithCredential(&entratest.Credential{}))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { c.Close() })
+	if _, err := c.Credentials(context.Background()); err != nil {
+		tb.Fatal(err)
+	}
+	return c
 }
 
 var clock time.Time
@@ -31,7 +44,7 @@ var clock time.Time
 // BenchmarkWarmToken asks a source and azidentity's managed identity credential,
 // which is what a hand-written hook calls, for a token that both have.
 func BenchmarkWarmToken(b *testing.B) {
-	clean(b)
+	entratest.CleanEnv(b)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"access_token":"x","token_type":"Bearer","resource":"r","expires_on":"%d"}`, time.Now().Add(time.Hour).Unix())
 	}))
@@ -42,12 +55,9 @@ func BenchmarkWarmToken(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := sourceOf(&fakeCredential{})
-	if _, err := ask(s, b.Context()); err != nil {
-		b.Fatal(err)
-	}
+	c := warmConnector(b)
 	scope := policy.TokenRequestOptions{Scopes: []string{"https://ossrdbms-aad.database.windows.net/.default"}}
-	ours := func() { s.get(quiet) }
+	ours := func() { c.source.Token(observer{c}) }
 	theirs := func() { cred.GetToken(context.Background(), scope) }
 	theirs()
 
@@ -121,7 +131,7 @@ func BenchmarkIdlePool(b *testing.B) {
 
 // idleMemory is what one pool of each kind takes, in bytes.
 func idleMemory(tb testing.TB) map[string]int64 {
-	clean(tb)
+	entratest.CleanEnv(tb)
 	ca := newFakeServer(tb, nil).certFile
 	each := map[string]int64{}
 	for name, dsn := range idle {

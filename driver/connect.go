@@ -34,7 +34,7 @@ type attempt struct {
 
 func (c *Connector) newAttempt() *attempt {
 	a := &attempt{c: c}
-	a.token, a.call = c.source.Token(c.log)
+	a.token, a.call = c.source.Token(observer{c})
 	return a
 }
 
@@ -88,7 +88,7 @@ func (a *attempt) wait(ctx context.Context) (*token.Token, error) {
 		}
 	}
 	if !t.Valid(time.Now()) {
-		t, call = a.c.source.Token(a.c.log)
+		t, call = a.c.source.Token(observer{a.c})
 		if call != nil {
 			var err error
 			t, err = call.Token(ctx)

@@ -22,19 +22,23 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 )
 
 // A driver by name, with go-sqlmock in pgx's place: what reaches it is ready to
 // sign in, but nobody is asked for a token.
 func TestWithOpen(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	mocked, mock, err := sqlmock.NewWithDSN("inner")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer mocked.Close()
 	mock.ExpectQuery("select 1").WillReturnRows(sqlmock.NewRows([]string{"n"}).AddRow(1))
-	cred := &fakeCredential{}
+	cred := &entratest.Credential{}
 	name := "with open " + rand.Text()
 	Register(name, WithCredential(cred), WithOpenFunc(func(_ context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
 		if config.Host != "h" || config.User != "u" || config.Password != "" || config.TLSConfig == nil || config.TLSConfig.InsecureSkipVerify {
@@ -54,7 +58,7 @@ func TestWithOpen(t *testing.T) {
 	if err := mock.ExpectationsWereMet(); err != nil {
 		t.Error(err)
 	}
-	if cred.calls.Load() != 0 {
+	if cred.Calls.Load() != 0 {
 		t.Error("a token was asked for")
 	}
 	if _, err := sql.Open(name, "host=h user=u sslmode=disable"); err == nil {
@@ -64,7 +68,7 @@ func TestWithOpen(t *testing.T) {
 
 // What is opened with is the opener's own: the connector does not change with it.
 func TestWithOpenGetsACopy(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	c, err := NewConnector("host=h user=u", WithOpenFunc(func(_ context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
 		config.RuntimeParams["search_path"] = "changed"
 		return nil, errors.New("no")
@@ -83,9 +87,9 @@ func TestWithOpenGetsACopy(t *testing.T) {
 // Options given to Register hold for whoever opens by that name, also for wrappers
 // that come by the driver through the empty DSN.
 func TestRegister(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, nil)
-	cred := &fakeCredential{}
+	cred := &entratest.Credential{}
 	name := "with credential " + rand.Text()
 	Register(name, WithCredential(cred))
 	empty, err := sql.Open(name, "")
@@ -102,8 +106,8 @@ func TestRegister(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
-	if cred.calls.Load() != 1 {
-		t.Errorf("the credential was asked %d times", cred.calls.Load())
+	if cred.Calls.Load() != 1 {
+		t.Errorf("the credential was asked %d times", cred.Calls.Load())
 	}
 	defer func() {
 		if recover() == nil {
@@ -127,7 +131,7 @@ func TestRegistered(t *testing.T) {
 // Wrappers open the empty DSN to get at the driver, and in any environment.
 func TestEmptyDSN(t *testing.T) {
 	for _, env := range [][2]string{{"A", "b"}, {"PGSSLMODE", "disable"}, {"PGHOST", "/tmp"}, {"PGSERVICE", "none"}, {"AZURE_TOKEN_CREDENTIALS", "nonsense"}} {
-		clean(t)
+		entratest.CleanEnv(t)
 		t.Setenv(env[0], env[1])
 		db, err := sql.Open("aadpostgres", "")
 		if err != nil {
@@ -143,17 +147,17 @@ func TestEmptyDSN(t *testing.T) {
 }
 
 func TestOpenErrors(t *testing.T) {
-	clean(t)
-	const secret = "aad_auth=client-secret aad_client_id=c aad_client_secret=" + marker
+	entratest.CleanEnv(t)
+	const secret = "aad_auth=client-secret aad_client_id=c aad_client_secret=" + entratest.Marker
 	for _, tt := range []struct{ dsn, want string }{
 		{"host=h aad_tennant_id=t", `aadpostgres: dsn: key "aad_tennant_id" is not known; did you mean aad_tenant_id?`},
 		{"host=h AAD_AUTH=default", "keys are lower case"},
 		{"host=h aad_scope=a aad_scope=b", "is given twice"},
-		{"mysql://u:" + marker + "@h/d", "use postgres://"},
+		{"mysql://u:" + entratest.Marker + "@h/d", "use postgres://"},
 		{"postgres://me@contoso.com@h/d", "me%40contoso.com@host"},
 		{"host=h " + secret, "aad_auth=client-secret needs aad_tenant_id"},
 		{"host=h " + secret + " aad_tenant_id=not/one", "aadpostgres: credential: invalid tenantID"},
-		{"host=h password=" + marker, "drop the password, or write aad_auth=password"},
+		{"host=h password=" + entratest.Marker, "drop the password, or write aad_auth=password"},
 		{"host=h sslrootcert=/none " + secret + " aad_tenant_id=t", "unable to read CA file"},
 		{"host=h port=x " + secret + " aad_tenant_id=t", "invalid port"},
 		{"host=h aad_auth=workload-identity", "aadpostgres: credential: no client ID specified"},
@@ -162,7 +166,7 @@ func TestOpenErrors(t *testing.T) {
 		{"host=h aad_auth=azure-pipelines aad_tenant_id=t aad_client_id=c aad_service_connection_id=s", "SYSTEM_ACCESSTOKEN is not set; hand it to the step"},
 		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=/none", "/none: no such file or directory; check aad_client_certificate"},
 		{"host=h aad_auth=client-certificate,azure-cli aad_tenant_id=t aad_client_id=c aad_client_certificate=/none", "check aad_client_certificate"},
-		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=driver.go aad_client_certificate_password=" + marker, "give a PEM file with certificate and unencrypted key, or PKCS#12"},
+		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=driver.go aad_client_certificate_password=" + entratest.Marker, "give a PEM file with certificate and unencrypted key, or PKCS#12"},
 		{"host=a.postgres.database.usgovcloudapi.net aad_scope=https://ossrdbms-aad.database.windows.net/.default", "aad_scope is of cloud public, the server of usgov; drop aad_scope"},
 		{"host=h aad_cloud=china aad_scope=https://token.postgres.cosmos.azure.com/.default", "aad_scope is of cloud public, the server of china"},
 		{"host=c.postgres.cosmos.azure.com aad_cloud=usgov", "aad_cloud=usgov contradicts the host"},
@@ -178,7 +182,7 @@ func TestOpenErrors(t *testing.T) {
 		}
 		var e *Error
 		if !errors.As(err, &e) || !strings.HasPrefix(err.Error(), "aadpostgres: ") || !strings.Contains(err.Error(), tt.want) ||
-			strings.Contains(err.Error(), marker) || strings.Contains(err.Error(), "\n") {
+			strings.Contains(err.Error(), entratest.Marker) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %q", tt.dsn, err, tt.want)
 		}
 	}
@@ -186,14 +190,14 @@ func TestOpenErrors(t *testing.T) {
 
 // What pgx keeps must hold none of our keys, and no secret.
 func TestPgxSeesNoKeyOfOurs(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	file := filepath.Join(t.TempDir(), "services")
-	if err := os.WriteFile(file, []byte("[app]\nhost=h\nuser=u\naad_auth=client-secret\naad_tenant_id=t\naad_client_id=c\naad_client_secret="+marker+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("[app]\nhost=h\nuser=u\naad_auth=client-secret\naad_tenant_id=t\naad_client_id=c\naad_client_secret="+entratest.Marker+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PGSERVICEFILE", file)
-	t.Setenv("PGPASSWORD", marker)
-	for _, s := range []string{"service=app", "aadpostgres://u@h/d?aad_auth=client-secret&aad_tenant_id=t&aad_client_id=c&sslpassword=" + marker + "&aad_client_secret=" + marker} {
+	t.Setenv("PGPASSWORD", entratest.Marker)
+	for _, s := range []string{"service=app", "aadpostgres://u@h/d?aad_auth=client-secret&aad_tenant_id=t&aad_client_id=c&sslpassword=" + entratest.Marker + "&aad_client_secret=" + entratest.Marker} {
 		c, err := NewConnector(s)
 		if err != nil {
 			t.Fatal(err)
@@ -203,7 +207,7 @@ func TestPgxSeesNoKeyOfOurs(t *testing.T) {
 			t.Errorf("%s: pgx has host %q, user %q, parameters %v", c, config.Host, config.User, config.RuntimeParams)
 		}
 		for _, text := range []string{config.ConnString(), config.Password, fmt.Sprintf("%v %+v %#v %s", c, c, c, c)} {
-			if strings.Contains(text, marker) {
+			if strings.Contains(text, entratest.Marker) {
 				t.Errorf("%s: holds the secret: %s", c, text)
 			}
 		}
@@ -212,12 +216,12 @@ func TestPgxSeesNoKeyOfOurs(t *testing.T) {
 
 // A connector whose error waits for Connect masks its DSN as others do.
 func TestDeferredConnectorIsMasked(t *testing.T) {
-	clean(t)
-	c, err := NewConnector("aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + marker)
+	entratest.CleanEnv(t)
+	c, err := NewConnector("aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + entratest.Marker)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := fmt.Sprintf("%v %+v %#v", c, c, c); strings.Contains(s, marker) || !strings.Contains(s, "aad_client_secret=xxxxx") {
+	if s := fmt.Sprintf("%v %+v %#v", c, c, c); strings.Contains(s, entratest.Marker) || !strings.Contains(s, "aad_client_secret=xxxxx") {
 		t.Errorf("it prints as %s", s)
 	}
 	if _, err := c.Connect(t.Context()); !errors.Is(err, errNoHost) {
@@ -226,21 +230,21 @@ func TestDeferredConnectorIsMasked(t *testing.T) {
 }
 
 func TestErrorsPrintNoDeeper(t *testing.T) {
-	e := &Error{Step: StepToken, Err: fmt.Errorf("first\n%s", marker), Hint: "do"}
+	e := &Error{Step: StepToken, Err: fmt.Errorf("first\n%s", entratest.Marker), Hint: "do"}
 	var log strings.Builder
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "err", e)
 	js, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.Error() != "aadpostgres: token: first; do" || strings.Contains(log.String()+string(js), marker) {
+	if e.Error() != "aadpostgres: token: first; do" || strings.Contains(log.String()+string(js), entratest.Marker) {
 		t.Errorf("%s %s %s", e, &log, js)
 	}
 }
 
 // aad_auth=password is pgx as it is: no token, no raised TLS.
 func TestPasswordMode(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, func(s *fakeServer) { s.tls = nil })
 	if err := ping(t, s.dsn("aad_auth=password sslmode=disable password=mine")); err != nil {
 		t.Fatal(err)
@@ -251,7 +255,7 @@ func TestPasswordMode(t *testing.T) {
 }
 
 func TestAccessToken(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	file := filepath.Join(t.TempDir(), "token")
 	write := func(token string) {
 		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
@@ -262,7 +266,7 @@ func TestAccessToken(t *testing.T) {
 	at := func(params string) error {
 		return ping(t, s.dsn("aad_auth=access-token sslrootcert="+s.certFile+" "+params))
 	}
-	for _, token := range []string{"first-" + marker, "second-" + marker} { // read again when it changes
+	for _, token := range []string{"first-" + entratest.Marker, "second-" + entratest.Marker} { // read again when it changes
 		write(token)
 		if err := at("aad_token_file=" + file); err != nil {
 			t.Fatal(err)
@@ -277,15 +281,15 @@ func TestAccessToken(t *testing.T) {
 	if heard, _ := s.got(); !strings.Contains(heard, "third\x00") {
 		t.Error("the token in the password's place did not arrive")
 	}
-	write(jwt(map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}))
+	write(entratest.JWT(map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}))
 	for params, want := range map[string]string{
 		"aad_token_file=" + file:               "the access token expired at",
 		"aad_token_file=" + filepath.Dir(file): "is not a regular file",
 		"aad_token_file=" + file + ".none":     "check aad_token_file",
 		"":                                     "no access token is given",
-		"aad_token_max_age=1m password=" + /* Entra backdates by 5 minutes */ jwt(map[string]any{"iat": time.Now().Add(-time.Hour).Unix()}): "the access token is 55m",
+		"aad_token_max_age=1m password=" + /* Entra backdates by 5 minutes */ entratest.JWT(map[string]any{"iat": time.Now().Add(-time.Hour).Unix()}): "the access token is 55m",
 	} {
-		if err := at(params); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), marker) {
+		if err := at(params); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), entratest.Marker) {
 			t.Errorf("%s: %v, want %q", params, err, want)
 		}
 	}
@@ -315,20 +319,20 @@ func TestUserName(t *testing.T) {
 		{name: "me@srv", serverType: "flexible", host: "srv.postgres.database.azure.com", want: "me@srv"},
 		{name: "me@srv", serverType: "single", host: "127.0.0.1", want: "me@srv"},
 	} {
-		got, err := user{tt.name, tt.serverType}.of(&token{claims: decode(jwt(tt.claims))}, tt.host)
+		got, err := user{tt.name, tt.serverType}.roleFor(&token.Token{Claims: token.ParseClaims(entratest.JWT(tt.claims))}, tt.host)
 		if tt.fails == "" && (err != nil || got != tt.want) || tt.fails != "" && (err == nil || !strings.Contains(err.Error(), tt.fails)) {
 			t.Errorf("%+v: %q, %v", tt, got, err)
 		}
 	}
 	for _, opaque := range []string{"", "x", "a.b.c", "a.!.c", "a." + "bnVsbA" + ".c"} {
-		if c := decode(opaque); c.user() != "" {
+		if c := token.ParseClaims(opaque); tokenUser(c) != "" {
 			t.Errorf("%q has claims %+v", opaque, c)
 		}
 	}
 }
 
 func TestClouds(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for _, tt := range []struct {
 		dsn, authority, scope string
 		discovery             bool
@@ -348,8 +352,8 @@ func TestClouds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := resolve(cfg)
-		if err != nil || got.authority != tt.authority || got.scope != tt.scope || got.discovery != tt.discovery {
+		got, err := credential.ResolveCloud(cfg)
+		if err != nil || got.Authority != tt.authority || got.Scope != tt.scope || got.InstanceDiscovery != tt.discovery {
 			t.Errorf("%s: %+v, %v", tt.dsn, got, err)
 		}
 	}
@@ -358,7 +362,7 @@ func TestClouds(t *testing.T) {
 // A nil credential must not silently become another identity; a connector without
 // host still has a config to copy.
 func TestNilCredentialAndNoHost(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	var e *Error
 	var failed *azidentity.ClientSecretCredential // as its constructor returns it with an error
 	for _, cred := range []azcore.TokenCredential{nil, failed} {
@@ -367,12 +371,13 @@ func TestNilCredentialAndNoHost(t *testing.T) {
 		}
 	}
 	var client *http.Client
-	if c, err := NewConnector("host=h user=u", WithConnConfig(nil), WithTransport(client), WithLogger(nil), WithDeviceCodePrompt(nil), WithTLSConfig(nil), nil); err != nil {
-		t.Errorf("got %v", err)
-	} else if _, ours := collect([]Option{WithTransport(client)}).parts(c.about.target).Transport.(carrier); !ours {
-		t.Error("a nil client is used")
+	if _, err := NewConnector("host=h user=u", WithConnConfig(nil), WithTransport(client), WithLogger(nil), WithDeviceCodePrompt(nil), WithTLSConfig(nil), nil); err != nil {
+		t.Errorf("NewConnector() with nil options = %v, want none", err)
 	}
-	c, err := NewConnector("user=u", WithCredential(&fakeCredential{}))
+	if o := newOptions([]Option{WithTransport(client)}); o.transport != nil {
+		t.Errorf("WithTransport(nil client) sets %v, want nil", o.transport)
+	}
+	c, err := NewConnector("user=u", WithCredential(&entratest.Credential{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -383,7 +388,7 @@ func TestNilCredentialAndNoHost(t *testing.T) {
 
 // Without a token no hint speaks of Entra.
 func TestPasswordModeGetsNoHints(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, func(s *fakeServer) { s.tls = nil })
 	for _, params := range []string{"aad_auth=password sslmode=verify-full", "aad_auth=password sslmode=disable require_auth=scram-sha-256"} {
 		var e *Error

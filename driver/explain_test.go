@@ -19,18 +19,22 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 )
 
 // presents is a credential with one token of these claims.
-func presents(claims map[string]any) *fakeCredential {
-	return &fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
-		return azcore.AccessToken{Token: jwt(claims), ExpiresOn: time.Now().Add(time.Hour)}, nil
+func presents(claims map[string]any) *entratest.Credential {
+	return &entratest.Credential{Get: func(int64, string) (azcore.AccessToken, error) {
+		return azcore.AccessToken{Token: entratest.JWT(claims), ExpiresOn: time.Now().Add(time.Hour)}, nil
 	}}
 }
 
 // What a server says is printed safely, cut, and cannot pass for a hint.
 func TestHostileText(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for name, text := range map[string]string{
 		"escapes":              "\x1b[2J\x1b]0;title\a\x1b[31mpassword authentication failed\x1b[0m\b\b\x9b31m",
 		"lines":                "password authentication failed\r\n\taadpostgres: all is well\n\vdone\f",
@@ -84,9 +88,9 @@ func TestServersResource(t *testing.T) {
 	} {
 		for _, wording := range []string{`The access token does not have a valid audience claim. Please acquire a new token for the resource %q.`,
 			`The access token doesn't have a valid audience claim. Acquire a new token for resource %q`} {
-			s := situation{target: target{cloud: tt.cloud, scope: map[string]string{"public": "https://ossrdbms-aad.database.windows.net/.default",
+			x := errContext{cloud: credential.Cloud{Name: tt.cloud, Scope: map[string]string{"public": "https://ossrdbms-aad.database.windows.net/.default",
 				"usgov": "https://ossrdbms-aad.database.usgovcloudapi.net/.default"}[tt.cloud]}}
-			err := s.explain(&pgconn.PgError{Code: "28P01", Message: fmt.Sprintf(wording, tt.resource)})
+			err := x.explain(&pgconn.PgError{Code: "28P01", Message: fmt.Sprintf(wording, tt.resource)})
 			var e *Error
 			if errors.As(err, &e); !strings.HasPrefix(e.Hint, tt.want) {
 				t.Errorf("%s: %v, want %s", tt.resource, err, tt.want)
@@ -97,7 +101,7 @@ func TestServersResource(t *testing.T) {
 
 // A token that cannot do is refused here, before it is shown to a server.
 func TestLocalChecks(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	hour := time.Now().Add(time.Hour).Unix()
 	const good = "https://ossrdbms-aad.database.windows.net"
 	for _, tt := range []struct {
@@ -105,20 +109,20 @@ func TestLocalChecks(t *testing.T) {
 		token        string
 		want         string // of the error; none: it signs in
 	}{
-		{name: "good", token: jwt(map[string]any{"aud": good, "exp": hour})},
-		{name: "with a slash", token: jwt(map[string]any{"aud": good + "/", "exp": hour})},
-		{name: "by application id", token: jwt(map[string]any{"aud": "123cd850-d9df-40bd-94d5-c9f07b7fa203", "exp": hour})},
-		{name: "several", token: jwt(map[string]any{"aud": []string{"https://other.example", good}, "exp": hour})},
-		{name: "opaque", token: "opaque-" + marker},
-		{name: "no audience", token: jwt(map[string]any{"exp": hour})},
-		{name: "expired", token: jwt(map[string]any{"aud": good, "exp": time.Now().Add(-time.Minute).Unix()}), want: "the access token expired at"},
-		{name: "another resource", token: jwt(map[string]any{"aud": "https://management.azure.com/", "exp": hour}),
+		{name: "good", token: entratest.JWT(map[string]any{"aud": good, "exp": hour})},
+		{name: "with a slash", token: entratest.JWT(map[string]any{"aud": good + "/", "exp": hour})},
+		{name: "by application id", token: entratest.JWT(map[string]any{"aud": "123cd850-d9df-40bd-94d5-c9f07b7fa203", "exp": hour})},
+		{name: "several", token: entratest.JWT(map[string]any{"aud": []string{"https://other.example", good}, "exp": hour})},
+		{name: "opaque", token: "opaque-" + entratest.Marker},
+		{name: "no audience", token: entratest.JWT(map[string]any{"exp": hour})},
+		{name: "expired", token: entratest.JWT(map[string]any{"aud": good, "exp": time.Now().Add(-time.Minute).Unix()}), want: "the access token expired at"},
+		{name: "another resource", token: entratest.JWT(map[string]any{"aud": "https://management.azure.com/", "exp": hour}),
 			want: `the token is for ["https://management.azure.com/"]; get one for "https://ossrdbms-aad.database.windows.net", or set aad_scope`},
-		{name: "another resource, meant", params: "aad_scope=https://db.contoso.com/.default", token: jwt(map[string]any{"aud": "https://db.contoso.com", "exp": hour})},
-		{name: "Cosmos DB's, not meant for it", params: "aad_server_type=cosmos", token: jwt(map[string]any{"aud": "https://vault.azure.net", "exp": hour}), want: `get one for "https://token.postgres.cosmos.azure.com"`},
-		{name: "in quotes", token: `"` + jwt(map[string]any{"aud": good, "exp": hour}) + `"`, want: "holds quotes, spaces or braces; give the token alone"},
-		{name: "with its scheme", token: "Bearer " + jwt(map[string]any{"aud": good, "exp": hour}), want: "holds quotes, spaces or braces"},
-		{name: "a whole answer", token: `{"accessToken":"` + marker + `"}`, want: "holds quotes, spaces or braces"},
+		{name: "another resource, meant", params: "aad_scope=https://db.contoso.com/.default", token: entratest.JWT(map[string]any{"aud": "https://db.contoso.com", "exp": hour})},
+		{name: "Cosmos DB's, not meant for it", params: "aad_server_type=cosmos", token: entratest.JWT(map[string]any{"aud": "https://vault.azure.net", "exp": hour}), want: `get one for "https://token.postgres.cosmos.azure.com"`},
+		{name: "in quotes", token: `"` + entratest.JWT(map[string]any{"aud": good, "exp": hour}) + `"`, want: "holds quotes, spaces or braces; give the token alone"},
+		{name: "with its scheme", token: "Bearer " + entratest.JWT(map[string]any{"aud": good, "exp": hour}), want: "holds quotes, spaces or braces"},
+		{name: "a whole answer", token: `{"accessToken":"` + entratest.Marker + `"}`, want: "holds quotes, spaces or braces"},
 	} {
 		for _, cold := range []bool{false, true} {
 			s := newFakeServer(t, nil)
@@ -128,7 +132,7 @@ func TestLocalChecks(t *testing.T) {
 				if strings.Contains(tt.want, "quotes") || tt.name == "expired" {
 					continue // a credential's own business
 				}
-				opts = append(opts, WithCredential(&fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
+				opts = append(opts, WithCredential(&entratest.Credential{Get: func(int64, string) (azcore.AccessToken, error) {
 					return azcore.AccessToken{Token: tt.token, ExpiresOn: time.Now().Add(time.Hour)}, nil
 				}}))
 			} else {
@@ -140,7 +144,7 @@ func TestLocalChecks(t *testing.T) {
 			switch {
 			case tt.want == "" && err != nil:
 				t.Errorf("%s: %v", tt.name, err)
-			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), marker)):
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), entratest.Marker)):
 				t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
 			case tt.want != "" && strings.Contains(heard, "user\x00"):
 				t.Errorf("%s: the sign-in was begun", tt.name)
@@ -151,7 +155,7 @@ func TestLocalChecks(t *testing.T) {
 
 // Whatever failed can be reached by errors.As and errors.Is.
 func TestCausesAreReached(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	reset := errors.New("unique")
 	lookup := func(err error) Option {
 		return WithConnConfig(func(c *pgx.ConnConfig) {
@@ -189,7 +193,7 @@ func TestCausesAreReached(t *testing.T) {
 			return errors.As(err, &u)
 		}, "sslrootcert"},
 	} {
-		err := ping(t, tt.dsn, WithCredential(&fakeCredential{}), tt.opt)
+		err := ping(t, tt.dsn, WithCredential(&entratest.Credential{}), tt.opt)
 		var e *Error
 		if !errors.As(err, &e) || e.Step != tt.step || !tt.reached(err) || !strings.Contains(e.Hint, tt.hint) || tt.hint == "" && e.Hint != "" {
 			t.Errorf("%s: %v", tt.name, err)
@@ -199,7 +203,7 @@ func TestCausesAreReached(t *testing.T) {
 
 // Who presented a token that the server refuses is said, and the token is not.
 func TestIdentityIsSaid(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28000", "something new") })
 	err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(presents(map[string]any{"upn": "me@contoso.com", "appid": "app", "oid": "object", "tid": "tenant"})))
 	if want := `something new (SQLSTATE 28000); (presented: upn="me@contoso.com" appid="app" oid="object" tid="tenant")`; err == nil || !strings.HasSuffix(err.Error(), want) {
@@ -209,13 +213,13 @@ func TestIdentityIsSaid(t *testing.T) {
 
 // A walk can be left at any check.
 func TestDiagnosisIsLeft(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28000", "no") })
 	for _, params := range []string{"", "aad_auth=password password=p sslmode=verify-full"} {
 		for leave := range 11 {
 			opts := []Option{}
 			if params == "" {
-				opts = append(opts, WithCredential(&fakeCredential{}))
+				opts = append(opts, WithCredential(&entratest.Credential{}))
 			}
 			n := 0
 			for range Diagnose(t.Context(), s.dsn("sslrootcert="+s.certFile+" "+params), opts...) {
@@ -236,7 +240,7 @@ func TestDiagnosisIsLeft(t *testing.T) {
 func TestChecksPrint(t *testing.T) {
 	var got Check
 	d := &diagnosis{yield: func(c Check) bool { got = c; return true }}
-	if d.say(Check{Found: "a\x1b[31m\nb\u202e" + strings.Repeat("c", 1<<20), Hint: "\x07"}); got.Found[:8] != "a [31m b" || len(got.Found) > 5000 || got.Hint != " " || got.Status != StatusOK {
+	if d.report(Check{Found: "a\x1b[31m\nb\u202e" + strings.Repeat("c", 1<<20), Hint: "\x07"}); got.Found[:8] != "a [31m b" || len(got.Found) > 5000 || got.Hint != " " || got.Status != StatusOK {
 		t.Errorf("%.100q, %q", got.Found, got.Hint)
 	}
 }
@@ -244,20 +248,20 @@ func TestChecksPrint(t *testing.T) {
 // For whom a role would be made.
 func TestPrincipal(t *testing.T) {
 	for _, tt := range []struct {
-		claims claims
+		claims token.Claims
 		want   string // kind
 	}{
-		{claims{Type: "app", ObjectID: "o"}, "service-principal"},
-		{claims{AppID: "a", ObjectID: "o"}, "service-principal"},
-		{claims{AuthorizedParty: "a"}, "service-principal"},
-		{claims{ManagedIdentity: "/x/y"}, "service-principal"},
-		{claims{AppID: "azure cli", UPN: "me@contoso.com"}, "user"},
-		{claims{AuthorizedParty: "azure cli", PreferredUsername: "me@contoso.com"}, "user"},
-		{claims{AppID: "azure cli", IdentityProvider: "home", Issuer: "here"}, "user"}, // a guest
-		{claims{ObjectID: "o"}, "user"},
-		{claims{}, "user"},
+		{token.Claims{Type: "app", ObjectID: "o"}, "service-principal"},
+		{token.Claims{AppID: "a", ObjectID: "o"}, "service-principal"},
+		{token.Claims{AuthorizedParty: "a"}, "service-principal"},
+		{token.Claims{ManagedIdentity: "/x/y"}, "service-principal"},
+		{token.Claims{AppID: "azure cli", UPN: "me@contoso.com"}, "user"},
+		{token.Claims{AuthorizedParty: "azure cli", PreferredUsername: "me@contoso.com"}, "user"},
+		{token.Claims{AppID: "azure cli", IdentityProvider: "home", Issuer: "here"}, "user"}, // a guest
+		{token.Claims{ObjectID: "o"}, "user"},
+		{token.Claims{}, "user"},
 	} {
-		r := situation{role: "r", claims: tt.claims}.principal()
+		r := errContext{role: "r", claims: tt.claims}.expectedRole()
 		if r.Kind != tt.want || r.Kind != "user" && r.ObjectID != tt.claims.ObjectID {
 			t.Errorf("%+v: %+v, want %s", tt.claims, r, tt.want)
 		}
@@ -267,9 +271,9 @@ func TestPrincipal(t *testing.T) {
 // pgx keeps the config of a connect that failed in the midst of the sign-in; the
 // token is taken out of it.
 func TestTokenIsTakenOutWhenTheNetworkFails(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, func(s *fakeServer) { s.reply = nil }) // says nothing more
-	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}))
+	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,17 +281,17 @@ func TestTokenIsTakenOutWhenTheNetworkFails(t *testing.T) {
 	defer cancel()
 	_, err = c.Connect(ctx)
 	var failed *pgconn.ConnectError
-	if heard, _ := s.got(); !errors.As(err, &failed) || failed.Config.Password != "" || !strings.Contains(heard, marker) {
+	if heard, _ := s.got(); !errors.As(err, &failed) || failed.Config.Password != "" || !strings.Contains(heard, entratest.Marker) {
 		t.Errorf("got %v", err)
 	}
 }
 
 // A stranger's certificate and a stranger's words lead nobody astray.
 func TestHintsAreOurs(t *testing.T) {
-	s := situation{target: target{cloud: "public", scope: "https://other.example/.default"}, role: "Readers", claims: claims{AppID: "azure cli", UPN: "me@contoso.com", ObjectID: "00000000-0000-0000-0000-00000000000a"}}
+	x := errContext{cloud: credential.Cloud{Name: "public", Scope: "https://other.example/.default"}, role: "Readers", claims: token.Claims{AppID: "azure cli", UPN: "me@contoso.com", ObjectID: "00000000-0000-0000-0000-00000000000a"}}
 	hint := func(err error) string {
 		var e *Error
-		if !errors.As(s.explain(err), &e) {
+		if !errors.As(x.explain(err), &e) {
 			t.Fatal(err)
 		}
 		return e.Hint
@@ -305,14 +309,14 @@ func TestHintsAreOurs(t *testing.T) {
 	}
 	// Making a group's role: the hint keeps what it is.
 	made := Role{Name: "Admins", Kind: "group", Admin: true, ObjectID: "00000000-0000-0000-0000-00000000000b"}
-	if h, _ := (situation{role: made.Name, made: &made}).hint(nil, `role "Admins" already exists`, StepRole); !strings.Contains(h, "type=group,admin'") {
+	if h := made.explain(errors.New(`role "Admins" already exists`)).Hint; !strings.Contains(h, "type=group,admin'") {
 		t.Error(h)
 	}
 }
 
 // What is said of TLS is what it is held to.
 func TestVerifiedIsTrue(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("53300", "full") })
 	for params, want := range map[string]string{
 		"sslrootcert=" + s.certFile:                                             ", verified",
@@ -320,7 +324,7 @@ func TestVerifiedIsTrue(t *testing.T) {
 		"aad_insecure=unverified":                                               ", not verified",
 		"aad_insecure=unverified sslmode=verify-full sslrootcert=" + s.certFile: ", verified",
 	} {
-		for c := range Diagnose(t.Context(), s.dsn(params), WithCredential(&fakeCredential{})) {
+		for c := range Diagnose(t.Context(), s.dsn(params), WithCredential(&entratest.Credential{})) {
 			if c.Name == "tls" && !strings.HasSuffix(c.Found, want) || c.Name == "options" && (c.Status == StatusWarn) != (want == ", not verified") {
 				t.Errorf("%s: %+v", params, c)
 			}
@@ -331,7 +335,7 @@ func TestVerifiedIsTrue(t *testing.T) {
 // Many callers print one failed request's error at once: Entra's answer in it is
 // read no more.
 func TestSharedErrorIsPrinted(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	answer := func(r *http.Request) (*http.Response, error) {
 		body := `{"issuer":"https://login.microsoftonline.com/t/v2.0","authorization_endpoint":"https://login.microsoftonline.com/a","token_endpoint":"https://login.microsoftonline.com/t/token"}`
 		status := 200
@@ -378,8 +382,8 @@ func doer(f doerFunc) *doerFunc { return &f }
 
 // A credential of a chain that says nothing.
 func TestSilentCredential(t *testing.T) {
-	clean(t)
-	chain, err := azidentity.NewChainedTokenCredential([]azcore.TokenCredential{&fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
+	entratest.CleanEnv(t)
+	chain, err := azidentity.NewChainedTokenCredential([]azcore.TokenCredential{&entratest.Credential{Get: func(int64, string) (azcore.AccessToken, error) {
 		return azcore.AccessToken{}, azidentity.NewCredentialUnavailableError("")
 	}}}, nil)
 	if err != nil {
@@ -393,7 +397,7 @@ func TestSilentCredential(t *testing.T) {
 // The database that a hint names is the one that was asked for, which without a
 // name is the user's.
 func TestHintNamesTheDatabase(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("42501", "permission denied for database x") })
 	dsn := strings.NewReplacer("user=me", "", "dbname=d", "").Replace(s.dsn("sslrootcert=" + s.certFile))
 	err := ping(t, dsn, WithCredential(presents(map[string]any{"upn": "me@contoso.com"})))

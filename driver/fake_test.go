@@ -2,11 +2,8 @@ package driver
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"database/sql"
-	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"io"
 	"net"
@@ -15,47 +12,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
-
-// marker stands in every secret and token of these tests.
-const marker = "s3cr3t"
-
-// jwt makes an unsigned token with the marker as its signature.
-func jwt(claims map[string]any) string {
-	b, _ := json.Marshal(claims)
-	return "eyJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString(b) + "." + marker
-}
-
-// fakeCredential counts its calls and answers with token, or err, after delay.
-type fakeCredential struct {
-	calls atomic.Int64
-	delay time.Duration
-	deaf  bool // does not hear its context
-	get   func(call int64, claims string) (azcore.AccessToken, error)
-}
-
-func (c *fakeCredential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	n := c.calls.Add(1)
-	if c.deaf {
-		ctx = context.Background()
-	}
-	select {
-	case <-time.After(c.delay):
-	case <-ctx.Done():
-		return azcore.AccessToken{}, ctx.Err()
-	}
-	if c.get != nil {
-		return c.get(n, o.Claims)
-	}
-	return azcore.AccessToken{Token: jwt(map[string]any{"oid": "o"}), ExpiresOn: time.Now().Add(time.Hour)}, nil
-}
 
 // fakeServer speaks just enough of PostgreSQL's protocol to show what a client
 // would give away. It records every byte that it can read.
@@ -233,14 +194,4 @@ func ping(t *testing.T, dsn string, opts ...Option) error {
 		conn.Close()
 	}
 	return err
-}
-
-// clean empties the environment of what would reach a DSN.
-func clean(t testing.TB) {
-	for _, name := range []string{"PGHOST", "PGUSER", "PGSSLMODE", "PGPASSWORD", "PGSERVICE", "PGSERVICEFILE", "PGSSLROOTCERT", "PGREQUIREAUTH",
-		"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "IMDS_ENDPOINT"} {
-		t.Setenv(name, "")
-		os.Unsetenv(name)
-	}
-	t.Setenv("HOME", t.TempDir())
 }

@@ -4,15 +4,19 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
 // A file that is none, or has no end, wherever a DSN or the environment names one: an
@@ -24,7 +28,7 @@ func TestHostileFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{sparse, closed} {
-		if err := os.WriteFile(path, []byte("eyJ"+marker), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte("eyJ"+entratest.Marker), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -55,7 +59,7 @@ func TestHostileFiles(t *testing.T) {
 			"/dev/zero": "is not a regular file of at most 1 MiB", closed: "", filepath.Join(dir, "none"): "",
 		} {
 			t.Run(way.name+" "+filepath.Base(path), func(t *testing.T) {
-				clean(t)
+				entratest.CleanEnv(t)
 				for _, name := range []string{"AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"} {
 					t.Setenv(name, "")
 					os.Unsetenv(name)
@@ -67,12 +71,12 @@ func TestHostileFiles(t *testing.T) {
 					t.Setenv(way.env, path)
 				}
 				t.Setenv("PATH", "")
-				imds := roundTrip(absentService)
+				imds := doer(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") })
 				var err error
 				allocated, took := cost(func() {
 					var c *Connector
-					if c, err = NewConnector(strings.ReplaceAll(way.dsn, "{file}", path), WithTransport(&imds)); err == nil {
-						_, err = ask(c.tokens, t.Context())
+					if c, err = NewConnector(strings.ReplaceAll(way.dsn, "{file}", path), WithTransport(imds)); err == nil {
+						_, err = tokenOf(t.Context(), c)
 					}
 				})
 				oneHarmlessLine(t, err, want)
@@ -87,14 +91,14 @@ func TestHostileFiles(t *testing.T) {
 // A token's file that others may read, or replace, is warned of once, in the log and
 // by the doctor. It works all the same: Kubernetes mounts secrets so.
 func TestExposedTokenFile(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for mode, warned := range map[fs.FileMode]bool{0o600: false, 0o400: false, 0o440: false, 0o640: false, 0o750: false,
 		0o644: true, 0o604: true, 0o602: true, 0o601: true, 0o620: true, 0o660: true, 0o666: true, 0o777: true} {
 		for _, link := range []bool{false, true} {
 			t.Run(fmt.Sprint(mode, link), func(t *testing.T) {
 				s := newFakeServer(t, nil)
 				path := filepath.Join(t.TempDir(), "token")
-				if err := os.WriteFile(path, []byte(jwt(map[string]any{"oid": "o"})), 0o600); err != nil {
+				if err := os.WriteFile(path, []byte(entratest.JWT(map[string]any{"oid": "o"})), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				if err := os.Chmod(path, mode); err != nil {
@@ -123,7 +127,7 @@ func TestExposedTokenFile(t *testing.T) {
 				if warned {
 					want = 1
 				}
-				if n := strings.Count(log.String(), `level=WARN msg="others may read or replace the token's file" file=`+path+" mode=-"); n != want || strings.Contains(log.String(), marker) {
+				if n := strings.Count(log.String(), `level=WARN msg="others may read or replace the token file" file=`+path+" mode=-"); n != want || strings.Contains(log.String(), entratest.Marker) {
 					t.Errorf("logged %q", log)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond) // the server answers no query
@@ -132,15 +136,12 @@ func TestExposedTokenFile(t *testing.T) {
 					if check.Name != "token" {
 						continue
 					}
-					if warned && (check.Status != StatusWarn || !strings.HasPrefix(check.Hint, "chmod 600 "+path+": its mode is -")) || !warned && (check.Status != StatusOK || check.Hint != "") {
+					if warned && (check.Status != StatusWarn || !strings.HasPrefix(check.Hint, "run chmod 600 "+path+": with its mode -")) || !warned && (check.Status != StatusOK || check.Hint != "") {
 						t.Errorf("the doctor says %+v", check)
 					}
 					break
 				}
 			})
 		}
-	}
-	if (&fixed{value: "x"}).exposed() != 0 {
-		t.Error("a token that is in no file")
 	}
 }

@@ -23,6 +23,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/tracelog"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
 // request reads the client's request for TLS, which says nothing yet.
@@ -135,9 +137,9 @@ var cleartext = encode(&pgproto3.AuthenticationCleartextPassword{})
 // time and memory, and the token goes nowhere but where a verified server asks for
 // it. TestHostileText has what it says in a refusal.
 func TestHostileServer(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	ready := encode(welcome...)
-	opaque := "opaque-" + marker // no JWT, by which it could be told
+	opaque := "opaque-" + entratest.Marker // no JWT, by which it could be told
 	kilobyte := strings.Repeat("x", 1024)
 	notice := encode(&pgproto3.NoticeResponse{Severity: "NOTICE", Message: kilobyte})
 	text := func(s string) []byte { return encode(refusal("28000", s)...) }
@@ -254,12 +256,12 @@ func TestHostileServer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := ask(c.tokens, ctx); err != nil {
+			if _, err := tokenOf(ctx, c); err != nil {
 				t.Fatal(err)
 			}
 			allocated, took := cost(func() { _, err = c.Connect(ctx) })
 			oneHarmlessLine(t, err, tt.want)
-			if strings.Contains(log.String(), marker) {
+			if strings.Contains(log.String(), entratest.Marker) {
 				t.Errorf("logged: %s", log)
 			}
 			if allocated > 32<<20 || took > 3*time.Second {
@@ -267,7 +269,7 @@ func TestHostileServer(t *testing.T) {
 			}
 			s.hungUp()
 			heard, _ := s.got()
-			if strings.Contains(heard, marker) != tt.asked {
+			if strings.Contains(heard, entratest.Marker) != tt.asked {
 				t.Errorf("the server heard %.300q", heard)
 			}
 		})
@@ -295,12 +297,12 @@ func oneHarmlessLine(t *testing.T, err error, want string) {
 		return
 	}
 	for _, text := range routes(err) {
-		if strings.Contains(text, marker) {
+		if strings.Contains(text, entratest.Marker) {
 			t.Errorf("it holds a secret: %s", text)
 		}
 	}
 	for _, wrapped := range chain(err) {
-		if strings.Contains(wrapped.Error(), marker) {
+		if strings.Contains(wrapped.Error(), entratest.Marker) {
 			t.Errorf("within it %T holds a secret: %.500s", wrapped, wrapped)
 		}
 	}
@@ -309,7 +311,7 @@ func oneHarmlessLine(t *testing.T, err error, want string) {
 		t.Errorf("%d bytes, of which those at %d do not print: %.300q", len(line), i, line)
 	}
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && strings.Contains(fmt.Sprintf("%#v", *pg), marker) {
+	if errors.As(err, &pg) && strings.Contains(fmt.Sprintf("%#v", *pg), entratest.Marker) {
 		t.Errorf("pgx's error holds a secret: %#v", *pg)
 	}
 }
@@ -349,8 +351,8 @@ func (r *record) String() string {
 }
 
 // opaquely answers with one token that is no JWT, for an hour.
-func opaquely(token string) *fakeCredential {
-	return &fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
+func opaquely(token string) *entratest.Credential {
+	return &entratest.Credential{Get: func(int64, string) (azcore.AccessToken, error) {
 		return azcore.AccessToken{Token: token, ExpiresOn: time.Now().Add(time.Hour)}, nil
 	}}
 }
@@ -358,7 +360,7 @@ func opaquely(token string) *fakeCredential {
 // A server that takes its time, at any step, holds a connect no longer than the
 // caller allows.
 func TestDrip(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	drip := func(conn net.Conn, b []byte) {
 		for i := range b {
 			if _, err := conn.Write(b[i : i+1]); err != nil {
@@ -402,7 +404,7 @@ func TestDrip(t *testing.T) {
 						defer cancel()
 						dsn = strings.Replace(dsn, "connect_timeout=5", "connect_timeout=3600", 1)
 					}
-					c, err := NewConnector(dsn, WithCredential(&fakeCredential{}), s.piped(0))
+					c, err := NewConnector(dsn, WithCredential(&entratest.Credential{}), s.piped(0))
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -9,6 +9,9 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 )
 
 const (
@@ -18,19 +21,19 @@ const (
 
 // judge goes as far as the server's verdict, as Connect does, and tells whether the
 // server takes a token in the end.
-func judge(t *testing.T, c *Connector, words string, refuse func(*token) bool) bool {
+func judge(t *testing.T, c *Connector, words string, refuse func(*token.Token) bool) bool {
 	for again := false; ; again = true {
-		a := c.attempt("u")
+		a := c.newAttempt()
 		if _, err := a.wait(t.Context()); err != nil {
 			t.Error(err)
 			return false
 		}
 		if !refuse(a.token) {
-			a.accepted()
+			a.onSuccess()
 			return true
 		}
-		a.refused(&pgconn.PgError{Code: "28P01", Message: words})
-		if again || !a.again(t.Context(), errors.New("refused")) {
+		a.handleRejection(&pgconn.PgError{Code: "28P01", Message: words})
+		if again || !a.shouldRetry(t.Context(), errors.New("refused")) {
 			return false
 		}
 	}
@@ -38,7 +41,7 @@ func judge(t *testing.T, c *Connector, words string, refuse func(*token) bool) b
 
 // Another token is asked for where that may help, and only there.
 func TestAskedAfterARefusal(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	const hour = time.Hour
 	for _, tt := range []struct {
 		name, words       string
@@ -59,11 +62,11 @@ func TestAskedAfterARefusal(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			cred := &fakeCredential{get: func(n int64, _ string) (azcore.AccessToken, error) {
+			cred := &entratest.Credential{Get: func(n int64, _ string) (azcore.AccessToken, error) {
 				if tt.same {
 					n = 0
 				}
-				return azcore.AccessToken{Token: jwt(map[string]any{"n": n, "iat": start.Add(-tt.age).Unix()}), ExpiresOn: time.Now().Add(2 * time.Hour)}, nil
+				return azcore.AccessToken{Token: entratest.JWT(map[string]any{"n": n, "iat": start.Add(-tt.age).Unix()}), ExpiresOn: time.Now().Add(2 * time.Hour)}, nil
 			}}
 			c, err := NewConnector("host=h user=u", WithCredential(cred))
 			if err != nil {
@@ -71,18 +74,18 @@ func TestAskedAfterARefusal(t *testing.T) {
 			}
 			defer c.Close()
 			if !tt.cold {
-				if _, err := ask(c.tokens, t.Context()); err != nil {
+				if _, err := tokenOf(t.Context(), c); err != nil {
 					t.Fatal(err)
 				}
 			}
-			warm := cred.calls.Load()
-			c.worked.Store(tt.worked)
+			warm := cred.Calls.Load()
+			c.signedIn.Store(tt.worked)
 			for i, at := range tt.at {
 				time.Sleep(at - time.Since(start))
-				if judge(t, c, tt.words, func(*token) bool { return true }) {
+				if judge(t, c, tt.words, func(*token.Token) bool { return true }) {
 					t.Fatal("it works")
 				}
-				if n, retried := cred.calls.Load()-warm, c.Stats().Retried; n != tt.requests[i] || retried != tt.retried[i] {
+				if n, retried := cred.Calls.Load()-warm, c.Stats().Retried; n != tt.requests[i] || retried != tt.retried[i] {
 					t.Errorf("%s: after %s %d requests and %d more tries, want %d and %d", tt.name, at, n, retried, tt.requests[i], tt.retried[i])
 				}
 			}
@@ -93,32 +96,32 @@ func TestAskedAfterARefusal(t *testing.T) {
 // A token that was refused and replaced does not come back from a credential's cache,
 // which does not keep a successor that lives for a few minutes only.
 func TestRefusedTokenDoesNotComeBack(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		bad := jwt(map[string]any{"n": 0, "iat": start.Add(-time.Hour).Unix()})
-		cred := &fakeCredential{get: func(n int64, claims string) (azcore.AccessToken, error) {
+		bad := entratest.JWT(map[string]any{"n": 0, "iat": start.Add(-time.Hour).Unix()})
+		cred := &entratest.Credential{Get: func(n int64, claims string) (azcore.AccessToken, error) {
 			if claims == "" {
 				return azcore.AccessToken{Token: bad, ExpiresOn: start.Add(time.Hour)}, nil
 			}
-			return azcore.AccessToken{Token: jwt(map[string]any{"n": n}), ExpiresOn: time.Now().Add(4 * time.Minute)}, nil
+			return azcore.AccessToken{Token: entratest.JWT(map[string]any{"n": n}), ExpiresOn: time.Now().Add(4 * time.Minute)}, nil
 		}}
 		c, err := NewConnector("host=h user=u", WithCredential(cred))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if _, err := ask(c.tokens, t.Context()); err != nil {
+		if _, err := tokenOf(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		for time.Since(start) < 50*time.Minute {
-			if !judge(t, c, expired, func(is *token) bool { return is.value == bad }) {
+			if !judge(t, c, expired, func(is *token.Token) bool { return is.Value == bad }) {
 				t.Fatalf("refused after %s", time.Since(start))
 			}
 			time.Sleep(time.Second)
 		}
-		if st := c.Stats(); st.Rejected != 1 || cred.calls.Load() > 2*50 {
-			t.Errorf("%d requests, %+v", cred.calls.Load(), st)
+		if st := c.Stats(); st.Rejected != 1 || cred.Calls.Load() > 2*50 {
+			t.Errorf("%d requests, %+v", cred.Calls.Load(), st)
 		}
 	})
 }
@@ -126,11 +129,11 @@ func TestRefusedTokenDoesNotComeBack(t *testing.T) {
 // A host that refuses for a reason of its own, before another that takes the token, is
 // no cause for more requests than one that stands alone.
 func TestRefusedHereAndTakenThere(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for _, words := range []string{expired, `no pg_hba.conf entry for host "10.0.0.1"`} {
 		synctest.Test(t, func(t *testing.T) {
-			same := jwt(map[string]any{"iat": time.Now().Add(-3 * time.Hour).Unix()}) // a managed identity's, for a day
-			cred := &fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
+			same := entratest.JWT(map[string]any{"iat": time.Now().Add(-3 * time.Hour).Unix()}) // a managed identity's, for a day
+			cred := &entratest.Credential{Get: func(int64, string) (azcore.AccessToken, error) {
 				return azcore.AccessToken{Token: same, ExpiresOn: time.Now().Add(20 * time.Hour)}, nil
 			}}
 			c, err := NewConnector("host=one,two user=u", WithCredential(cred))
@@ -139,15 +142,15 @@ func TestRefusedHereAndTakenThere(t *testing.T) {
 			}
 			defer c.Close()
 			for range 600 { // a minute of it
-				a := c.attempt("u")
+				a := c.newAttempt()
 				if _, err := a.wait(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				a.refused(&pgconn.PgError{Code: "28000", Message: words})
-				a.accepted()
+				a.handleRejection(&pgconn.PgError{Code: "28000", Message: words})
+				a.onSuccess()
 				time.Sleep(100 * time.Millisecond)
 			}
-			if n := cred.calls.Load(); n > 2*8 { // each asked past the cache too
+			if n := cred.Calls.Load(); n > 2*8 { // each asked past the cache too
 				t.Errorf("%s: %d requests in a minute", words, n)
 			}
 		})
@@ -157,14 +160,14 @@ func TestRefusedHereAndTakenThere(t *testing.T) {
 // Whoever is refused while another token is on its way waits for that, and a request
 // that failed is made again.
 func TestSameQuestion(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	synctest.Test(t, func(t *testing.T) {
 		start, down := time.Now(), false
-		cred := &fakeCredential{delay: time.Second, get: func(n int64, _ string) (azcore.AccessToken, error) {
+		cred := &entratest.Credential{Delay: time.Second, Get: func(n int64, _ string) (azcore.AccessToken, error) {
 			if down {
 				return azcore.AccessToken{}, errors.New("down")
 			}
-			return azcore.AccessToken{Token: jwt(map[string]any{"n": n, "iat": start.Add(-time.Hour).Unix()}), ExpiresOn: time.Now().Add(2 * time.Hour)}, nil
+			return azcore.AccessToken{Token: entratest.JWT(map[string]any{"n": n, "iat": start.Add(-time.Hour).Unix()}), ExpiresOn: time.Now().Add(2 * time.Hour)}, nil
 		}}
 		c, err := NewConnector("host=h user=u", WithCredential(cred))
 		if err != nil {
@@ -173,14 +176,14 @@ func TestSameQuestion(t *testing.T) {
 		defer c.Close()
 		connect := func(want bool) {
 			t.Helper()
-			bad, err := ask(c.tokens, t.Context())
+			bad, err := tokenOf(t.Context(), c)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var wg sync.WaitGroup
 			for range 3 {
 				wg.Go(func() {
-					if judge(t, c, nobody, func(is *token) bool { return is.value == bad.value }) != want {
+					if judge(t, c, nobody, func(is *token.Token) bool { return is.Value == bad.Value }) != want {
 						t.Errorf("after %s: signed in: %t", time.Since(start), !want)
 					}
 				})
@@ -188,39 +191,39 @@ func TestSameQuestion(t *testing.T) {
 			}
 			wg.Wait()
 		}
-		c.worked.Store(true)
+		c.signedIn.Store(true)
 		connect(true)
-		if n := cred.calls.Load(); n != 2 {
+		if n := cred.Calls.Load(); n != 2 {
 			t.Errorf("%d requests", n)
 		}
 		time.Sleep(time.Second) // less, and the token is as new as can be
 		down = true
 		connect(false)
 		down = false
-		time.Sleep(maxBackoff)
-		c.tokens.(*source).current.Store(nil) // be it of another token by now
+		time.Sleep(maxRenewalWait)
+		time.Sleep(3 * time.Hour) // until the token has expired
 		connect(true)
 	})
 }
 
 // The wait between two questions counts from the first one, however long its answer took.
 func TestSlowAnswer(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		cred := &fakeCredential{delay: 700 * time.Millisecond, get: func(n int64, _ string) (azcore.AccessToken, error) {
-			return azcore.AccessToken{Token: jwt(map[string]any{"n": n, "iat": start.Add(-time.Hour).Unix()}), ExpiresOn: start.Add(time.Hour)}, nil
+		cred := &entratest.Credential{Delay: 700 * time.Millisecond, Get: func(n int64, _ string) (azcore.AccessToken, error) {
+			return azcore.AccessToken{Token: entratest.JWT(map[string]any{"n": n, "iat": start.Add(-time.Hour).Unix()}), ExpiresOn: start.Add(time.Hour)}, nil
 		}}
 		c, err := NewConnector("host=h user=u", WithCredential(cred))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if _, err := ask(c.tokens, t.Context()); err != nil {
+		if _, err := tokenOf(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		for !judge(t, c, expired, func(*token) bool { return cred.calls.Load() < 3 }) {
+		for !judge(t, c, expired, func(*token.Token) bool { return cred.Calls.Load() < 3 }) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		if took := time.Since(began); took > 1800*time.Millisecond {
@@ -233,7 +236,7 @@ func TestSlowAnswer(t *testing.T) {
 // that is out of order, asks for others, ever more slowly, and is well again
 // soon after they are.
 func TestBadTokensAreReplaced(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for _, bad := range []struct {
 		issued time.Duration
 		same   bool // the same again and again
@@ -241,11 +244,11 @@ func TestBadTokensAreReplaced(t *testing.T) {
 	}{{0, false, 8}, {time.Hour, false, 8}, {0, true, 8}, {time.Hour, true, 8}} {
 		synctest.Test(t, func(t *testing.T) {
 			start, healthy := time.Now(), false
-			cred := &fakeCredential{get: func(n int64, _ string) (azcore.AccessToken, error) {
+			cred := &entratest.Credential{Get: func(n int64, _ string) (azcore.AccessToken, error) {
 				if bad.same && !healthy {
 					n = 0
 				}
-				return azcore.AccessToken{Token: jwt(map[string]any{"n": n, "iat": start.Add(-bad.issued).Unix()}), ExpiresOn: time.Now().Add(time.Hour)}, nil
+				return azcore.AccessToken{Token: entratest.JWT(map[string]any{"n": n, "iat": start.Add(-bad.issued).Unix()}), ExpiresOn: time.Now().Add(time.Hour)}, nil
 			}}
 			var pools [20]*Connector
 			for i := range pools {
@@ -258,7 +261,7 @@ func TestBadTokensAreReplaced(t *testing.T) {
 			began := time.Now()
 			for time.Since(began) < 3*time.Minute {
 				for _, c := range pools {
-					if judge(t, c, expired, func(*token) bool { return true }) {
+					if judge(t, c, expired, func(*token.Token) bool { return true }) {
 						t.Fatal("it works")
 					}
 				}
@@ -266,13 +269,13 @@ func TestBadTokensAreReplaced(t *testing.T) {
 			}
 			// Each pool has six questions in its first minute and one every half minute
 			// after that; together they ask no more than once a second.
-			if n := cred.calls.Load(); n > 3*60 || n < bad.least {
+			if n := cred.Calls.Load(); n > 3*60 || n < bad.least {
 				t.Errorf("20 pools made %d requests in three minutes", n)
 			}
-			healed := cred.calls.Load()
+			healed := cred.Calls.Load()
 			healthy, began = true, time.Now()
-			for !judge(t, pools[0], expired, func(*token) bool { return cred.calls.Load() == healed }) {
-				if time.Since(began) > maxBackoff {
+			for !judge(t, pools[0], expired, func(*token.Token) bool { return cred.Calls.Load() == healed }) {
+				if time.Since(began) > maxRenewalWait {
 					t.Fatal("a bad token stays")
 				}
 				time.Sleep(100 * time.Millisecond)

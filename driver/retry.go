@@ -47,7 +47,7 @@ func (a *attempt) handleRejection(e *pgconn.PgError) {
 		return
 	}
 	if next.nextAt.IsZero() {
-		a.replacement = c.source.Refresh(a.token, c.log)
+		a.replacement = c.source.Refresh(a.token, observer{c})
 		next.call = a.replacement
 		next.nextAt = now.Add(next.wait)
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -56,7 +57,7 @@ func TestRoleSQL(t *testing.T) {
 // The object id of a made-up token does not make anyone an administrator who does
 // as the hint says.
 func TestForgedObjectID(t *testing.T) {
-	s := situation{role: "r", claims: claims{AppID: "a", ObjectID: "00000000-0000-0000-0000-00000000000a,type=service,admin"}}
+	s := errContext{role: "r", claims: token.Claims{AppID: "a", ObjectID: "00000000-0000-0000-0000-00000000000a,type=service,admin"}}
 	err := s.explain(&pgconn.PgError{Code: "28P01", Message: "Service Principal oid mismatch for role[r]"})
 	if text := err.Error(); strings.Contains(text, "SECURITY LABEL") || !strings.Contains(text, "is no GUID") {
 		t.Error(err)

@@ -24,15 +24,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
 // Whatever is exported prints without secrets, by every route, as value and by
 // pointer, bare and within something else. A new exported type must be added here.
 func TestNothingExportedPrintsASecret(t *testing.T) {
-	clean(t)
-	const secrets = "aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + marker
-	cfg, err := dsn.Parse("host=h sslpassword=" + marker + " " + secrets)
-	certificate, err2 := dsn.Parse("host=h aad_auth=client-certificate aad_client_certificate=f aad_client_certificate_password=" + marker)
+	entratest.CleanEnv(t)
+	const secrets = "aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + entratest.Marker
+	cfg, err := dsn.Parse("host=h sslpassword=" + entratest.Marker + " " + secrets)
+	certificate, err2 := dsn.Parse("host=h aad_auth=client-certificate aad_client_certificate=f aad_client_certificate_password=" + entratest.Marker)
 	err = errors.Join(err, err2)
 	if err != nil {
 		t.Fatal(err)
@@ -45,34 +47,34 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		return c
 	}
 	ours := open("host=h user=u " + secrets)
-	fixed := open("host=h user=u aad_auth=access-token password=" + marker)
-	password := open("host=h user=u aad_auth=password password=" + marker)
-	credential := &fakeCredential{get: func(int64, string) (azcore.AccessToken, error) {
-		return azcore.AccessToken{Token: marker, ExpiresOn: time.Now().Add(time.Hour)}, nil
+	fixed := open("host=h user=u aad_auth=access-token password=" + entratest.Marker)
+	password := open("host=h user=u aad_auth=password password=" + entratest.Marker)
+	credential := &entratest.Credential{Get: func(int64, string) (azcore.AccessToken, error) {
+		return azcore.AccessToken{Token: entratest.Marker, ExpiresOn: time.Now().Add(time.Hour)}, nil
 	}}
 	holding := open("host=h user=u", WithCredential(credential))
-	if _, err := ask(holding.tokens, t.Context()); err != nil {
+	if _, err := tokenOf(t.Context(), holding); err != nil {
 		t.Fatal(err)
 	}
-	_, refused := NewConnector("host=h user=u port=x password=" + marker + " aad_auth=password")
-	_, failed := open("host=127.0.0.1 port=1 user=u sslmode=disable aad_auth=password password=" + marker).Connect(t.Context())
+	_, refused := NewConnector("host=h user=u port=x password=" + entratest.Marker + " aad_auth=password")
+	_, failed := open("host=127.0.0.1 port=1 user=u sslmode=disable aad_auth=password password=" + entratest.Marker).Connect(t.Context())
 	var connect *pgconn.ConnectError
 	if !errors.As(failed, &connect) {
 		t.Fatalf("got %v", failed)
 	}
-	connect.Config.Password = marker // as deep as pgx itself would hold it
+	connect.Config.Password = entratest.Marker // as deep as pgx itself would hold it
 	login, err := holding.Credentials(t.Context())
-	if err != nil || login.Password != marker {
+	if err != nil || login.Password != entratest.Marker {
 		t.Fatal(err)
 	}
 	var checks []any
 	for c := range Diagnose(t.Context(), "host=127.0.0.1 port=1 user=u "+secrets, WithCredential(credential)) {
 		checks = append(checks, c)
 	}
-	for c := range Diagnose(t.Context(), "host=127.0.0.1 port=1 user=u aad_auth=password password="+marker) {
+	for c := range Diagnose(t.Context(), "host=127.0.0.1 port=1 user=u aad_auth=password password="+entratest.Marker) {
 		checks = append(checks, c)
 	}
-	chained := situation{}.explainToken(fmt.Errorf("first line\n%s", marker))
+	chained := errContext{}.explainToken(fmt.Errorf("first line\n%s", entratest.Marker))
 
 	values := map[string][]any{
 		"dsn.Config": {*cfg, cfg, certificate, cfg.Clone()}, "dsn.Key": {dsn.Keys()[5]}, "dsn.ModeInfo": {dsn.Modes()[0]}, "dsn.Cloud": {dsn.Clouds()[0]}, "dsn.Mode": {dsn.Default}, "dsn.Env": {dsn.OS},
@@ -82,7 +84,7 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		"driver.Stats": {holding.Stats()}, "driver.Option": {WithCredential(credential)},
 	}
 	for name, texts := range map[string][]any{ // that functions return, or hand over
-		"dsn.CloudOf()": {dsn.CloudOf(marker)}, "dsn.CloudOfAuthority()": {dsn.CloudOfAuthority(marker)}, "dsn.CloudOfResource()": {dsn.CloudOfResource(marker)}, "dsn.Cloud.Scope()": {dsn.Clouds()[0].Scope()}, "dsn.Config.Host()": {cfg.Host()}, "dsn.Config.ConnString()": {cfg.ConnString()},
+		"dsn.CloudOf()": {dsn.CloudOf(entratest.Marker)}, "dsn.CloudOfAuthority()": {dsn.CloudOfAuthority(entratest.Marker)}, "dsn.CloudOfResource()": {dsn.CloudOfResource(entratest.Marker)}, "dsn.Cloud.Scope()": {dsn.Clouds()[0].Scope()}, "dsn.Config.Host()": {cfg.Host()}, "dsn.Config.ConnString()": {cfg.ConnString()},
 		"dsn.Config.String()": {cfg.String()}, "dsn.Config.Format()": {fmt.Sprintf("%d %t", cfg, *certificate)}, "dsn.Config.LogValue()": {cfg.LogValue()}, "dsn.Config.MarshalText()": called(cfg.MarshalText()),
 		"dsn.Config.GobEncode()": called(cfg.GobEncode()), "driver.Credentials.GobEncode()": called(login.GobEncode()),
 		"driver.Connector.Config()": {*ours.Config(), *fixed.Config(), *holding.Config()}, "driver.Connector.Driver()": {ours.Driver()},
@@ -117,7 +119,7 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		for _, v := range list {
 			for _, v := range []any{v, []any{v}, map[string]any{"k": v}, struct{ V any }{v}, &v} {
 				for route, text := range routes(v) {
-					if strings.Contains(text, marker) || strings.Contains(strings.ToLower(text), hex.EncodeToString([]byte(marker))) {
+					if strings.Contains(text, entratest.Marker) || strings.Contains(strings.ToLower(text), hex.EncodeToString([]byte(entratest.Marker))) {
 						t.Errorf("%s (%T) by %s: %s", name, v, route, text)
 					}
 				}

@@ -13,12 +13,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
 // Against a server without TLS, and against a man in the middle with a
 // certificate of his own, no byte of the token leaves, whatever sslmode says.
 func TestNoTokenWithoutVerifiedTLS(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for name, change := range map[string]func(*fakeServer){
 		"without TLS":       func(s *fakeServer) { s.tls = nil },
 		"man in the middle": nil,
@@ -26,13 +28,13 @@ func TestNoTokenWithoutVerifiedTLS(t *testing.T) {
 		for _, params := range []string{"", "sslmode=prefer", "sslmode=allow", "sslmode=require", "sslmode=verify-full"} {
 			t.Run(name+" "+params, func(t *testing.T) {
 				s := newFakeServer(t, change)
-				err := ping(t, s.dsn(params), WithCredential(&fakeCredential{}))
+				err := ping(t, s.dsn(params), WithCredential(&entratest.Credential{}))
 				var e *Error
 				if !errors.As(err, &e) || e.Step != StepTLS || e.Hint == "" {
 					t.Errorf("got %v, want an error of step tls with a hint", err)
 				}
 				heard, _ := s.got()
-				if strings.Contains(heard, marker) || strings.Contains(heard, "user") {
+				if strings.Contains(heard, entratest.Marker) || strings.Contains(heard, "user") {
 					t.Errorf("the server heard %q", heard)
 				}
 			})
@@ -42,7 +44,7 @@ func TestNoTokenWithoutVerifiedTLS(t *testing.T) {
 
 // What would let a token travel unprotected is refused before the dial.
 func TestPolicy(t *testing.T) {
-	cred := WithCredential(&fakeCredential{})
+	cred := WithCredential(&entratest.Credential{})
 	skip := &tls.Config{InsecureSkipVerify: true}
 	for _, tt := range []struct {
 		name, dsn, sslmode, want string
@@ -64,7 +66,7 @@ func TestPolicy(t *testing.T) {
 		{name: "unverified still wants TLS", dsn: "host=h user=u sslmode=disable aad_insecure=unverified", want: "without TLS"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			clean(t)
+			entratest.CleanEnv(t)
 			t.Setenv("PGSSLMODE", tt.sslmode)
 			err := ping(t, tt.dsn, append([]Option{cred}, tt.opts...)...)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
@@ -76,8 +78,8 @@ func TestPolicy(t *testing.T) {
 
 // A hook of pgx that is set after NewConnector meets the same policy.
 func TestPolicyIsCheckedForEveryConnection(t *testing.T) {
-	clean(t)
-	c, err := NewConnector("host=h user=u", WithCredential(&fakeCredential{}))
+	entratest.CleanEnv(t)
+	c, err := NewConnector("host=h user=u", WithCredential(&entratest.Credential{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,9 +92,9 @@ func TestPolicyIsCheckedForEveryConnection(t *testing.T) {
 
 // Even what is changed between BeforeConnect and the connect.
 func TestPolicyIsCheckedLast(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, nil)
-	c, err := NewConnector(s.dsn(""), WithCredential(&fakeCredential{}))
+	c, err := NewConnector(s.dsn(""), WithCredential(&entratest.Credential{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,20 +115,20 @@ func TestPolicyIsCheckedLast(t *testing.T) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	if heard, _ := s.got(); strings.Contains(heard, marker) {
+	if heard, _ := s.got(); strings.Contains(heard, entratest.Marker) {
 		t.Error("the token left")
 	}
 }
 
 func TestVerifiedTLS(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for _, params := range []string{"", "sslmode=prefer", "sslmode=require", "sslmode=verify-ca", "sslmode=verify-full"} {
 		s := newFakeServer(t, nil)
-		if err := ping(t, s.dsn(params+" sslrootcert="+s.certFile), WithCredential(&fakeCredential{})); err != nil {
+		if err := ping(t, s.dsn(params+" sslrootcert="+s.certFile), WithCredential(&entratest.Credential{})); err != nil {
 			t.Errorf("%q: %v", params, err)
 		}
-		if heard, conns := s.got(); strings.Count(heard, marker) != 1 || conns != 1 {
-			t.Errorf("%q: the token arrived %d times over %d connections", params, strings.Count(heard, marker), conns)
+		if heard, conns := s.got(); strings.Count(heard, entratest.Marker) != 1 || conns != 1 {
+			t.Errorf("%q: the token arrived %d times over %d connections", params, strings.Count(heard, entratest.Marker), conns)
 		}
 	}
 	s := newFakeServer(t, nil)
@@ -136,38 +138,38 @@ func TestVerifiedTLS(t *testing.T) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(cert)
-	if err := ping(t, s.dsn(""), WithCredential(&fakeCredential{}), WithTLSConfig(&tls.Config{RootCAs: roots})); err != nil {
+	if err := ping(t, s.dsn(""), WithCredential(&entratest.Credential{}), WithTLSConfig(&tls.Config{RootCAs: roots})); err != nil {
 		t.Errorf("WithTLSConfig: %v", err)
 	}
 }
 
 func TestWrongName(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for _, params := range []string{"", " sslmode=allow", " sslmode=prefer", " sslmode=require"} { // a root alone would make pgx verify less
 		s := newFakeServer(t, nil)
 		dsn := strings.Replace(s.dsn("sslrootcert="+s.certFile+params), "127.0.0.1", "localhost", 1)
-		err := ping(t, dsn, WithCredential(&fakeCredential{}))
+		err := ping(t, dsn, WithCredential(&entratest.Credential{}))
 		if err == nil || !strings.Contains(err.Error(), "the certificate is for example.com") {
 			t.Errorf("%q: got %v", params, err)
 		}
-		if heard, _ := s.got(); strings.Contains(heard, marker) {
+		if heard, _ := s.got(); strings.Contains(heard, entratest.Marker) {
 			t.Errorf("%q: the token left", params)
 		}
 	}
 }
 
 func TestInsecure(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	plain := newFakeServer(t, func(s *fakeServer) { s.tls = nil })
-	if err := ping(t, plain.dsn("sslmode=disable aad_insecure=plaintext"), WithCredential(&fakeCredential{})); err != nil {
+	if err := ping(t, plain.dsn("sslmode=disable aad_insecure=plaintext"), WithCredential(&entratest.Credential{})); err != nil {
 		t.Error(err)
 	}
 	unverified := newFakeServer(t, nil)
-	if err := ping(t, unverified.dsn("aad_insecure=unverified"), WithCredential(&fakeCredential{})); err != nil {
+	if err := ping(t, unverified.dsn("aad_insecure=unverified"), WithCredential(&entratest.Credential{})); err != nil {
 		t.Error(err)
 	}
 	refusing := newFakeServer(t, func(s *fakeServer) { s.tls = nil })
-	if err := ping(t, refusing.dsn("aad_insecure=unverified sslmode=prefer"), WithCredential(&fakeCredential{})); err == nil {
+	if err := ping(t, refusing.dsn("aad_insecure=unverified sslmode=prefer"), WithCredential(&entratest.Credential{})); err == nil {
 		t.Error("unverified fell back to plaintext")
 	}
 }
@@ -176,12 +178,12 @@ func TestInsecure(t *testing.T) {
 // sign-in that failed is not driver.ErrBadConn, for which database/sql asks
 // three times.
 func TestRefusedOnce(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for _, code := range []string{"28000", "28P01", "53300", "57P03"} {
 		s := newFakeServer(t, func(s *fakeServer) {
 			s.reply = []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: "no\x1b[31m\nway"}}
 		})
-		err := ping(t, s.dsn("sslmode=prefer sslrootcert="+s.certFile), WithCredential(&fakeCredential{}))
+		err := ping(t, s.dsn("sslmode=prefer sslrootcert="+s.certFile), WithCredential(&entratest.Credential{}))
 		var pg *pgconn.PgError
 		if !errors.As(err, &pg) || pg.Code != code || strings.ContainsAny(err.Error(), "\x1b\n") {
 			t.Errorf("got %q", err)
@@ -194,14 +196,14 @@ func TestRefusedOnce(t *testing.T) {
 
 // A server that asks for a hash of the token, or for nothing, gets none.
 func TestRequireAuth(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	for name, auth := range map[string]pgproto3.BackendMessage{
 		"md5":   &pgproto3.AuthenticationMD5Password{Salt: [4]byte{1, 2, 3, 4}},
 		"scram": &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}},
 		"none":  nil,
 	} {
 		s := newFakeServer(t, func(s *fakeServer) { s.auth = auth })
-		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}))
+		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{}))
 		var e *Error
 		if !errors.As(err, &e) || e.Step != StepSignIn || e.Hint == "" {
 			t.Errorf("%s: %v", name, err)
@@ -214,11 +216,11 @@ func TestRequireAuth(t *testing.T) {
 
 // pgx keeps the password in ConnectError.Config, and the config in Conn.
 func TestTokenIsTakenOutOfErrors(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, func(s *fakeServer) {
 		s.reply = []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no"}}
 	})
-	err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}))
+	err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{}))
 	var connect *pgconn.ConnectError
 	if !errors.As(err, &connect) || connect.Config.Password != "" {
 		t.Errorf("got %v with password %q", err, connect.Config.Password)
@@ -228,8 +230,8 @@ func TestTokenIsTakenOutOfErrors(t *testing.T) {
 // The last gate: whatever way a connection came about, without TLS it gets no
 // password.
 func TestPlainConnectionGetsNoPassword(t *testing.T) {
-	clean(t)
-	c, err := NewConnector("host=h user=u", WithCredential(&fakeCredential{}))
+	entratest.CleanEnv(t)
+	c, err := NewConnector("host=h user=u", WithCredential(&entratest.Credential{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,9 +250,9 @@ func TestPlainConnectionGetsNoPassword(t *testing.T) {
 
 // Once signed in, the connection's config holds the token no longer.
 func TestTokenIsTakenOutOfConnections(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	s := newFakeServer(t, nil)
-	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&fakeCredential{}))
+	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,10 +269,10 @@ func TestTokenIsTakenOutOfConnections(t *testing.T) {
 // verify-ca without a root would take any publicly trusted certificate, so the
 // name counts too.
 func TestVerifyCANeedsARoot(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	ca := newFakeServer(t, nil).certFile
 	for params, full := range map[string]bool{"sslmode=verify-ca": true, "sslmode=verify-ca sslrootcert=" + ca: false, "sslmode=verify-ca aad_insecure=unverified": false} {
-		c, err := NewConnector("host=h user=u "+params, WithCredential(&fakeCredential{}))
+		c, err := NewConnector("host=h user=u "+params, WithCredential(&entratest.Credential{}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,9 +284,9 @@ func TestVerifyCANeedsARoot(t *testing.T) {
 
 // What the option's TLS leaves empty is the DSN's.
 func TestTLSOptionKeepsTheDSNs(t *testing.T) {
-	clean(t)
+	entratest.CleanEnv(t)
 	ca := newFakeServer(t, nil).certFile
-	c, err := NewConnector("host=h user=u sslnegotiation=direct sslrootcert="+ca, WithCredential(&fakeCredential{}), WithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS13}))
+	c, err := NewConnector("host=h user=u sslnegotiation=direct sslrootcert="+ca, WithCredential(&entratest.Credential{}), WithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS13}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,13 +13,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
 // A developer's tool that prints what it should not, hangs, floods, or leaves
 // children behind: an error of one line, in time. What it prints is kept by
 // azidentity until the time is up; this package cannot say how much.
 func TestHostileTools(t *testing.T) {
-	token := jwt(map[string]any{"oid": "o"})
+	token := entratest.JWT(map[string]any{"oid": "o"})
 	expires := time.Now().Add(time.Hour)
 	good := map[string]string{
 		"az":   fmt.Sprintf(`{"accessToken":"%s","expires_on":%d}`, token, expires.Unix()),
@@ -34,8 +36,8 @@ func TestHostileTools(t *testing.T) {
 		{"a refusal", `printf '\033[2J\033[31mno\r\n\tyou don'"'"'t; run evil\n' >&2; exit 1`, "token: "},
 		{"the token, and a failure", `printf '%s' '{good}'; printf '%s' '` + token + `' >&2; exit 1`, "token: "},
 		{"the token within garbage", `printf '%s' '{good}???'`, "token: "},
-		{"a token in lines", `printf '%s' '{good}' | sed 's/` + marker + `/&\\nHost: evil/'`, "what came as token holds characters that no token has"},
-		{"a token of 100 KB", `printf '%s' '{good}' | sed "s/` + marker + `/$(head -c 102400 /dev/zero | tr '\0' x)/"`, "of which PostgreSQL takes 65534"},
+		{"a token in lines", `printf '%s' '{good}' | sed 's/` + entratest.Marker + `/&\\nHost: evil/'`, "what came as token holds characters that no token has"},
+		{"a token of 100 KB", `printf '%s' '{good}' | sed "s/` + entratest.Marker + `/$(head -c 102400 /dev/zero | tr '\0' x)/"`, "of which PostgreSQL takes 65534"},
 		{"a hang", `exec sleep 600`, "context deadline exceeded"},
 		{"a hang in a child", `sleep 600 & echo $! >> $0.children; wait`, "context deadline exceeded"},
 		{"a flood", `head -c 16777216 /dev/zero | tr '\0' x`, "token: "},
@@ -47,7 +49,7 @@ func TestHostileTools(t *testing.T) {
 	} {
 		for mode, tool := range map[string]string{"azure-cli": "az", "azure-developer-cli": "azd", "azure-powershell": "pwsh"} {
 			t.Run(tt.name+", "+tool, func(t *testing.T) {
-				clean(t)
+				entratest.CleanEnv(t)
 				bin := t.TempDir()
 				path := filepath.Join(bin, tool)
 				if err := os.WriteFile(path, []byte("#!/bin/sh\necho $$ >> $0.children\n"+strings.ReplaceAll(tt.script, "{good}", good[tool])+"\n"), 0o755); err != nil {
@@ -61,7 +63,7 @@ func TestHostileTools(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
-				allocated, took := cost(func() { _, err = ask(c.tokens, ctx) })
+				allocated, took := cost(func() { _, err = tokenOf(ctx, c) })
 				if tt.want != "" {
 					oneHarmlessLine(t, err, tt.want)
 				} else if err != nil {
@@ -70,7 +72,7 @@ func TestHostileTools(t *testing.T) {
 				if allocated > 512<<20 || took > 3*time.Second {
 					t.Errorf("it took %d KiB and %s", allocated>>10, took)
 				}
-				if strings.Contains(log.String(), marker) {
+				if strings.Contains(log.String(), entratest.Marker) {
 					t.Errorf("logged: %s", log)
 				}
 				reap(t, path)

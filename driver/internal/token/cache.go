@@ -3,7 +3,6 @@ package token
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -54,13 +53,13 @@ const (
 
 // Token implements [Source]. It is one atomic load while the token needs no refresh. A
 // token that is due is returned too, while its replacement is requested.
-func (c *Cache) Token(log *slog.Logger) (*Token, *Call) {
+func (c *Cache) Token(o Observer) (*Token, *Call) {
 	now := wallClock()
 	t := c.current.Load()
 	if !t.needsRefresh(now) {
 		return t, nil
 	}
-	call := c.start(t, "", now, log)
+	call := c.start(t, "", now, o)
 	if t.Valid(now) {
 		return t, nil
 	}
@@ -68,19 +67,19 @@ func (c *Cache) Token(log *slog.Logger) (*Token, *Call) {
 }
 
 // Refresh implements [Source].
-func (c *Cache) Refresh(rejected *Token, log *slog.Logger) *Call {
+func (c *Cache) Refresh(rejected *Token, o Observer) *Call {
 	now := wallClock()
 	t := c.current.Load()
 	if t != rejected && t.Valid(now) {
 		return completed(t, nil) // it is replaced already
 	}
-	return c.start(rejected, rejected.Value, now, log)
+	return c.start(rejected, rejected.Value, now, o)
 }
 
 // start joins the call under way or begins one, for a caller that saw t. rejected is a
 // token that will not do, or "". After a failure start returns the failed call until
 // the backoff is over, so that a pool that retries cannot flood the authority.
-func (c *Cache) start(t *Token, rejected string, now time.Time, log *slog.Logger) *Call {
+func (c *Cache) start(t *Token, rejected string, now time.Time, o Observer) *Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	current := c.current.Load()
@@ -105,13 +104,13 @@ func (c *Cache) start(t *Token, rejected string, now time.Time, log *slog.Logger
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 	c.call = &Call{done: make(chan struct{}), cancel: cancel}
 	c.count.requests.Add(1)
-	go c.refresh(ctx, c.call, t, rejected, c.backoff > 0, log)
+	go c.refresh(ctx, c.call, t, rejected, c.backoff > 0, o)
 	return c.call
 }
 
 // refresh makes one request on a context of its own: a caller that gives up must not
 // fail the others. It replaces old, which may be nil.
-func (c *Cache) refresh(ctx context.Context, call *Call, old *Token, rejected string, noRetry bool, log *slog.Logger) {
+func (c *Cache) refresh(ctx context.Context, call *Call, old *Token, rejected string, noRetry bool, o Observer) {
 	defer call.cancel()
 	began := wallClock()
 	t, exchange, err := c.request(ctx, old, rejected, noRetry)
@@ -136,14 +135,11 @@ func (c *Cache) refresh(ctx context.Context, call *Call, old *Token, rejected st
 	c.mu.Unlock()
 	close(call.done) // after the counts, which a waiter may read
 
-	took := slog.Duration("took", time.Since(began))
 	switch {
-	case err == nil && old != nil:
-		log.Info("token refreshed", took, slog.Time("expires", t.ExpiresOn))
 	case err == nil:
-		log.Info("token fetched", took, slog.Time("expires", t.ExpiresOn))
+		o.TokenFetched(t, old != nil, time.Since(began))
 	case !canceled:
-		log.Warn("token request failed", took, slog.Any("err", err), slog.Duration("retry_in", wait))
+		o.TokenFailed(err, time.Since(began), wait)
 	}
 }
 

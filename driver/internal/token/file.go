@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"runtime"
 	"strings"
@@ -22,7 +21,7 @@ type Static struct {
 }
 
 // Token implements [Source].
-func (s *Static) Token(*slog.Logger) (*Token, *Call) {
+func (s *Static) Token(Observer) (*Token, *Call) {
 	t, err := s.read()
 	if err != nil {
 		return nil, completed(nil, &Error{Err: err})
@@ -31,7 +30,7 @@ func (s *Static) Token(*slog.Logger) (*Token, *Call) {
 }
 
 // Refresh implements [Source]. There is no other token.
-func (s *Static) Refresh(*Token, *slog.Logger) *Call { return refreshed(s.read()) }
+func (s *Static) Refresh(*Token, Observer) *Call { return refreshed(s.read()) }
 
 func (s *Static) read() (*Token, error) { return present(s.Value, s.Scope, s.MaxAge) }
 
@@ -45,9 +44,9 @@ type File struct {
 	warned atomic.Bool
 }
 
-// Token implements [Source]. Once it warns in log if others may read or replace the file.
-func (f *File) Token(log *slog.Logger) (*Token, *Call) {
-	f.warn(log)
+// Token implements [Source].
+func (f *File) Token(o Observer) (*Token, *Call) {
+	f.warn(o)
 	t, err := f.read()
 	if err != nil {
 		return nil, completed(nil, &Error{Err: err})
@@ -56,8 +55,8 @@ func (f *File) Token(log *slog.Logger) (*Token, *Call) {
 }
 
 // Refresh implements [Source]: somebody may have replaced the file.
-func (f *File) Refresh(_ *Token, log *slog.Logger) *Call {
-	f.warn(log)
+func (f *File) Refresh(_ *Token, o Observer) *Call {
+	f.warn(o)
 	return refreshed(f.read())
 }
 
@@ -76,10 +75,11 @@ func (f *File) read() (*Token, error) {
 	return present(string(bytes.TrimSpace(b)), f.Scope, f.MaxAge)
 }
 
-func (f *File) warn(log *slog.Logger) {
+// warn tells o once if others may read or replace the file.
+func (f *File) warn(o Observer) {
 	mode := f.Exposed()
 	if mode != 0 && !f.warned.Swap(true) {
-		log.Warn("others may read or replace the token file", slog.String("file", f.Path), slog.String("mode", mode.String()))
+		o.TokenFileExposed(f.Path, mode)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"log/slog"
+	"io/fs"
 	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
@@ -19,11 +19,22 @@ import (
 // A Source returns the token to present now. Its methods are safe for concurrent use
 // and do not block: the caller waits for a [Call] by itself.
 type Source interface {
-	// Token returns a valid token, or else the call that will bring one.
-	Token(log *slog.Logger) (*Token, *Call)
+	// Token returns a valid token, or else the call that will bring one. o is told what
+	// comes of a request that Token begins.
+	Token(o Observer) (*Token, *Call)
 	// Refresh returns the call that will bring another token than one which a server
 	// has rejected, if there is another.
-	Refresh(rejected *Token, log *slog.Logger) *Call
+	Refresh(rejected *Token, o Observer) *Call
+}
+
+// An Observer is told what comes of a request, from the request's own goroutine.
+type Observer interface {
+	// TokenFetched is called with the new token, and whether it replaces an older one.
+	TokenFetched(t *Token, replaced bool, took time.Duration)
+	// TokenFailed is called with the *Error, and when the next request may begin.
+	TokenFailed(err error, took, retryIn time.Duration)
+	// TokenFileExposed is called once for a file that others may read or replace.
+	TokenFileExposed(path string, mode fs.FileMode)
 }
 
 // A Token is immutable. Its times are wall clock times: a laptop that slept must not
