@@ -400,7 +400,7 @@ func TestUsersHook(t *testing.T) {
 	entratest.CleanEnv(t)
 	for name, hook := range map[string]func(net.Conn) net.Conn{
 		"":                                  func(c net.Conn) net.Conn { return &wrapper{c} },
-		"does not lead to the one with TLS": func(c net.Conn) net.Conn { return c.(*tls.Conn).NetConn() },
+		"is not over the one with TLS": func(c net.Conn) net.Conn { return c.(*tls.Conn).NetConn() },
 	} {
 		s := newFakeServer(t, nil)
 		err := ping(t, s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{}), WithConnConfig(func(c *pgx.ConnConfig) {
@@ -574,7 +574,7 @@ func TestLaterHosts(t *testing.T) {
 	s = newFakeServer(t, nil)
 	dsn = "host=gone,x.postgres.database.chinacloudapi.cn user=me connect_timeout=5 aad_insecure=unverified"
 	err := ping(t, dsn, WithCredential(presents(map[string]any{"aud": aud})), in(map[string]*fakeServer{"x.postgres.database.chinacloudapi.cn": s}))
-	if heard, _ := s.got(); err == nil || !strings.Contains(err.Error(), "the token is for servers of cloud public") || strings.Contains(heard, entratest.Marker) {
+	if heard, _ := s.got(); err == nil || !strings.Contains(err.Error(), "the token is for cloud public") || strings.Contains(heard, entratest.Marker) {
 		t.Errorf("%v, and the server heard %q", err, heard)
 	}
 }
@@ -632,7 +632,7 @@ func TestLateToken(t *testing.T) {
 	defer cancel()
 	_, err = c.Connect(ctx)
 	var e *Error
-	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &e) || e.Step != StepToken || !strings.Contains(e.Hint, "on its way") {
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &e) || e.Step != StepToken || !strings.Contains(e.Hint, "still under way") {
 		t.Errorf("got %v", err)
 	}
 }

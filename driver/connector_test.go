@@ -161,17 +161,17 @@ func TestOpenErrors(t *testing.T) {
 		{"host=h sslrootcert=/none " + secret + " aad_tenant_id=t", "unable to read CA file"},
 		{"host=h port=x " + secret + " aad_tenant_id=t", "invalid port"},
 		{"host=h aad_auth=workload-identity", "aadpostgres: credential: no client ID specified"},
-		{"host=h aad_auth=workload-identity", "give the pod a workload identity, or set aad_client_id"},
+		{"host=h aad_auth=workload-identity", "assign a workload identity to the pod, or set aad_client_id"},
 		{"host=h aad_auth=environment", "; set AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH"},
-		{"host=h aad_auth=azure-pipelines aad_tenant_id=t aad_client_id=c aad_service_connection_id=s", "SYSTEM_ACCESSTOKEN is not set; hand it to the step"},
-		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=/none", "/none: no such file or directory; check aad_client_certificate"},
-		{"host=h aad_auth=client-certificate,azure-cli aad_tenant_id=t aad_client_id=c aad_client_certificate=/none", "check aad_client_certificate"},
+		{"host=h aad_auth=azure-pipelines aad_tenant_id=t aad_client_id=c aad_service_connection_id=s", "SYSTEM_ACCESSTOKEN is not set; pass it to the pipeline's step"},
+		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=/none", "aad_client_certificate: open /none: no such file or directory; name a regular file"},
+		{"host=h aad_auth=client-certificate,azure-cli aad_tenant_id=t aad_client_id=c aad_client_certificate=/none", "aad_client_certificate: open /none: no such file or directory"},
 		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=driver.go aad_client_certificate_password=" + entratest.Marker, "give a PEM file with certificate and unencrypted key, or PKCS#12"},
-		{"host=a.postgres.database.usgovcloudapi.net aad_scope=https://ossrdbms-aad.database.windows.net/.default", "aad_scope is of cloud public, the server of usgov; drop aad_scope"},
-		{"host=h aad_cloud=china aad_scope=https://token.postgres.cosmos.azure.com/.default", "aad_scope is of cloud public, the server of china"},
-		{"host=c.postgres.cosmos.azure.com aad_cloud=usgov", "aad_cloud=usgov contradicts the host"},
+		{"host=a.postgres.database.usgovcloudapi.net aad_scope=https://ossrdbms-aad.database.windows.net/.default", "aad_scope is of cloud public, but the server is in cloud usgov; remove aad_scope"},
+		{"host=h aad_cloud=china aad_scope=https://token.postgres.cosmos.azure.com/.default", "aad_scope is of cloud public, but the server is in cloud china"},
+		{"host=c.postgres.cosmos.azure.com aad_cloud=usgov", "aad_cloud is usgov, but the host is in cloud public"},
 		{"host=h aad_cloud=usgov aad_server_type=cosmos", "the scope of Azure Cosmos DB in cloud usgov is not known; set aad_scope"},
-		{"host=a.postgres.database.azure.com aad_cloud=usgov", "aad_cloud=usgov contradicts the host"},
+		{"host=a.postgres.database.azure.com aad_cloud=usgov", "aad_cloud is usgov, but the host is in cloud public"},
 		{"host=h user=u sslmode=disable", "drop sslmode=disable"},
 	} {
 		db, err := sql.Open("aadpostgres", tt.dsn)
@@ -283,11 +283,11 @@ func TestAccessToken(t *testing.T) {
 	}
 	write(entratest.JWT(map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}))
 	for params, want := range map[string]string{
-		"aad_token_file=" + file:               "the access token expired at",
+		"aad_token_file=" + file:               "the given access token expired at",
 		"aad_token_file=" + filepath.Dir(file): "is not a regular file",
-		"aad_token_file=" + file + ".none":     "check aad_token_file",
+		"aad_token_file=" + file + ".none":     "set aad_token_file to a regular file",
 		"":                                     "no access token is given",
-		"aad_token_max_age=1m password=" + /* Entra backdates by 5 minutes */ entratest.JWT(map[string]any{"iat": time.Now().Add(-time.Hour).Unix()}): "the access token is 55m",
+		"aad_token_max_age=1m password=" + /* Entra backdates by 5 minutes */ entratest.JWT(map[string]any{"iat": time.Now().Add(-time.Hour).Unix()}): "the given access token is 55m",
 	} {
 		if err := at(params); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), entratest.Marker) {
 			t.Errorf("%s: %v, want %q", params, err, want)
@@ -309,7 +309,7 @@ func TestUserName(t *testing.T) {
 		{want: "me@contoso.com", claims: map[string]any{"preferred_username": "me@contoso.com"}},
 		{want: "me@contoso.com", claims: map[string]any{"unique_name": "me@contoso.com"}},
 		{want: "me@contoso.com", claims: map[string]any{"upn": "me@contoso.com", "iss": "https://sts.windows.net/t/", "idp": "https://sts.windows.net/t/"}},
-		{fails: `a guest's: roles of guests are named as in me_home.com#EXT#@`, claims: map[string]any{"upn": "me@home.com", "oid": "o", "iss": "https://sts.windows.net/t/", "idp": "live.com"}},
+		{fails: `created for this guest, as in me_home.com#EXT#@`, claims: map[string]any{"upn": "me@home.com", "oid": "o", "iss": "https://sts.windows.net/t/", "idp": "live.com"}},
 		{want: "my-app", claims: map[string]any{"xms_mirid": mi, "iss": "https://sts.windows.net/t/", "idp": "x"}},
 		{fails: `appid "a", oid "o"`, claims: map[string]any{"appid": "a", "oid": "o"}},
 		{fails: `appid "a", oid ""`, claims: map[string]any{"azp": "a"}},

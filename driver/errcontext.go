@@ -116,6 +116,8 @@ func (x errContext) roleFacts(f hint.Facts, set func(string, bool)) {
 	}
 	if sql, err := role.rebind(); err == nil {
 		f["rebind_sql"] = adminSQL(sql)
+	} else {
+		f["rebind_error"] = err.Error()
 	}
 }
 

@@ -83,8 +83,8 @@ func ExampleDiagnose() {
 		}
 	}
 	// Output:
-	// fail options: host "app.postgres.database.azure.com" would be reached without TLS, and the token be readable on the way
-	// drop sslmode=disable (PGSSLMODE too) to get verify-full, or write aad_insecure=plaintext if the way is yours
+	// fail options: without TLS to host "app.postgres.database.azure.com" the token would be sent in the clear
+	// remove sslmode=disable (or PGSSLMODE), or set aad_insecure=plaintext if you control the network
 }
 
 // The SQL that makes a role, for an Entra administrator of the server to run.

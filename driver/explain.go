@@ -16,7 +16,7 @@ import (
 func (x errContext) explainToken(err error) *Error {
 	var failed *token.Error
 	if !errors.As(err, &failed) {
-		failed = &token.Error{Err: err}
+		failed = &token.Error{Err: err, Exchange: token.Exchange{Cause: causeOf(err)}}
 	}
 	x.skew = failed.Exchange.Skew
 	x.cloud.Authority = cmp.Or(failed.Exchange.Endpoint, x.cloud.Authority)

@@ -80,11 +80,11 @@ func TestServersResource(t *testing.T) {
 		{"https://ossrdbms-aad.database.usgovcloudapi.net/", "public", "set aad_cloud=usgov"},
 		{"https://ossrdbms-aad.database.windows.net/", "public", "set aad_scope=https://ossrdbms-aad.database.windows.net//.default"},
 		{"https://token.postgres.cosmos.azure.com", "public", "set aad_server_type=cosmos"},
-		{"https://ossrdbms-aad.database.windows.net", "public", "check the host before anything else"}, // what was asked for
-		{"https://graph.microsoft.com", "public", "check the host before anything else"},
-		{"https://ossrdbms-aad.database.windows.net.evil.example", "public", "check the host before anything else"},
-		{"https://evil.example/https://ossrdbms-aad.database.windows.net", "public", "check the host before anything else"},
-		{"https://ossrdbms-aad.database.windows.net@evil.example", "public", "check the host before anything else"},
+		{"https://ossrdbms-aad.database.windows.net", "public", "check the host first"}, // what was asked for
+		{"https://graph.microsoft.com", "public", "check the host first"},
+		{"https://ossrdbms-aad.database.windows.net.evil.example", "public", "check the host first"},
+		{"https://evil.example/https://ossrdbms-aad.database.windows.net", "public", "check the host first"},
+		{"https://ossrdbms-aad.database.windows.net@evil.example", "public", "check the host first"},
 	} {
 		for _, wording := range []string{`The access token does not have a valid audience claim. Please acquire a new token for the resource %q.`,
 			`The access token doesn't have a valid audience claim. Acquire a new token for resource %q`} {
@@ -115,12 +115,12 @@ func TestLocalChecks(t *testing.T) {
 		{name: "several", token: entratest.JWT(map[string]any{"aud": []string{"https://other.example", good}, "exp": hour})},
 		{name: "opaque", token: "opaque-" + entratest.Marker},
 		{name: "no audience", token: entratest.JWT(map[string]any{"exp": hour})},
-		{name: "expired", token: entratest.JWT(map[string]any{"aud": good, "exp": time.Now().Add(-time.Minute).Unix()}), want: "the access token expired at"},
+		{name: "expired", token: entratest.JWT(map[string]any{"aud": good, "exp": time.Now().Add(-time.Minute).Unix()}), want: "the given access token expired at"},
 		{name: "another resource", token: entratest.JWT(map[string]any{"aud": "https://management.azure.com/", "exp": hour}),
-			want: `the token is for ["https://management.azure.com/"]; get one for "https://ossrdbms-aad.database.windows.net", or set aad_scope`},
+			want: `the token is for the audience ["https://management.azure.com/"]; request a token for "https://ossrdbms-aad.database.windows.net", or set aad_scope`},
 		{name: "another resource, meant", params: "aad_scope=https://db.contoso.com/.default", token: entratest.JWT(map[string]any{"aud": "https://db.contoso.com", "exp": hour})},
-		{name: "Cosmos DB's, not meant for it", params: "aad_server_type=cosmos", token: entratest.JWT(map[string]any{"aud": "https://vault.azure.net", "exp": hour}), want: `get one for "https://token.postgres.cosmos.azure.com"`},
-		{name: "in quotes", token: `"` + entratest.JWT(map[string]any{"aud": good, "exp": hour}) + `"`, want: "holds quotes, spaces or braces; give the token alone"},
+		{name: "Cosmos DB's, not meant for it", params: "aad_server_type=cosmos", token: entratest.JWT(map[string]any{"aud": "https://vault.azure.net", "exp": hour}), want: `request a token for "https://token.postgres.cosmos.azure.com"`},
+		{name: "in quotes", token: `"` + entratest.JWT(map[string]any{"aud": good, "exp": hour}) + `"`, want: "holds quotes, spaces or braces; pass the token alone"},
 		{name: "with its scheme", token: "Bearer " + entratest.JWT(map[string]any{"aud": good, "exp": hour}), want: "holds quotes, spaces or braces"},
 		{name: "a whole answer", token: `{"accessToken":"` + entratest.Marker + `"}`, want: "holds quotes, spaces or braces"},
 	} {

@@ -161,7 +161,7 @@ func TestHostileServer(t *testing.T) {
 		{name: "Kerberos", rogue: says(authentication(2)), want: "unknown authentication type: 2"},
 		{name: "SCM", rogue: says(authentication(6)), want: "AuthTypeSCMCreds is unimplemented"},
 		{name: "an authentication to come", rogue: says(authentication(99)), want: "unknown authentication type: 99"},
-		{name: "nothing", rogue: says(ready), want: "check the host: it lets everyone in"},
+		{name: "nothing", rogue: says(ready), want: "check the host: it does not authenticate its clients"},
 		{name: "not even that", rogue: says(encode(&pgproto3.ReadyForQuery{TxStatus: 'I'})), want: "received ReadyForQuery before AuthenticationOk"},
 		{name: "MD5 after the token", rogue: says(cleartext, encode(&pgproto3.AuthenticationMD5Password{})), want: "sign-in: ", asked: true},
 		{name: "no mechanism", rogue: says(encode(&pgproto3.AuthenticationSASL{})), want: "sign-in: "},
@@ -195,20 +195,20 @@ func TestHostileServer(t *testing.T) {
 		{name: "a long chain", rogue: says(cleartext), chain: 500, want: "tls: handshake message of length"},
 		{name: "a chain that is just read", rogue: says(cleartext, text("no")), chain: 200, want: "sign-in: no", asked: true},
 
-		{name: "a message of 1 GB", rogue: says(message('R', 0x3fffffff)), want: "the server says more than a sign-in takes"},
-		{name: "an error of 1 GB", rogue: says(message('E', 0x3fffffff)), want: "the server says more than a sign-in takes"},
-		{name: "a message of 2 GB", rogue: says(message('S', 0x7fffffff)), want: "the server says more than a sign-in takes"},
+		{name: "a message of 1 GB", rogue: says(message('R', 0x3fffffff)), want: "the server sends more than a sign-in takes"},
+		{name: "an error of 1 GB", rogue: says(message('E', 0x3fffffff)), want: "the server sends more than a sign-in takes"},
+		{name: "a message of 2 GB", rogue: says(message('S', 0x7fffffff)), want: "the server sends more than a sign-in takes"},
 		{name: "a message of less than nothing", rogue: says(message('R', 0xffffffff)), want: "invalid message length"},
 		{name: "a message without its length", rogue: says(message('R', 3)), want: "invalid message length"},
-		{name: "1 GB, as the program allows", rogue: says(message('R', 0x3fffffff)), most: 1 << 30, want: "the server says more than a sign-in takes"},
-		{name: "1 GB after the token", rogue: says(cleartext, message('E', 0x3fffffff)), want: "the server says more than a sign-in takes", asked: true},
-		{name: "1 GB within the session's settings", rogue: says(cleartext, append(encode(&pgproto3.AuthenticationOk{}), message('S', 0x3fffffff)...)), want: "the server says more than a sign-in takes", asked: true},
-		{name: "notices without end", rogue: endlessly(func(int) []byte { return notice }), want: "the server says more than a sign-in takes"},
+		{name: "1 GB, as the program allows", rogue: says(message('R', 0x3fffffff)), most: 1 << 30, want: "the server sends more than a sign-in takes"},
+		{name: "1 GB after the token", rogue: says(cleartext, message('E', 0x3fffffff)), want: "the server sends more than a sign-in takes", asked: true},
+		{name: "1 GB within the session's settings", rogue: says(cleartext, append(encode(&pgproto3.AuthenticationOk{}), message('S', 0x3fffffff)...)), want: "the server sends more than a sign-in takes", asked: true},
+		{name: "notices without end", rogue: endlessly(func(int) []byte { return notice }), want: "the server sends more than a sign-in takes"},
 		{name: "settings without end", rogue: endlessly(func(n int) []byte {
 			return encode(&pgproto3.ParameterStatus{Name: fmt.Sprint(n), Value: kilobyte})
-		}), want: "the server says more than a sign-in takes"},
+		}), want: "the server sends more than a sign-in takes"},
 		{name: "keys without end", rogue: endlessly(func(n int) []byte { return encode(&pgproto3.BackendKeyData{SecretKey: make([]byte, 256)}) }),
-			want: "the server says more than a sign-in takes"},
+			want: "the server sends more than a sign-in takes"},
 		{name: "passwords without end", rogue: func(s *fakeServer, conn net.Conn) {
 			if secure := s.greet(conn); secure != nil {
 				go func() {
@@ -220,8 +220,8 @@ func TestHostileServer(t *testing.T) {
 				}()
 				io.Copy(s, secure)
 			}
-		}, want: "the server asks again and again", asked: true},
-		{name: "passwords without end, unread", rogue: endlessly(func(int) []byte { return bytes.Repeat(cleartext, 100) }), want: "the server asks again and again"},
+		}, want: "the server requests authentication again and again", asked: true},
+		{name: "passwords without end, unread", rogue: endlessly(func(int) []byte { return bytes.Repeat(cleartext, 100) }), want: "the server requests authentication again and again"},
 		{name: "a result", rogue: says(encode(&pgproto3.DataRow{Values: [][]byte{[]byte("x")}})), want: "): received unexpected message"},
 		{name: "no message", rogue: says(message('\x1b', 4)), want: "unknown message type:"},
 		{name: "garbage", rogue: says(bytes.Repeat([]byte{0x80, 0x1b, 0x0a}, 1000)), want: "network: "},

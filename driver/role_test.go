@@ -33,16 +33,16 @@ func TestRoleSQL(t *testing.T) {
 		{Role{Kind: "robot", Name: "r"}, `kind "robot" is not known; use user, group, managed-identity or service-principal`},
 		{Role{Kind: "user"}, "has no name"},
 		{Role{Kind: "user", Name: "a\x00"}, "NUL byte"},
-		{Role{Kind: "user", Name: "a\xff"}, "no UTF-8"},
+		{Role{Kind: "user", Name: "a\xff"}, "not UTF-8"},
 		{Role{Kind: "user", Name: strings.Repeat("ä", 32)}, "has 64 bytes, of which PostgreSQL keeps 63"},
 		{Role{Kind: "user", Name: "u", ServerType: "Flexible"}, "is not known; use flexible or single"},
 		{Role{Kind: "user", Name: "u", ServerType: "cosmos"}, "in the Azure portal"},
-		{Role{Kind: "managed-identity", Name: "m", ClientID: "c"}, "in place of the client id"},
-		{Role{Kind: "managed-identity", Name: "m", ServerType: "single"}, "by its client id; give it"},
-		{Role{Kind: "user", Name: "m", ServerType: "single", ClientID: "c"}, "has no client id"},
-		{Role{Kind: "user", Name: "m", ObjectID: "the name"}, "is no GUID"},
-		{Role{Kind: "user", Name: "m", ObjectID: "00000000-0000-0000-0000-00000000000a,admin"}, "is no GUID"},
-		{Role{Kind: "user", Name: "m", ServerType: "single", ObjectID: "00000000-0000-0000-0000-00000000000a"}, "leave the object id out"},
+		{Role{Kind: "managed-identity", Name: "m", ClientID: "c"}, "in place of the client ID"},
+		{Role{Kind: "managed-identity", Name: "m", ServerType: "single"}, "by its client ID; pass it"},
+		{Role{Kind: "user", Name: "m", ServerType: "single", ClientID: "c"}, "has no client ID"},
+		{Role{Kind: "user", Name: "m", ObjectID: "the name"}, "is not a GUID"},
+		{Role{Kind: "user", Name: "m", ObjectID: "00000000-0000-0000-0000-00000000000a,admin"}, "is not a GUID"},
+		{Role{Kind: "user", Name: "m", ServerType: "single", ObjectID: "00000000-0000-0000-0000-00000000000a"}, "remove the object ID"},
 		{Role{Kind: "user", Name: "m", ServerType: "single", Admin: true}, "set it in the Azure portal"},
 	} {
 		statements, err := tt.role.SQL()
@@ -59,7 +59,7 @@ func TestRoleSQL(t *testing.T) {
 func TestForgedObjectID(t *testing.T) {
 	s := errContext{role: "r", claims: token.Claims{AppID: "a", ObjectID: "00000000-0000-0000-0000-00000000000a,type=service,admin"}}
 	err := s.explain(&pgconn.PgError{Code: "28P01", Message: "Service Principal oid mismatch for role[r]"})
-	if text := err.Error(); strings.Contains(text, "SECURITY LABEL") || !strings.Contains(text, "is no GUID") {
+	if text := err.Error(); strings.Contains(text, "SECURITY LABEL") || !strings.Contains(text, "is not a GUID") {
 		t.Error(err)
 	}
 }

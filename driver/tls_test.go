@@ -50,14 +50,14 @@ func TestPolicy(t *testing.T) {
 		name, dsn, sslmode, want string
 		opts                     []Option
 	}{
-		{name: "disable", dsn: "host=h user=u sslmode=disable", want: "drop sslmode=disable"},
-		{name: "PGSSLMODE", dsn: "host=h user=u", sslmode: "disable", want: "(PGSSLMODE too)"},
+		{name: "disable", dsn: "host=h user=u sslmode=disable", want: "remove sslmode=disable"},
+		{name: "PGSSLMODE", dsn: "host=h user=u", sslmode: "disable", want: "(or PGSSLMODE)"},
 		{name: "socket", dsn: "host=/tmp user=u sslmode=verify-full", want: "is a Unix socket"},
 		{name: "second host a socket", dsn: "host=h,/tmp user=u", want: "is a Unix socket"},
-		{name: "no host", dsn: "user=u", want: "no host is given; name the server's host"},
+		{name: "no host", dsn: "user=u", want: "no host is given; set host"},
 		{name: "no host in plaintext", dsn: "user=u aad_insecure=plaintext", want: "no host is given"},
 		{name: "no host unverified", dsn: "user=u aad_insecure=unverified", want: "no host is given"},
-		{name: "another cloud's host", dsn: "host=a.postgres.database.azure.com,b.postgres.database.usgovcloudapi.net user=u", want: "is of cloud usgov, but the token is for public"},
+		{name: "another cloud's host", dsn: "host=a.postgres.database.azure.com,b.postgres.database.usgovcloudapi.net user=u", want: "is in cloud usgov, but the token is for cloud public"},
 		{name: "option without verification", dsn: "host=h user=u", opts: []Option{WithTLSConfig(skip)}, want: "would not be verified"},
 		{name: "option without TLS", dsn: "host=h user=u", opts: []Option{WithConnConfig(func(c *pgx.ConnConfig) { c.TLSConfig = nil })}, want: "without TLS"},
 		{name: "option with a fallback", dsn: "host=h user=u", opts: []Option{WithConnConfig(func(c *pgx.ConnConfig) {

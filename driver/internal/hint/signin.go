@@ -6,6 +6,7 @@ const tokenTooLong = "check the length of the token: PgBouncer before 1.26 accep
 const (
 	checkRole     = "check that role {role} exists as an Entra role and matches exactly, including case"
 	checkOrCreate = checkRole + "; if it does not exist, {create_sql}"
+	checkNoSQL    = checkRole + "; there is no SQL to create it: {create_error}"
 )
 
 // signIn has the server's own refusals. Azure's texts have an old and a new wording,
@@ -16,9 +17,9 @@ var signIn = []Rule{
 	{SignIn, "password authentication failed|server requested scram-sha-256|server requested md5", "server_suffix_double", "set {set_user}: the user name ends in {server_suffix} twice", Documented},
 	{SignIn, "password authentication failed|server requested scram-sha-256|server requested md5", "app_token person_name", "check which identity signs in: {role} looks like a person's name, but the token is an application's; set user to the application's role, or sign in as the person, for example with aad_auth=azure-cli", Inferred},
 	{SignIn, "server requested scram-sha-256|server requested md5", "", checkOrCreate, Reported},
-	{SignIn, "server requested scram-sha-256|server requested md5", "", checkRole, Reported},
+	{SignIn, "server requested scram-sha-256|server requested md5", "", checkNoSQL, Reported},
 	{SignIn, "password authentication failed", "", checkOrCreate, Documented},
-	{SignIn, "password authentication failed", "", checkRole, Documented},
+	{SignIn, "password authentication failed", "", checkNoSQL, Documented},
 	{SignIn, "server did not complete", "", "check the host: it does not authenticate its clients, and Azure always does", Inferred},
 	{SignIn, "server requested", "", "check the host: it requests an authentication method that Azure does not use", Inferred},
 	{SignIn, "access token has expired", "", "check this machine's clock: it is {skew} the authority's", Inferred},
@@ -38,6 +39,7 @@ var signIn = []Rule{
 	{SignIn, "neither an aad_auth_tokentype_app", "user_token", "check the security label of role {role}: the server did not accept this token as that person's, although the token is a person's", Inferred},
 	{SignIn, "neither an aad_auth_tokentype_app", "", "check which identity signs in: role {role} is a person's", Reported},
 	{SignIn, "service principal oid mismatch", "app_token", "check that role {role} was created for the object ID of this identity, which may have been created again; to give it the role (an administrator's label ends in ,admin), {rebind_sql}", Reported},
+	{SignIn, "service principal oid mismatch", "app_token", "check that role {role} was created for the object ID of this identity: {rebind_error}", Reported},
 	{SignIn, "oid mismatch", "", "check that role {role} was created for the object ID of this identity, and which identity signs in", Reported},
 	{SignIn, "not valid for role*does not contain group", "", "check that this identity is a member of group {role}; a new membership can take until the next token, which is up to a day for a managed identity", Reported},
 	{SignIn, "not valid for role", "", "check that role {role} is this identity's, or that of a group with this identity as a member", Reported},
