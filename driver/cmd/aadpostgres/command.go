@@ -88,7 +88,7 @@ func (inv *invocation) parse(args []string) error {
 	for {
 		err := inv.flags.Parse(args)
 		if err != nil && !errors.Is(err, flag.ErrHelp) && !safeFlagError.MatchString(err.Error()) {
-			return errors.New("the value of a flag is invalid")
+			return errors.New("a flag is not known, or its value is invalid")
 		}
 		if err != nil {
 			return err
