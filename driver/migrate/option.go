@@ -50,10 +50,9 @@ var options = []struct {
 // panics if the quotes are missing.
 var quotedTable = regexp.MustCompile(`^("[^"]+"\.)?"[^"]+"$`)
 
-// splitURL separates the options of golang-migrate from the parameters of the driver. The
-// DSN that it returns is otherwise the text that it was given: golang-migrate's own
-// drivers encode the query again and turn %20 into +, which libpq and pgx read as a
-// plus sign.
+// splitURL removes the options of golang-migrate from a URL. Everything else stays in the
+// DSN as it was written. golang-migrate's own drivers encode the query again and turn
+// %20 into +, which libpq and pgx read as a plus sign.
 func splitURL(s string) (dsn string, config *pgx.Config, err error) {
 	_, rest, ok := strings.Cut(s, "://")
 	if !ok {
