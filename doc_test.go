@@ -169,7 +169,7 @@ func TestNamesInPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	name, link := regexp.MustCompile(`\b(?:Test|Benchmark|Fuzz|Example)[A-Z]\w+`), regexp.MustCompile("\\]\\(([^):#]+)\\)|`((?:driver|dsn)/[\\w./-]+)`")
-	for _, file := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".github/SECURITY.md", "driver/TROUBLESHOOTING.md", "driver/MOVING.md"} {
+	for _, file := range []string{"README.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md", ".github/SECURITY.md", "driver/TROUBLESHOOTING.md", "driver/MOVING.md"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

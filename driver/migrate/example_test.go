@@ -11,8 +11,7 @@ import (
 	aadmigrate "github.com/aadpostgres/aadpostgres/driver/migrate"
 )
 
-// Options, such as a logger or a credential of one's own, go with a scheme of one's
-// own.
+// Options, such as a logger or a credential, need a scheme with another name.
 func ExampleRegister() {
 	aadmigrate.Register("mine", driver.WithLogger(slog.Default()))
 	m, err := migrate.New("file://migrations", "mine://app.postgres.database.azure.com/app?aad_auth=managed-identity")

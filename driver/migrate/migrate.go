@@ -1,5 +1,5 @@
-// Package migrate makes golang-migrate know URLs that begin with aadpostgres://, by
-// a blank import:
+// Package migrate registers the URL scheme aadpostgres with golang-migrate. A blank
+// import is enough:
 //
 //	import (
 //		"github.com/golang-migrate/migrate/v4"
@@ -14,29 +14,28 @@
 //	}
 //	err = m.Up()
 //
-// The URL is one of the driver aadpostgres, see package dsn. In its query there may
-// also stand the options of golang-migrate's own driver for pgx/v5, which does the
-// work:
+// The URL is a connection string of the driver; package dsn describes its parameters.
+// It may also have the options of golang-migrate's pgx/v5 driver, which runs the
+// migrations:
 //
-//	x-migrations-table          its name; schema_migrations when left out
-//	x-migrations-table-quoted   true: the name comes in quotes, as in %22ops%22.%22versions%22
-//	x-statement-timeout         milliseconds that a statement may take
-//	x-multi-statement           true: statements run one by one, not in one transaction
-//	x-multi-statement-max-size  bytes that one of them may have; 10 MiB when left out
+//	x-migrations-table          name of the version table; default schema_migrations
+//	x-migrations-table-quoted   true if that name is quoted, as in %22ops%22.%22versions%22
+//	x-statement-timeout         milliseconds after which a statement is canceled; default none
+//	x-multi-statement           true to run statements one by one, without a transaction
+//	x-multi-statement-max-size  maximum bytes of one such statement; default 10485760 (10 MiB)
 //
-// Any other option that begins with x- is an error. A misspelled x-migrations-table,
-// passed over, would make golang-migrate run every migration again.
+// Any other option that begins with x- is an error. If a misspelled
+// x-migrations-table were ignored, golang-migrate would run every migration again.
 //
-// While another process migrates the database, golang-migrate waits in Open, without
-// an end and whatever its LockTimeout. lock_timeout=15s in the URL, PostgreSQL's own
-// setting, ends that wait, and any other that a migration has for a lock.
+// While another process migrates the database, Open waits for golang-migrate's lock.
+// The LockTimeout of golang-migrate does not bound that wait. lock_timeout=15s in the
+// URL, a setting of PostgreSQL, bounds it, and every other wait for a lock.
 //
-// If you already have a *sql.DB, you need none of this: hand it to golang-migrate's
-// pgx.WithInstance. But choose one of the two ways for a database: golang-migrate
-// names its lock after the URL's path, so they do not wait for each other.
+// A program that has a *sql.DB does not need this package: pgx.WithInstance of
+// golang-migrate accepts one. Use only one of the two ways for a database, because the
+// name of the lock differs between them and so they would not exclude each other.
 //
-// The command in cmd/aadpostgres-migrate has golang-migrate's up, down, goto, force and version,
-// for a folder of migrations.
+// The command in cmd/aadpostgres-migrate runs the migrations in a folder.
 package migrate
 
 import (
@@ -54,28 +53,29 @@ import (
 )
 
 func init() {
-	// As in package driver: a second registration would panic.
+	// A second registration would panic.
 	if !slices.Contains(database.List(), driver.Name) {
 		Register(driver.Name)
 	}
 }
 
-// Register makes golang-migrate know another scheme, whose connections have options:
-// "aadpostgres" itself has none. It panics if the scheme is taken; call it once, in
-// init or main.
+// Register registers scheme with golang-migrate. Its connections use opts; those of
+// scheme "aadpostgres", which this package registers itself, use no options. Register
+// panics if the scheme is already registered. It is safe for concurrent use.
 func Register(scheme string, opts ...driver.Option) {
 	database.Register(scheme, opener{opts: opts})
 }
 
-// An opener is what golang-migrate finds by the scheme. It is only ever opened.
+// An opener is what golang-migrate finds by a URL's scheme. Only its Open is called.
 type opener struct {
 	database.Driver // nil
 	opts            []driver.Option
 }
 
-// Open connects. Errors before that are of type [*driver.Error].
+// Open connects to the database of url. An error in the URL or in the options is a
+// [*driver.Error].
 func (o opener) Open(url string) (database.Driver, error) {
-	dsn, config, err := split(url)
+	dsn, config, err := splitURL(url)
 	if err != nil {
 		return nil, &driver.Error{Step: driver.StepDSN, Err: err}
 	}
@@ -91,22 +91,23 @@ func (o opener) Open(url string) (database.Driver, error) {
 	return d, nil
 }
 
-// A connector ends its sessions when the pool is closed. Where WithInstance fails
-// it has taken one out of the pool, and does not give it back.
+// A connector closes all its connections when the pool is closed. pgx.WithInstance takes
+// a connection out of the pool and, if it then fails, does not return it.
 type connector struct {
 	*driver.Connector
-	mu    sync.Mutex
-	conns []sqldriver.Conn // as many as were made; closing one twice does nothing
+	mu    sync.Mutex       // guards conns; not held during Connect
+	conns []sqldriver.Conn // all that were made; closing one twice is harmless
 }
 
 func (c *connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
-	if err == nil {
-		c.mu.Lock()
-		c.conns = append(c.conns, conn)
-		c.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = append(c.conns, conn)
+	return conn, nil
 }
 
 func (c *connector) Close() error {

@@ -13,10 +13,12 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-// options are those of golang-migrate's driver for pgx/v5, read as it reads them.
+// options are the URL options of golang-migrate's pgx/v5 driver. Their values are
+// parsed as it parses them.
 var options = []struct {
-	name, wants string
-	set         func(*pgx.Config, string) error
+	name    string
+	expects string // what to write, for errors
+	set     func(config *pgx.Config, value string) error
 }{
 	{"x-migrations-table", "a name", func(c *pgx.Config, v string) error {
 		c.MigrationsTable = v
@@ -44,56 +46,72 @@ var options = []struct {
 	}},
 }
 
-// quoted is a table's name as x-migrations-table-quoted wants it. golang-migrate
-// panics at one without quotes.
-var quoted = regexp.MustCompile(`^("[^"]+"\.)?"[^"]+"$`)
+// quotedTable is a table as x-migrations-table-quoted requires it. golang-migrate
+// panics if the quotes are missing.
+var quotedTable = regexp.MustCompile(`^("[^"]+"\.)?"[^"]+"$`)
 
-// split takes golang-migrate's options out of a URL and leaves the rest as it was
-// written. golang-migrate's own drivers write the query anew and make a + of %20,
-// which to libpq and pgx is no space but a plus.
-func split(s string) (dsn string, c *pgx.Config, err error) {
-	c = &pgx.Config{MultiStatementMaxSize: pgx.DefaultMultiStatementMaxSize}
+// splitURL removes the options of golang-migrate from a URL. Everything else stays in the
+// DSN as it was written. golang-migrate's own drivers encode the query again and turn
+// %20 into +, which libpq and pgx read as a plus sign.
+func splitURL(s string) (dsn string, config *pgx.Config, err error) {
 	_, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return "", nil, fmt.Errorf("the database's URL has no ://; write it as in %s://host/database", driver.Name)
+		return "", nil, fmt.Errorf("the database's URL has no ://; write it as %s://host/database", driver.Name)
 	}
-	user := "" // may hold a ?
-	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
-		user, rest = rest[:i], rest[i:]
+	// A password may contain a ?, so the user comes off first.
+	user := ""
+	i := strings.IndexAny(rest, "@/")
+	if i >= 0 && rest[i] == '@' {
+		user = rest[:i]
+		rest = rest[i:]
 	}
-	where, query, _ := strings.Cut(rest, "?")
-	if i := strings.IndexByte(where, '/'); i >= 0 {
-		// With the slash, so that one lock is for all of golang-migrate's drivers.
-		c.DatabaseName, _ = url.PathUnescape(where[i:])
+	address, query, _ := strings.Cut(rest, "?")
+	config, others, err := parseQuery(query)
+	if err != nil {
+		return "", nil, err
 	}
-	given := map[string]bool{}
-	var others []string
-	for one := range strings.SplitSeq(query, "&") {
-		name, value, ok := strings.Cut(one, "=")
-		name, err := url.QueryUnescape(name)
-		if err != nil || !ok || !strings.HasPrefix(name, "x-") {
-			others = append(others, one) // right or wrong, the driver says
-			continue
-		}
-		if given[name] {
-			return "", nil, fmt.Errorf("%s is given twice; keep one", name)
-		}
-		given[name] = true
-		if err := set(c, name, value); err != nil {
-			return "", nil, err
-		}
+	// The slash stays: it is in the name of the lock that golang-migrate's own drivers
+	// take.
+	i = strings.IndexByte(address, '/')
+	if i >= 0 {
+		config.DatabaseName, _ = url.PathUnescape(address[i:]) // the driver reports a bad escape
 	}
-	if c.MigrationsTableQuoted && !quoted.MatchString(c.MigrationsTable) {
-		return "", nil, fmt.Errorf(`x-migrations-table is %q, but x-migrations-table-quoted wants %%22table%%22 or %%22schema%%22.%%22table%%22`, c.MigrationsTable)
-	}
-	return driver.Name + "://" + user + where + "?" + strings.Join(others, "&"), c, nil
+	return driver.Name + "://" + user + address + "?" + others, config, nil
 }
 
-// set sets one option. An unknown one is an error, though golang-migrate's drivers
-// pass it over: it may be x-migrations-table misspelled, and without its table
-// golang-migrate starts from the first migration; or x-lock-strategy, which only
-// the driver for pgx/v4 has.
-func set(c *pgx.Config, name, value string) error {
+// parseQuery reads the options of golang-migrate and returns all other parameters
+// unread.
+func parseQuery(query string) (config *pgx.Config, others string, err error) {
+	config = &pgx.Config{MultiStatementMaxSize: pgx.DefaultMultiStatementMaxSize}
+	seen := map[string]bool{}
+	var kept []string
+	for param := range strings.SplitSeq(query, "&") {
+		name, value, ok := strings.Cut(param, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil || !ok || !strings.HasPrefix(name, "x-") {
+			kept = append(kept, param) // the driver reports what is wrong with it
+			continue
+		}
+		if seen[name] {
+			return nil, "", fmt.Errorf("%s is given twice; keep one", name)
+		}
+		seen[name] = true
+		err = setOption(config, name, value)
+		if err != nil {
+			return nil, "", err
+		}
+	}
+	if config.MigrationsTableQuoted && !quotedTable.MatchString(config.MigrationsTable) {
+		return nil, "", fmt.Errorf("x-migrations-table is %q, but x-migrations-table-quoted is true; write %%22table%%22 or %%22schema%%22.%%22table%%22", config.MigrationsTable)
+	}
+	return config, strings.Join(kept, "&"), nil
+}
+
+// setOption sets one option. golang-migrate's drivers ignore an option that they do not
+// know. Here it is an error. It may be x-migrations-table misspelled: with the default
+// table golang-migrate would start from the first migration. It may also be
+// x-lock-strategy, which only the pgx/v4 driver has.
+func setOption(config *pgx.Config, name, value string) error {
 	var names []string
 	for _, o := range options {
 		names = append(names, o.name)
@@ -101,15 +119,16 @@ func set(c *pgx.Config, name, value string) error {
 			continue
 		}
 		v, err := url.QueryUnescape(value)
-		switch {
-		case err != nil:
-			return fmt.Errorf("%s in the URL holds a bad %%-sequence; write a %% as %%25", name)
-		case strings.Contains(value, "#"): // what follows is no part of a URL's query
-			return fmt.Errorf("%s in the URL holds a #; write it as %%23", name)
-		case v != "" && o.set(c, v) != nil:
-			return fmt.Errorf("%s is %q; write %s", name, v, o.wants)
+		if err != nil {
+			return fmt.Errorf("%s in the URL has an invalid %% escape; write %% as %%25", name)
+		}
+		if strings.Contains(value, "#") { // a URL's query ends there
+			return fmt.Errorf("%s in the URL contains a #; write it as %%23", name)
+		}
+		if v != "" && o.set(config, v) != nil {
+			return fmt.Errorf("%s is %q; write %s", name, v, o.expects)
 		}
 		return nil
 	}
-	return fmt.Errorf("%s is no option of golang-migrate's driver for pgx/v5; write one of %s", name, strings.Join(names, ", "))
+	return fmt.Errorf("%s is not an option of golang-migrate's pgx/v5 driver; use one of %s", name, strings.Join(names, ", "))
 }

@@ -17,125 +17,160 @@ import (
 
 // Each option does what it does in golang-migrate's own driver.
 func TestOptions(t *testing.T) {
-	const table = "SELECT schemaname || '.' || tablename FROM pg_tables WHERE tablename NOT LIKE 'pg%' AND schemaname <> 'information_schema' AND tablename <> 'a'"
-	for name, o := range map[string]struct {
-		query, migration string
-		err              string // of up
-		see, want        string
+	const (
+		createA      = "CREATE TABLE a ();"
+		concurrently = "CREATE TABLE a (); CREATE INDEX CONCURRENTLY i ON a ((1));"
+		versionTable = "SELECT schemaname || '.' || tablename FROM pg_tables WHERE tablename NOT LIKE 'pg%' AND schemaname <> 'information_schema' AND tablename <> 'a'"
+		noA          = "SELECT to_regclass('a') IS NULL"
+	)
+	long := createA + " -- " + strings.Repeat("long ", 1000)
+	for _, row := range []struct {
+		name      string
+		options   string
+		migration string
+		err       string // of Up
+		query     string
+		want      string
 	}{
-		"none":              {"", "CREATE TABLE a ();", "", table, "public.schema_migrations"},
-		"table":             {"x-migrations-table=ledger", "CREATE TABLE a ();", "", table, "public.ledger"},
-		"empty":             {"x-migrations-table=&x-multi-statement=&x-statement-timeout=", "CREATE TABLE a ();", "", table, "public.schema_migrations"},
-		"spaces":            {"x-migrations-table=a%20b+c%2Bd", "CREATE TABLE a ();", "", table, "public.a b c+d"},
-		"escaped name":      {"x%2Dmigrations%2Dtable=ledger", "CREATE TABLE a ();", "", table, "public.ledger"},
-		"not quoted":        {"x-migrations-table=ops.versions&x-migrations-table-quoted=false", "CREATE TABLE a ();", "", table, "public.ops.versions"},
-		"quoted":            {"x-migrations-table=%22ops%22.%22Versions%22&x-migrations-table-quoted=true", "CREATE TABLE a ();", "", table, "ops.Versions"},
-		"quoted, no schema": {"x-migrations-table-quoted=1&x-migrations-table=%22ledger%22", "CREATE TABLE a ();", "", table, "public.ledger"},
+		{name: "none", migration: createA, query: versionTable, want: "public.schema_migrations"},
+		{name: "table", options: "x-migrations-table=ledger", migration: createA, query: versionTable, want: "public.ledger"},
+		{name: "empty", options: "x-migrations-table=&x-multi-statement=&x-statement-timeout=", migration: createA, query: versionTable, want: "public.schema_migrations"},
+		{name: "spaces", options: "x-migrations-table=a%20b+c%2Bd", migration: createA, query: versionTable, want: "public.a b c+d"},
+		{name: "escaped name", options: "x%2Dmigrations%2Dtable=ledger", migration: createA, query: versionTable, want: "public.ledger"},
+		{name: "not quoted", options: "x-migrations-table=ops.versions&x-migrations-table-quoted=false", migration: createA, query: versionTable, want: "public.ops.versions"},
+		{name: "quoted", options: "x-migrations-table=%22ops%22.%22Versions%22&x-migrations-table-quoted=true", migration: createA, query: versionTable, want: "ops.Versions"},
+		{name: "quoted without schema", options: "x-migrations-table-quoted=1&x-migrations-table=%22ledger%22", migration: createA, query: versionTable, want: "public.ledger"},
 
-		"one transaction": {"x-multi-statement=false", "CREATE TABLE a (); CREATE INDEX CONCURRENTLY ON a ((1));", "cannot run inside a transaction block",
-			"SELECT to_regclass('a') IS NULL", "true"},
-		"many": {"x-multi-statement=true", "CREATE TABLE a (); CREATE INDEX CONCURRENTLY i ON a ((1));", "",
-			"SELECT indexname::text FROM pg_indexes WHERE tablename = 'a'", "i"},
-		"long":     {"x-multi-statement=true&x-multi-statement-max-size=5000", "CREATE TABLE a (); -- " + strings.Repeat("long ", 1000), "token too long", "SELECT to_regclass('a') IS NULL", "false"},
-		"not long": {"x-multi-statement=true&x-multi-statement-max-size=6000", "CREATE TABLE a (); -- " + strings.Repeat("long ", 1000), "", "SELECT to_regclass('a') IS NULL", "false"},
-		"max 0":    {"x-multi-statement=true&x-multi-statement-max-size=0", "CREATE TABLE a (); -- " + strings.Repeat("long ", 1000), "", "SELECT to_regclass('a') IS NULL", "false"},
+		{name: "one transaction", options: "x-multi-statement=false", migration: concurrently, err: "cannot run inside a transaction block", query: noA, want: "true"},
+		{name: "statement by statement", options: "x-multi-statement=true", migration: concurrently, query: "SELECT indexname::text FROM pg_indexes WHERE tablename = 'a'", want: "i"},
+		{name: "above the maximum size", options: "x-multi-statement=true&x-multi-statement-max-size=5000", migration: long, err: "token too long", query: noA, want: "false"},
+		{name: "below the maximum size", options: "x-multi-statement=true&x-multi-statement-max-size=6000", migration: long, query: noA, want: "false"},
+		{name: "maximum size 0", options: "x-multi-statement=true&x-multi-statement-max-size=0", migration: long, query: noA, want: "false"},
 
-		"timeout":    {"x-statement-timeout=200", "CREATE TABLE a (); SELECT pg_sleep(60);", "context deadline exceeded", "SELECT to_regclass('a') IS NULL", "true"},
-		"no timeout": {"x-statement-timeout=30000", "CREATE TABLE a (); SELECT pg_sleep(0.3);", "", "SELECT to_regclass('a') IS NULL", "false"},
+		{name: "longer than the timeout", options: "x-statement-timeout=200", migration: createA + " SELECT pg_sleep(60);", err: "context deadline exceeded", query: noA, want: "true"},
+		{name: "shorter than the timeout", options: "x-statement-timeout=30000", migration: createA + " SELECT pg_sleep(0.3);", query: noA, want: "false"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			p := newPlace(t)
-			_, err := p.superuser().Exec(t.Context(), "CREATE SCHEMA ops; GRANT ALL ON SCHEMA ops TO PUBLIC")
-			check(t, err)
-			m := p.open(folder(t, "1_a.up.sql", o.migration), p.url(o.query))
-			if err := m.Up(); o.err == "" {
-				check(t, err)
-				wantsVersion(t, m, 1)
+		t.Run(row.name, func(t *testing.T) {
+			db := newTestDB(t)
+			db.Exec(t, "CREATE SCHEMA ops; GRANT ALL ON SCHEMA ops TO PUBLIC")
+			m := db.open(newSource(t, "1_a.up.sql", row.migration), db.url(row.options))
+			err := m.Up()
+			if row.err != "" {
+				wantError(t, err, row.err)
 			} else {
-				wants(t, err, o.err)
+				check(t, err)
+				wantVersion(t, m, 1)
 			}
-			p.see("SELECT x::text FROM ("+o.see+") _(x)", o.want)
+			db.wantValue("SELECT x::text FROM ("+row.query+") _(x)", row.want)
 		})
 	}
 }
 
-// A space and a plus arrive as such, whatever golang-migrate's drivers make of them.
-func TestValues(t *testing.T) {
-	p := newPlace(t)
+// Spaces and plus signs arrive unchanged. In golang-migrate's own drivers they do not.
+func TestEscapedValues(t *testing.T) {
+	db := newTestDB(t)
 	pem, err := os.ReadFile(az.CertFile())
 	check(t, err)
 	file := filepath.Join(t.TempDir(), "the ca + all.pem")
 	check(t, os.WriteFile(file, pem, 0o644))
-	id := az.Add(emulator.Identity{Name: "values " + p.Name, Kind: emulator.ServicePrincipal, Secret: "a b+c%d&e?f"})
+	id := az.Add(emulator.Identity{Name: "values " + db.Name, Kind: emulator.ServicePrincipal, Secret: "a b+c%d&e?f"})
 	check(t, az.Grant(t.Context(), id))
-	super := p.superuser()
-	_, err = super.Exec(t.Context(), `CREATE SCHEMA "a b+c"; GRANT ALL ON SCHEMA "a b+c" TO PUBLIC`)
-	check(t, err)
-	where, _, _ := strings.Cut(strings.TrimPrefix(p.url(), "aadpostgres://"), "?")
-	u := "fortest://" + url.PathEscape(id.Name) + "@" + where + "?aad_auth=client-secret&aad_client_secret=a%20b+c%25d%26e?f&aad_client_id=" + id.ClientID +
+	db.Exec(t, `CREATE SCHEMA "a b+c"; GRANT ALL ON SCHEMA "a b+c" TO PUBLIC`)
+	address, _, _ := strings.Cut(strings.TrimPrefix(db.url(), "aadpostgres://"), "?")
+	u := "fortest://" + url.PathEscape(id.Name) + "@" + address + "?aad_auth=client-secret&aad_client_secret=a%20b+c%25d%26e?f&aad_client_id=" + id.ClientID +
 		"&aad_tenant_id=" + emulator.TenantID + "&x-migrations-table=v" +
 		"&application_name=x%20y+z%2B&search_path=%22a%20b%2Bc%22&sslrootcert=" + strings.ReplaceAll(url.PathEscape(file), "%2B", "+")
-	m := p.open(folder(t, "1_a.up.sql", "CREATE TABLE a AS SELECT current_setting('application_name') AS name, session_user AS who"), u)
+	m := db.open(newSource(t, "1_a.up.sql", "CREATE TABLE a AS SELECT current_setting('application_name') AS name, session_user AS who"), u)
 	check(t, m.Up())
-	p.see(`SELECT name || '/' || who FROM "a b+c".a`, "x y+z+/"+id.Name)
-	p.see("SELECT schemaname::text FROM pg_tables WHERE tablename = 'v'", "a b+c")
+	db.wantValue(`SELECT name || '/' || who FROM "a b+c".a`, "x y+z+/"+id.Name)
+	db.wantValue("SELECT schemaname::text FROM pg_tables WHERE tablename = 'v'", "a b+c")
 }
 
-// A password may hold what elsewhere ends the user or begins the query.
+// A password may contain the characters that end the user or begin the query.
 func TestPassword(t *testing.T) {
-	p := newPlace(t)
-	u := p.URL("aad_auth=password", "sslmode=verify-full")
-	u = strings.Replace(u, "postgres://", "aadpostgres://"+p.Name+":a%20b+c?x-d%40e&f@", 1)
-	source := library(t)
+	db := newTestDB(t)
+	u := db.URL("aad_auth=password", "sslmode=verify-full")
+	u = strings.Replace(u, "postgres://", "aadpostgres://"+db.Name+":a%20b+c?x-d%40e&f@", 1)
+	source := librarySource(t)
 	_, err := migrate.New(source, u)
-	wants(t, err, "password authentication failed")
-	_, err = p.superuser().Exec(t.Context(), "CREATE ROLE "+p.Name+" LOGIN PASSWORD 'a b+c?x-d@e&f'")
+	wantError(t, err, "password authentication failed")
+	_, err = db.superuser().Exec(t.Context(), "CREATE ROLE "+db.Name+" LOGIN PASSWORD 'a b+c?x-d@e&f'")
 	check(t, err)
 	t.Cleanup(func() {
-		if _, err := p.superuser().Exec(context.Background(), "DROP OWNED BY "+p.Name+"; DROP ROLE "+p.Name); err != nil {
+		if _, err := db.superuser().Exec(context.Background(), "DROP OWNED BY "+db.Name+"; DROP ROLE "+db.Name); err != nil {
 			t.Error(err)
 		}
 	})
-	m := p.open(source, u)
+	m := db.open(source, u)
 	check(t, m.Up())
 	sourceErr, databaseErr := m.Close()
 	check(t, errors.Join(sourceErr, databaseErr))
 }
 
-// What is wrong with a URL is told in one line, without what is in it.
-func TestBadURL(t *testing.T) {
-	source := library(t)
-	const at = "aadpostgres://app:hunter2@h/d?aad_auth=access-token&aad_client_certificate_password=hunter2&"
-	for u, want := range map[string]string{
-		"aadpostgres:app:hunter2@h/d":                                                    "aadpostgres: dsn: the database's URL has no ://; write it as in aadpostgres://host/database",
-		at + "x-migration-table=v":                                                       "aadpostgres: dsn: x-migration-table is no option of golang-migrate's driver for pgx/v5; write one of x-migrations-table, x-migrations-table-quoted, x-statement-timeout, x-multi-statement, x-multi-statement-max-size",
-		at + "x-lock-strategy=table":                                                     "x-lock-strategy is no option",
-		at + "x-multi-statement=yes":                                                     `x-multi-statement is "yes"; write true or false`,
-		at + "x-migrations-table-quoted=2":                                               `x-migrations-table-quoted is "2"; write true or false`,
-		at + "x-statement-timeout=5s":                                                    `x-statement-timeout is "5s"; write milliseconds, as in 5000`,
-		at + "x-statement-timeout=-1":                                                    `x-statement-timeout is "-1"; write milliseconds`,
-		at + "x-multi-statement-max-size=1MB":                                            `x-multi-statement-max-size is "1MB"; write bytes`,
-		at + "x-migrations-table=%zz":                                                    "x-migrations-table in the URL holds a bad %-sequence; write a % as %25",
-		at + "x-migrations-table=v#frag":                                                 "x-migrations-table in the URL holds a #; write it as %23",
-		at + "x-multi-statement=1&x-multi-statement=0":                                   "x-multi-statement is given twice; keep one",
-		at + "x-migrations-table-quoted=true":                                            `x-migrations-table is "", but x-migrations-table-quoted wants %22table%22 or %22schema%22.%22table%22`,
-		at + "x-migrations-table-quoted=true&x-migrations-table=%22":                     "wants %22table%22",
-		at + "x-migrations-table-quoted=true&x-migrations-table=%22a%22.%22b%22.%22c%22": "wants %22table%22",
-		at + "x-hunter2":                                                                 "a parameter of the URL has no =",
-		at + "aad_token_flie=x":                                                          "aad_token_file",
-		at + "user=a%zz":                                                                 `"user" in the URL holds a bad %-sequence`,
-		"aadpostgres://app:hunter2@b@h/d":                                                "the host holds an @",
-		"aadpostgres://app:hunter2@h/d":                                                  "aadpostgres: dsn: a password",
-		"aadpostgres:///d?aad_auth=managed-identity&x-migrations-table=v":                "name the server's host",
-		"nowhere://app:hunter2@h/d":                                                      "database driver: unknown driver nowhere (forgotten import?)",
+// An error in a URL is one line of step dsn, and holds no secret of the URL.
+func TestInvalidURL(t *testing.T) {
+	const valid = "aadpostgres://app:hunter2@h/d?aad_auth=access-token&aad_client_certificate_password=hunter2&"
+	source := librarySource(t)
+	for _, row := range []struct {
+		name string
+		url  string
+		want string
+	}{
+		{"no slashes", "aadpostgres:app:hunter2@h/d",
+			"aadpostgres: dsn: the database's URL has no ://; write it as aadpostgres://host/database"},
+		{"misspelled option", valid + "x-migration-table=v",
+			"aadpostgres: dsn: x-migration-table is not an option of golang-migrate's pgx/v5 driver; use one of x-migrations-table, x-migrations-table-quoted, x-statement-timeout, x-multi-statement, x-multi-statement-max-size"},
+		{"option of pgx/v4", valid + "x-lock-strategy=table", "x-lock-strategy is not an option"},
+		{"multi-statement", valid + "x-multi-statement=yes", `x-multi-statement is "yes"; write true or false`},
+		{"quoted", valid + "x-migrations-table-quoted=2", `x-migrations-table-quoted is "2"; write true or false`},
+		{"timeout with a unit", valid + "x-statement-timeout=5s", `x-statement-timeout is "5s"; write milliseconds, as in 5000`},
+		{"negative timeout", valid + "x-statement-timeout=-1", `x-statement-timeout is "-1"; write milliseconds`},
+		{"size with a unit", valid + "x-multi-statement-max-size=1MB", `x-multi-statement-max-size is "1MB"; write bytes`},
+		{"escape in an option", valid + "x-migrations-table=%zz", "x-migrations-table in the URL has an invalid % escape; write % as %25"},
+		{"fragment", valid + "x-migrations-table=v#frag", "x-migrations-table in the URL contains a #; write it as %23"},
+		{"option given twice", valid + "x-multi-statement=1&x-multi-statement=0", "x-multi-statement is given twice; keep one"},
+		{"quoted without a table", valid + "x-migrations-table-quoted=true",
+			`x-migrations-table is "", but x-migrations-table-quoted is true; write %22table%22 or %22schema%22.%22table%22`},
+		{"one quote", valid + "x-migrations-table-quoted=true&x-migrations-table=%22", "write %22table%22"},
+		{"three names", valid + "x-migrations-table-quoted=true&x-migrations-table=%22a%22.%22b%22.%22c%22", "write %22table%22"},
+		{"option without =", valid + "x-hunter2", "a parameter of the URL has no ="},
+		{"misspelled key", valid + "aad_token_flie=x", "aad_token_file"},
+		{"escape in a parameter", valid + "user=a%zz", `"user" in the URL holds a bad %-sequence`},
+		{"two @", "aadpostgres://app:hunter2@b@h/d", "the host holds an @"},
+		{"password without the mode", "aadpostgres://app:hunter2@h/d", "aadpostgres: dsn: a password"},
+		{"no host", "aadpostgres:///d?aad_auth=managed-identity&x-migrations-table=v", "name the server's host"},
 	} {
-		_, err := migrate.New(source, u)
-		wants(t, err, want)
-		if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n")) {
-			t.Errorf("%s: %v", u, err)
-		}
-		if e := new(driver.Error); err != nil && !strings.HasPrefix(u, "nowhere") && (!errors.As(err, &e) || e.Step != driver.StepDSN) {
-			t.Errorf("%s: not of the step dsn: %v", u, err)
-		}
+		t.Run(row.name, func(t *testing.T) {
+			_, err := migrate.New(source, row.url)
+			wantError(t, err, row.want)
+			if err == nil {
+				return
+			}
+			wantOneSafeLine(t, err)
+			var e *driver.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("got a %T, want a %T", err, e)
+			}
+			if e.Step != driver.StepDSN {
+				t.Errorf("step: got %q, want %q", e.Step, driver.StepDSN)
+			}
+		})
+	}
+}
+
+// The error about a scheme that is not registered is golang-migrate's.
+func TestUnknownScheme(t *testing.T) {
+	_, err := migrate.New(librarySource(t), "nowhere://app:hunter2@h/d")
+	wantError(t, err, "database driver: unknown driver nowhere (forgotten import?)")
+	wantOneSafeLine(t, err)
+}
+
+func wantOneSafeLine(t *testing.T, err error) {
+	t.Helper()
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("got error %q, want one line", err)
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got error %q, want no password", err)
 	}
 }

@@ -7,48 +7,67 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-var doctor = command{
-	name: "doctor", args: "[-json] [DSN]",
-	does: "Check every step of a sign-in, and say what to do where it breaks",
-	about: `It connects once, with the identity's own rights, and stops at the first step that
-fails: options, cloud, credential, token, claims, user, dns, tcp, tls, sign-in, role.
+var doctorCommand = command{
+	name:     "doctor",
+	synopsis: "[-json] [DSN]",
+	summary:  "Check every step of a sign-in and print how to fix the first failure",
+	about: `doctor opens one connection, with the identity's own rights. The steps are options,
+cloud, credential, token, claims, user, dns, tcp, tls, sign-in and role. doctor
+stops at the first one that fails.
 
-  aadpostgres doctor 'host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity'
-  aadpostgres doctor -json "$DATABASE_URL"
+` + aboutDSN,
+	statuses: []string{
+		"0  no check failed; there may be warnings",
+		"1  a check failed",
+		"2  the command line is invalid",
+	},
+	examples: []string{
+		"aadpostgres doctor 'host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity'",
+		`aadpostgres doctor -json "$DATABASE_URL"`,
+	},
+	run: runDoctor,
+}
 
-`,
-	run: func(ctx context.Context, c *call) error {
-		dsn, err := c.dsn()
+// A doctorReport is the output of doctor -json.
+type doctorReport struct {
+	OK     bool           `json:"ok"`
+	Checks []driver.Check `json:"checks"`
+}
+
+func runDoctor(ctx context.Context, inv *invocation) error {
+	dsn, err := inv.dsn()
+	if err != nil {
+		return err
+	}
+	report := doctorReport{OK: true, Checks: []driver.Check{}}
+	for check := range driver.Diagnose(ctx, dsn, connectTimeout) {
+		report.Checks = append(report.Checks, check)
+		if check.Status == driver.StatusFail {
+			report.OK = false
+		}
+		if !inv.json {
+			printCheck(check)
+		}
+	}
+	if inv.json {
+		err = printJSON(report)
 		if err != nil {
 			return err
 		}
-		all := checks{OK: true, Checks: []driver.Check{}}
-		for check := range driver.Diagnose(ctx, dsn, patience) {
-			all.OK = all.OK && check.Status != driver.StatusFail
-			if all.Checks = append(all.Checks, check); c.json {
-				continue
-			}
-			fmt.Printf("%s  %-10s %s", mark(check.Status), check.Name, check.Found)
-			if check.Took > 0 {
-				fmt.Printf("  (%s)", ms(check.Took))
-			}
-			fmt.Println()
-			if check.Hint != "" {
-				fmt.Printf("      %-10s -> %s\n", "", check.Hint)
-			}
-		}
-		if c.json {
-			err = printJSON(all)
-		}
-		if err == nil && !all.OK {
-			err = errFound
-		}
-		return err
-	},
+	}
+	if !report.OK {
+		return errReported
+	}
+	return nil
 }
 
-// checks is what doctor -json prints.
-type checks struct {
-	OK     bool           `json:"ok"`
-	Checks []driver.Check `json:"checks"`
+func printCheck(check driver.Check) {
+	fmt.Printf("%s  %-10s %s", label(check.Status), check.Name, check.Found)
+	if check.Took > 0 {
+		fmt.Printf("  (%s)", round(check.Took))
+	}
+	fmt.Println()
+	if check.Hint != "" {
+		fmt.Printf("      %-10s -> %s\n", "", check.Hint)
+	}
 }

@@ -2,29 +2,42 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-// colours of the marks, for a terminal that wants them.
-var colours = map[driver.Status]string{driver.StatusOK: "\x1b[32m", driver.StatusWarn: "\x1b[33m", driver.StatusFail: "\x1b[31m"}
-
-// mark is a status as people see it: a word, so that it can be searched for and
-// read aloud.
-func mark(status driver.Status) string {
-	word := string(status) + strings.Repeat(" ", len(driver.StatusFail)-len(status))
-	if !coloured(os.Stdout) {
+// label returns status as a word of fixed width, in color on a terminal. The word is
+// always there: it can be searched for and read aloud, and some people see no color.
+func label(status driver.Status) string {
+	word := fmt.Sprintf("%-*s", len(driver.StatusFail), status)
+	if !colored(os.Stdout) {
 		return word
 	}
-	return colours[status] + word + "\x1b[0m"
+	return color(status) + word + "\x1b[0m"
 }
 
-func coloured(f *os.File) bool {
+// color returns the escape sequence that begins a status: green, yellow or red.
+func color(status driver.Status) string {
+	switch status {
+	case driver.StatusOK:
+		return "\x1b[32m"
+	case driver.StatusWarn:
+		return "\x1b[33m"
+	default:
+		return "\x1b[31m"
+	}
+}
+
+// colored reports whether f is a terminal that shows colors. https://no-color.org
+func colored(f *os.File) bool {
+	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func printJSON(v any) error {
@@ -34,10 +47,10 @@ func printJSON(v any) error {
 	return e.Encode(v)
 }
 
-// ms is a duration as people compare it.
-func ms(d time.Duration) string {
+// round drops the digits of d that differ from run to run.
+func round(d time.Duration) time.Duration {
 	if d < 10*time.Millisecond {
-		return d.Round(100 * time.Microsecond).String()
+		return d.Round(100 * time.Microsecond)
 	}
-	return d.Round(time.Millisecond).String()
+	return d.Round(time.Millisecond)
 }

@@ -12,77 +12,115 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-var role = command{
-	name: "role", args: "[flag ...] user|group|managed-identity|service-principal NAME",
-	does: "Print the SQL that makes a role for a principal of Entra, or run it",
-	about: `NAME is what clients write as user: a person's UPN, a group's or an identity's display
-name. With -object-id it may be any name. The SQL is for an Entra administrator of the
-server, in database postgres. A new role may connect and no more: grant it the rest.
+var roleCommand = command{
+	name:     "role",
+	synopsis: "[flag ...] user|group|managed-identity|service-principal NAME",
+	summary:  "Print or run the SQL that creates a role for an Entra principal",
+	about: `NAME is the role, which clients give as user. It must be a person's user principal
+name, or the display name of a group, managed identity or service principal. With
+-object-id it may be any name.
 
-  aadpostgres role user me@contoso.com
-  aadpostgres role managed-identity billing -object-id 00000000-0000-0000-0000-000000000000
-  aadpostgres role group 'Prod DB Readonly' -server-type single
-  aadpostgres role group Admins -admin -apply 'host=app.postgres.database.azure.com user=admin@contoso.com aad_auth=azure-cli'
-
+An Entra administrator of the server must run the SQL in database postgres. The new
+role may connect. Grant it any other privilege that it needs.
 `,
 	flags: func(f *flag.FlagSet) {
-		f.Bool("admin", false, "an Entra administrator of the server")
-		f.String("server-type", "flexible", "`kind` of server: flexible or single")
-		f.String("object-id", "", "the principal's object `id`, an application's being its service principal's; flexible server")
-		f.String("client-id", "", "an application's client `id`; single server")
-		f.String("apply", "", "sign in by this `DSN` as administrator, run the SQL and show what came of it")
+		f.Bool("admin", false, "make the role an Entra administrator of the server")
+		f.String("server-type", "flexible", "server `TYPE`: flexible or single")
+		f.String("object-id", "", "object `ID` of the principal, or of an application's service principal\n(flexible server only)")
+		f.String("client-id", "", "client `ID` of the application or managed identity (single server only)")
+		f.String("apply", "", "sign in with `DSN` as an Entra administrator, run the SQL and print the new role")
 	},
-	run: makeRole,
+	statuses: []string{
+		"0  the SQL was printed and, with -apply, run",
+		"1  the SQL could not be run",
+		"2  the command line is invalid",
+	},
+	examples: []string{
+		"aadpostgres role user me@contoso.com",
+		"aadpostgres role managed-identity billing -object-id 00000000-0000-0000-0000-000000000000",
+		"aadpostgres role group 'Prod DB Readonly' -server-type single",
+		"aadpostgres role group Admins -admin -apply 'host=app.postgres.database.azure.com user=admin@contoso.com aad_auth=azure-cli'",
+	},
+	run: runRole,
 }
 
-func makeRole(ctx context.Context, c *call) error {
-	if len(c.args) != 2 {
-		return misuse("give a kind and a name, in quotes if it has spaces")
-	}
-	empty := ""
-	c.flags.Visit(func(f *flag.Flag) {
-		if f.Value.String() == "" { // of a variable that is not set, most likely
-			empty = f.Name
-		}
-	})
-	if empty != "" {
-		return misuse("-" + empty + " is given an empty value; leave it out, or set it")
-	}
-	if !slices.Contains(driver.RoleKinds(), c.args[0]) {
-		return misuse(word("kind", c.args[0]) + " is not known; use user, group, managed-identity or service-principal")
-	}
-	value := func(name string) string { return c.flags.Lookup(name).Value.String() }
-	r := driver.Role{Kind: c.args[0], Name: c.args[1], ServerType: value("server-type"), Admin: value("admin") == "true",
-		ObjectID: value("object-id"), ClientID: value("client-id")}
-	statements, err := r.SQL()
+func runRole(ctx context.Context, inv *invocation) error {
+	role, err := newRole(inv)
 	if err != nil {
-		return misuse(err.Error())
+		return err
 	}
-	made := ""
-	if value("apply") != "" {
-		if made, err = apply(ctx, r, value("apply")); err != nil {
+	statements, err := role.SQL()
+	if err != nil {
+		return usageError(err.Error())
+	}
+	admin := inv.value("apply")
+	applied := ""
+	if admin != "" {
+		applied, err = apply(ctx, role, admin)
+		if err != nil {
 			return err
 		}
 	}
-	if c.json {
-		return printJSON(map[string]any{"sql": statements, "made": made})
+	if inv.json {
+		return printJSON(map[string]any{"sql": statements, "made": applied})
 	}
 	fmt.Println(strings.Join(statements, "\n"))
-	if made != "" {
-		fmt.Println("-- " + made)
+	if applied != "" {
+		fmt.Println("-- " + applied)
 	}
 	return nil
 }
 
-// apply makes the role by the administrator's DSN, in database postgres whatever
-// that says.
-func apply(ctx context.Context, r driver.Role, target string) (string, error) {
-	config, err := dsn.Parse(target)
+// newRole returns the role that the command line describes.
+func newRole(inv *invocation) (driver.Role, error) {
+	if len(inv.args) != 2 {
+		return driver.Role{}, usageError("a kind and a name are needed; give both, and quote a name that contains spaces")
+	}
+	empty := inv.emptyFlag()
+	if empty != "" {
+		return driver.Role{}, usageError(fmt.Sprintf("-%s has an empty value; set it, or remove the flag", empty))
+	}
+	kind := inv.args[0]
+	kinds := driver.RoleKinds()
+	if !slices.Contains(kinds, kind) {
+		return driver.Role{}, usageError(fmt.Sprintf("%s is not known; use one of %s", describe("kind", kind), strings.Join(kinds, ", ")))
+	}
+	return driver.Role{
+		Kind:       kind,
+		Name:       inv.args[1],
+		ServerType: inv.value("server-type"),
+		Admin:      inv.value("admin") == "true",
+		ObjectID:   inv.value("object-id"),
+		ClientID:   inv.value("client-id"),
+	}, nil
+}
+
+// value returns the value of a flag that exists.
+func (inv *invocation) value(name string) string {
+	return inv.flags.Lookup(name).Value.String()
+}
+
+// emptyFlag returns the name of a flag whose value is empty, or "". The value most
+// likely comes from a variable that is not set.
+func (inv *invocation) emptyFlag() string {
+	name := ""
+	inv.flags.Visit(func(f *flag.Flag) {
+		if f.Value.String() == "" {
+			name = f.Name
+		}
+	})
+	return name
+}
+
+// apply creates the role with the administrator's DSN, always in database postgres, and
+// describes the new role in one line.
+func apply(ctx context.Context, role driver.Role, adminDSN string) (string, error) {
+	config, err := dsn.Parse(adminDSN)
 	if err != nil {
 		return "", &driver.Error{Step: driver.StepDSN, Err: err}
 	}
 	config.Params["dbname"] = "postgres"
-	connector, err := driver.NewConnector(config.DSN(), patience)
+	connector, err := driver.NewConnector(config.DSN(), connectTimeout)
 	if err != nil {
 		return "", err
 	}
@@ -93,5 +131,5 @@ func apply(ctx context.Context, r driver.Role, target string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	return r.Apply(ctx, conn)
+	return role.Apply(ctx, conn)
 }

@@ -9,35 +9,45 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-var token = command{
-	name: "token", args: "[-json] [DSN]",
-	does: "Print the token that a sign-in would present",
-	about: `The token is a password for as long as it lives, an hour or so: keep it out of files
-and logs, and send it over verified TLS only. For a single program, use exec.
+var tokenCommand = command{
+	name:     "token",
+	synopsis: "[-json] [DSN]",
+	summary:  "Print the token that a sign-in presents as its password",
+	about: `A token usually expires after about an hour. Until then anyone who has it can sign in
+with it. Keep it out of files and logs, and send it over verified TLS only. To give a
+token to one program, use aadpostgres exec.
 
-  export PGPASSWORD="$(aadpostgres token "$DATABASE_URL")"
-  aadpostgres token -json 'host=app.postgres.database.azure.com aad_auth=azure-cli'
-
-`,
-	run: func(ctx context.Context, c *call) error {
-		login, err := c.login(ctx)
-		if err != nil {
-			return err
-		}
-		if login.Expires.IsZero() {
-			return &driver.Error{Step: driver.StepDSN, Err: errors.New("aad_auth=password has no token; name a mode that has")}
-		}
-		if c.json {
-			return printJSON(map[string]any{"user": login.User, "token": login.Password, "expires": login.Expires.UTC().Format(time.RFC3339)})
-		}
-		_, err = fmt.Println(login.Password)
-		return err
+` + aboutDSN,
+	statuses: []string{
+		"0  the token was printed",
+		"1  there is no token",
+		"2  the command line is invalid",
 	},
+	examples: []string{
+		"aadpostgres token 'host=app.postgres.database.azure.com aad_auth=azure-cli'",
+		`aadpostgres token -json "$DATABASE_URL"`,
+	},
+	run: runToken,
 }
 
-// login asks for what the DSN's sign-in presents.
-func (c *call) login(ctx context.Context) (driver.Credentials, error) {
-	dsn, err := c.dsn()
+func runToken(ctx context.Context, inv *invocation) error {
+	cred, err := inv.credentials(ctx)
+	if err != nil {
+		return err
+	}
+	if cred.Expires.IsZero() {
+		return &driver.Error{Step: driver.StepDSN, Err: errors.New("aad_auth=password has no token; set aad_auth to another mode")}
+	}
+	if inv.json {
+		return printJSON(map[string]any{"user": cred.User, "token": cred.Password, "expires": cred.Expires.UTC().Format(time.RFC3339)})
+	}
+	_, err = fmt.Println(cred.Password)
+	return err
+}
+
+// credentials requests what a sign-in with the DSN would present.
+func (inv *invocation) credentials(ctx context.Context) (driver.Credentials, error) {
+	dsn, err := inv.dsn()
 	if err != nil {
 		return driver.Credentials{}, err
 	}

@@ -28,7 +28,7 @@ type block struct {
 func (b block) String() string { return fmt.Sprintf("%s:%d: %.60q", b.page, b.line, b.text) }
 
 // markdown are the pages that are not Go's.
-var markdown = []string{"README.md", "CONTRIBUTING.md", "driver/MOVING.md", "driver/TROUBLESHOOTING.md", ".github/SECURITY.md", "CHANGELOG.md"}
+var markdown = []string{"README.md", "CONTRIBUTING.md", "AGENTS.md", "driver/MOVING.md", "driver/TROUBLESHOOTING.md", ".github/SECURITY.md", "CHANGELOG.md"}
 
 // blocks reads all pages, and the package comments and -h of everything that is public.
 func blocks(t *testing.T) []block {

@@ -1,21 +1,22 @@
-// Aadpostgres-migrate is golang-migrate's command for databases whose URLs begin with
-// aadpostgres://, with migrations in a folder:
+// Aadpostgres-migrate applies the migrations in a folder to a database whose URL begins
+// with aadpostgres://. It uses golang-migrate, and has the commands and the version
+// table of that project's own command.
 //
 //	go install github.com/aadpostgres/aadpostgres/driver/migrate/cmd/aadpostgres-migrate@latest
 //	export DATABASE_URL='aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli'
 //	aadpostgres-migrate -path migrations up
+//
+// The exit status is 0 on success and if there was nothing to do, 1 on failure and 2 if
+// the command line is invalid.
 package main
 
 import (
-	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"log"
 	"os"
 	"os/signal"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/golang-migrate/migrate/v4"
@@ -24,63 +25,35 @@ import (
 	_ "github.com/aadpostgres/aadpostgres/driver/migrate"
 )
 
-const usage = `usage: aadpostgres-migrate [-database URL] [-path FOLDER] COMMAND
-
-  up [N]            apply all, or the next N, migrations
-  down N, down -all undo the last N, or all
-  goto V            go up or down to version V
-  force V           say that version V is there, and undamaged
-  version           print the version
-
-  aadpostgres-migrate -database 'aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli' up
-
-While another process migrates, this one waits; lock_timeout=15s in the URL, a
-setting of PostgreSQL's, ends any wait for a lock.
-
-`
-
-type options struct {
-	database, path string
-	verbose        bool
-}
-
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("aadpostgres-migrate: ")
-	var o options
-	flag.StringVar(&o.database, "database", "", "aadpostgres://host/name?aad_auth=... (default $DATABASE_URL)")
-	flag.StringVar(&o.path, "path", "migrations", "folder with the migrations")
-	flag.BoolVar(&o.verbose, "verbose", false, "tell more")
-	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), usage)
-		flag.PrintDefaults()
+	inv, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		printHelp(os.Stdout)
+		return
 	}
-	flag.Parse()
-	o.database = cmp.Or(o.database, os.Getenv("DATABASE_URL")) // as a default, -h would print it
-	err := run(o, flag.Arg(0), flag.Args()[min(1, flag.NArg()):])
-	switch {
-	case errors.Is(err, errUsage):
-		flag.Usage()
+	if err != nil {
+		log.Printf("%v; see aadpostgres-migrate -h", err)
 		os.Exit(2)
-	case errors.Is(err, migrate.ErrNoChange):
+	}
+	err = run(inv)
+	if errors.Is(err, migrate.ErrNoChange) {
 		log.Print(err)
-	case err != nil:
+		return
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-var errUsage = errors.New("usage")
-
-func run(o options, command string, args []string) (err error) {
-	work, err := parse(command, args)
-	if err != nil {
-		return err
+func run(inv *invocation) (err error) {
+	// If the URL has no scheme, golang-migrate's error quotes what stands before the
+	// first colon, which may be a password.
+	if !strings.HasPrefix(inv.database, "aadpostgres://") {
+		return errors.New("the database URL is missing or does not begin with aadpostgres://; set -database or DATABASE_URL")
 	}
-	// golang-migrate quotes all before the first colon as the scheme.
-	if !strings.HasPrefix(o.database, "aadpostgres://") {
-		return errors.New("-database, or else DATABASE_URL, must be a URL that begins with aadpostgres://")
-	}
-	m, err := migrate.New("file://"+o.path, o.database)
+	m, err := migrate.New("file://"+inv.path, inv.database)
 	if err != nil {
 		return err
 	}
@@ -88,62 +61,40 @@ func run(o options, command string, args []string) (err error) {
 		sourceErr, databaseErr := m.Close()
 		err = errors.Join(err, sourceErr, databaseErr)
 	}()
-	m.Log = logger(o.verbose)
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt)
+	m.Log = logger{inv.verbose}
+	stopOnInterrupt(m)
+	return inv.action(m)
+}
+
+// stopOnInterrupt stops m after the running migration when the process is interrupted.
+// A second interrupt ends the process.
+func stopOnInterrupt(m *migrate.Migrate) {
+	interrupt := make(chan os.Signal, 1)
+	signal.Notify(interrupt, os.Interrupt)
 	go func() {
-		<-interrupted
-		signal.Stop(interrupted) // the next one kills
-		log.Print("stopping after this migration")
+		<-interrupt
+		signal.Stop(interrupt)
+		log.Print("interrupted; stopping after this migration")
 		m.GracefulStop <- true
 	}()
-	return work(m)
 }
 
-// parse reads a command before anything is opened.
-func parse(command string, args []string) (func(*migrate.Migrate) error, error) {
-	if command == "down" && slices.Equal(args, []string{"-all"}) {
-		return (*migrate.Migrate).Down, nil
-	}
-	n := 0
-	if len(args) > 0 {
-		var err error
-		if n, err = strconv.Atoi(args[0]); err != nil || n < 0 && command != "force" {
-			return nil, errUsage
-		}
-	}
-	switch command + strings.Repeat(" N", len(args)) {
-	case "up":
-		return (*migrate.Migrate).Up, nil
-	case "up N":
-		return func(m *migrate.Migrate) error { return m.Steps(n) }, nil
-	case "down N":
-		return func(m *migrate.Migrate) error { return m.Steps(-n) }, nil
-	case "goto N":
-		return func(m *migrate.Migrate) error { return m.Migrate(uint(n)) }, nil
-	case "force N":
-		return func(m *migrate.Migrate) error { return m.Force(n) }, nil
-	case "version":
-		return version, nil
-	}
-	return nil, errUsage
-}
-
-func version(m *migrate.Migrate) error {
-	v, dirty, err := m.Version()
-	switch {
-	case err != nil:
+// printVersion prints the version of the database.
+func printVersion(m *migrate.Migrate) error {
+	version, dirty, err := m.Version()
+	if err != nil {
 		return err
-	case dirty:
-		fmt.Println(v, "(dirty)")
-	default:
-		fmt.Println(v)
 	}
+	if dirty {
+		fmt.Println(version, "(dirty)")
+		return nil
+	}
+	fmt.Println(version)
 	return nil
 }
 
-// A logger tells more if it is true.
-type logger bool
+// A logger writes the messages of golang-migrate to package log.
+type logger struct{ verbose bool }
 
 func (l logger) Printf(format string, v ...any) { log.Printf(format, v...) }
-func (l logger) Verbose() bool                  { return bool(l) }
+func (l logger) Verbose() bool                  { return l.verbose }
