@@ -2,8 +2,9 @@ package hint
 
 import "slices"
 
-// rules is the table, in the order in which it is read.
-var rules = slices.Concat(dsn, credential, token, tls, network, signIn, role, diagnosis)
+// rules is the table, in the order in which it is read. A server's refusal may quote what
+// the rules of TLS and the network match, so signIn comes before them.
+var rules = slices.Concat(dsn, credential, token, signIn, tls, network, role, diagnosis)
 
 // dsn has what is wrong with the DSN and its environment beyond its syntax. The errors of
 // package dsn carry their remedy themselves.

@@ -1,0 +1,165 @@
+package hint
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// factsOf returns facts of these names, each with a value that no other has.
+func factsOf(names []string) Facts {
+	facts := Facts{}
+	for _, name := range names {
+		facts[name] = "<" + name + ">"
+	}
+	return facts
+}
+
+// label names a rule among the subtests.
+func label(r Rule) string {
+	return strings.Join(append([]string{r.Step, r.Text}, r.Needs()...), " ")
+}
+
+// hiding returns the first rule before rule i that has the same hint and matches too, so
+// that the hint does not tell them apart.
+func hiding(i int, text string, facts Facts) *Rule {
+	for j, r := range rules[:i] {
+		if r.Step == rules[i].Step && r.Hint == rules[i].Hint && r.matches(text) && r.holds(facts) {
+			return &rules[j]
+		}
+	}
+	return nil
+}
+
+// Each rule is found by each of its wordings, in any case, given exactly the facts that it
+// needs: no rule hides another.
+func TestHints(t *testing.T) {
+	for i, r := range Rules() {
+		t.Run(label(r), func(t *testing.T) {
+			facts := factsOf(r.Needs())
+			want := r.fill(facts)
+			for _, wording := range r.Wordings() {
+				got, step := Find(strings.ToUpper(wording), facts, r.Step)
+				if got != want {
+					t.Errorf("Find(%q) = %q, want %q", wording, got, want)
+				}
+				if step != r.Step {
+					t.Errorf("Find(%q) finds step %q, want %q", wording, step, r.Step)
+				}
+				if other := hiding(i, wording, facts); other != nil {
+					t.Errorf("%q is found by the rule %+v before %+v", wording, *other, r)
+				}
+			}
+		})
+	}
+}
+
+// A rule that needs a fact is chosen only if that fact is known: its hint would state
+// what may be false.
+func TestNoHintWithoutItsFacts(t *testing.T) {
+	for _, r := range Rules() {
+		needs := r.Needs()
+		for _, absent := range needs {
+			t.Run(label(r)+" without "+absent, func(t *testing.T) {
+				for _, value := range []string{"absent", "empty"} {
+					facts := factsOf(needs)
+					delete(facts, absent)
+					if value == "empty" {
+						facts[absent] = ""
+					}
+					for _, wording := range r.Wordings() {
+						got, _ := Find(wording, facts, r.Step)
+						unwanted := r.fill(factsOf(needs))
+						if got == unwanted || got == r.fill(facts) {
+							t.Errorf("Find(%q) = %q with %s %s, want another hint or none", wording, got, absent, value)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// The table is written as texts are matched, and says no more than is known.
+func TestRules(t *testing.T) {
+	steps := []string{DSN, Credential, Token, Network, TLS, SignIn, Role, Diagnosis}
+	sources := []Source{Documented, Seen, Reported, Inferred, Ours}
+	const yaml = "{SYSTEM_ACCESSTOKEN: $(System.AccessToken)}" // the only braces that are part of a hint
+	for _, r := range Rules() {
+		t.Run(label(r), func(t *testing.T) {
+			if !slices.Contains(steps, r.Step) {
+				t.Errorf("step is %q, want one of %q", r.Step, steps)
+			}
+			if !slices.Contains(sources, r.Source) {
+				t.Errorf("source is %q, want one of %q", r.Source, sources)
+			}
+			if got := strings.ToLower(r.Text); got != r.Text {
+				t.Errorf("text is %q, want %q: texts are matched in lower case", r.Text, got)
+			}
+			if got := normalize(r.Text); got != r.Text {
+				t.Errorf("text is %q, want %q: texts are matched normalized", r.Text, got)
+			}
+			for _, wording := range r.Wordings() {
+				if strings.TrimSpace(strings.ReplaceAll(wording, " ... ", "")) == "" {
+					t.Errorf("text is %q, want wordings that do not match every text", r.Text)
+				}
+			}
+			if (r.Source == Reported || r.Source == Inferred) && !strings.Contains(r.Hint, "check") {
+				t.Errorf("hint is %q, want it to say check: its source is %q", r.Hint, r.Source)
+			}
+			filled := strings.ReplaceAll(r.fill(factsOf(r.Needs())), yaml, "")
+			if strings.TrimSpace(filled) == "" {
+				t.Errorf("hint is %q, want some text", r.Hint)
+			}
+			if strings.ContainsAny(filled, "{}") {
+				t.Errorf("hint is %q when filled, want no braces left", filled)
+			}
+		})
+	}
+}
+
+func TestFind(t *testing.T) {
+	rows := []struct {
+		name     string
+		text     string
+		facts    Facts
+		steps    []string
+		wantHint string // a part; "" for none
+		wantStep string
+	}{
+		{"no step", "az login", nil, nil, "", ""},
+		{"of another step", "az login", nil, []string{SignIn}, "", ""},
+		{"no rule", "something else", nil, []string{Token}, "", ""},
+		{"no text", "", nil, []string{Token}, "", ""},
+		{"capitals", "Please run: AZ LOGIN", nil, []string{Token}, "run az login", Token},
+		{"contraction", "database \"d\" doesn't exist", nil, []string{SignIn}, "correct dbname", SignIn},
+		{"old name of Entra", "Azure AD access token has expired", nil, []string{SignIn}, "check this machine's clock", SignIn},
+		{"parts in their order", "lookup h: i/o timeout", nil, []string{Network}, "name servers", Network},
+		{"parts in another order", "i/o timeout at lookup", nil, []string{Network}, "firewall rules", Network},
+		{"several steps", "server refused TLS", nil, []string{SignIn, TLS, Network}, "Azure always offers TLS", TLS},
+		{"a refusal that quotes the network", "server did not complete the authentication: unexpected EOF", nil, []string{SignIn, TLS, Network}, "check the host", SignIn},
+		{"a fact is filled in", "no such host", Facts{"host": `"h"`}, []string{Network}, `check the name "h"`, Network},
+		{"the fact is not known", "no such host", nil, []string{Network}, "", ""},
+		{"far into a text", strings.Repeat("x", 9000) + "az login", nil, []string{Token}, "", ""},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			got, step := Find(row.text, row.facts, row.steps...)
+			if !strings.Contains(got, row.wantHint) || (got == "") != (row.wantHint == "") {
+				t.Errorf("Find(%.100q) = %q, want %q in it", row.text, got, row.wantHint)
+			}
+			if step != row.wantStep {
+				t.Errorf("Find(%.100q) finds step %q, want %q", row.text, step, row.wantStep)
+			}
+		})
+	}
+}
+
+// A caller cannot change the table.
+func TestRulesAreCopied(t *testing.T) {
+	want := Rules()[0].Hint
+	Rules()[0].Hint = "changed"
+	if got := Rules()[0].Hint; got != want {
+		t.Errorf("Rules()[0].Hint = %q, want %q", got, want)
+	}
+}
