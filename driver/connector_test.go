@@ -166,13 +166,13 @@ func TestOpenErrors(t *testing.T) {
 		{"host=h aad_auth=azure-pipelines aad_tenant_id=t aad_client_id=c aad_service_connection_id=s", "SYSTEM_ACCESSTOKEN is not set; pass it to the pipeline's step"},
 		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=/none", "aad_client_certificate: open /none: no such file or directory; name a regular file"},
 		{"host=h aad_auth=client-certificate,azure-cli aad_tenant_id=t aad_client_id=c aad_client_certificate=/none", "aad_client_certificate: open /none: no such file or directory"},
-		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=driver.go aad_client_certificate_password=" + entratest.Marker, "give a PEM file with certificate and unencrypted key, or PKCS#12"},
+		{"host=h aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=driver.go aad_client_certificate_password=" + entratest.Marker, "use a PEM file with the certificate and its unencrypted key, or PKCS#12"},
 		{"host=a.postgres.database.usgovcloudapi.net aad_scope=https://ossrdbms-aad.database.windows.net/.default", "aad_scope is of cloud public, but the server is in cloud usgov; remove aad_scope"},
 		{"host=h aad_cloud=china aad_scope=https://token.postgres.cosmos.azure.com/.default", "aad_scope is of cloud public, but the server is in cloud china"},
 		{"host=c.postgres.cosmos.azure.com aad_cloud=usgov", "aad_cloud is usgov, but the host is in cloud public"},
 		{"host=h aad_cloud=usgov aad_server_type=cosmos", "the scope of Azure Cosmos DB in cloud usgov is not known; set aad_scope"},
 		{"host=a.postgres.database.azure.com aad_cloud=usgov", "aad_cloud is usgov, but the host is in cloud public"},
-		{"host=h user=u sslmode=disable", "drop sslmode=disable"},
+		{"host=h user=u sslmode=disable", "remove sslmode=disable"},
 	} {
 		db, err := sql.Open("aadpostgres", tt.dsn)
 		if err == nil {
