@@ -56,6 +56,7 @@ var conditions = []struct{ fact, words string }{
 var placeholders = []struct{ fact, words string }{
 	{"authority", "<authority>"},
 	{"certificate_names", "<names in the certificate>"},
+	{"create_error", "<why there is none>"},
 	{"create_sql", "run as Entra administrator: <SQL that creates the role>"},
 	{"database_sql", "<database>"},
 	{"failure", "<its failure>"},
@@ -64,6 +65,7 @@ var placeholders = []struct{ fact, words string }{
 	{"max_name", "<limit>"},
 	{"mode", "<mode>"},
 	{"name_length", "<length>"},
+	{"rebind_error", "<why there is no SQL for it>"},
 	{"rebind_sql", "run as Entra administrator: <SQL that gives the role to the principal>"},
 	{"resource", "<resource>"},
 	{"role", "<role>"},
