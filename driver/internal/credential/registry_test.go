@@ -104,7 +104,9 @@ func TestSharingFollowsTheOptions(t *testing.T) {
 
 type incomparable struct{ _ []int }
 
-func (incomparable) Do(*http.Request) (*http.Response, error) { return nil, errors.New("not connected") }
+func (incomparable) Do(*http.Request) (*http.Response, error) {
+	return nil, errors.New("not connected")
+}
 
 // A cache that no connector holds is collected, and its entry is removed.
 func TestCachesAreCollected(t *testing.T) {
