@@ -11,37 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The environment's authority is asked only if it is of the server's cloud; the
-// DSN's is meant as it stands. Modes that ask no authority do not care.
-func TestForeignAuthority(t *testing.T) {
-	clean(t)
-	const server = "host=a.postgres.database.usgovcloudapi.net user=u "
-	const secret = "aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + marker
-	for _, tt := range []struct {
-		dsn, env string
-		fails    bool
-	}{
-		{server + secret, "https://login.microsoftonline.com", true},
-		{server + secret, "https://LOGIN.chinacloudapi.cn/", true},
-		{server + "aad_auth=azure-cli,workload-identity", "https://login.microsoftonline.com/", true},
-		{server + secret, "https://login.microsoftonline.us/", false},
-		{server + secret, "https://login.example/", false},
-		{server + secret, "", false},
-		{server + secret + " aad_authority_host=https://login.microsoftonline.com", "", false},
-		{server + secret + " aad_authority_host=https://login.microsoftonline.com", "https://login.chinacloudapi.cn", false},
-		{server + "aad_auth=managed-identity", "https://login.microsoftonline.com/", false},
-		{server + "aad_auth=access-token password=x", "https://login.microsoftonline.com/", false},
-		{"host=h user=u " + secret, "https://login.microsoftonline.us", true},
-		{"host=h user=u aad_cloud=usgov " + secret, "https://login.microsoftonline.us", false},
-	} {
-		t.Setenv("AZURE_AUTHORITY_HOST", tt.env)
-		_, err := NewConnector(tt.dsn)
-		if tt.fails != (err != nil && strings.Contains(err.Error(), "AZURE_AUTHORITY_HOST is of cloud ") && !strings.Contains(err.Error(), marker)) {
-			t.Errorf("%s with %q: %v", tt.dsn, tt.env, err)
-		}
-	}
-}
-
 // A token that says it is for another cloud does not leave, however it was come by.
 func TestTokenOfAnotherCloud(t *testing.T) {
 	clean(t)

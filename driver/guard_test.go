@@ -6,17 +6,13 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -116,90 +112,6 @@ func TestTokensAreMasked(t *testing.T) {
 		if oneLine(s) != s || printed(s) != s {
 			t.Errorf("%q is masked", s)
 		}
-	}
-}
-
-// What a request shows is known, as it is and as a form has it.
-func TestSecretsOfARequest(t *testing.T) {
-	const form = "client_id=known&client_secret=a%2Bb%26-" + marker + "&client_assertion=assertion-" + marker + "&refresh_token=refresh-" + marker + "&code=code-" + marker + "&device_code=device-" + marker + "&grant_type=known"
-	r := httptest.NewRequest(http.MethodPost, "https://login.example/token", strings.NewReader(form))
-	r.Header.Set("Authorization", "Bearer bearer-"+marker)
-	r.Header.Set("X-Identity-Header", "header-"+marker)
-	r.Header.Set("Secret", "ml-"+marker)
-	said := "known " + form
-	for _, v := range r.Header {
-		said += strings.Join(v, " ") + " "
-	}
-	secrets, err := sent(r)
-	said = string(mask([]byte(said+" a+b&-"+marker), secrets))
-	if err != nil || strings.Contains(said, marker) || strings.Count(said, "known") != 3 || strings.Count(said, masked) != 9 {
-		t.Errorf("left: %s; %v", said, err)
-	}
-	for range 2 { // HTTP/2 may send it twice
-		if b, err := io.ReadAll(r.Body); err != nil || string(b) != form {
-			t.Errorf("cannot be sent: %q, %v", b, err)
-		}
-		r.Body, _ = r.GetBody()
-	}
-}
-
-// A client may still read a request's body when the answer to it is there, while azcore
-// sends it again.
-func TestBodyOfItsOwn(t *testing.T) {
-	clean(t)
-	var early io.Reader
-	var first, again string
-	c, err := NewConnector("host=h user=u aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=s aad_disable_instance_discovery=true", WithTransport(public(func(r *http.Request) (*http.Response, error) {
-		if early == nil {
-			early = r.Body
-			io.CopyN(io.Discard, r.Body, 1)
-			return answer(http.StatusServiceUnavailable, "{}"), nil
-		}
-		b, _ := io.ReadAll(r.Body)
-		again = string(b)
-		b, _ = io.ReadAll(early)
-		first = again[:1] + string(b)
-		return answer(http.StatusBadRequest, "{}"), nil
-	})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	soon := policy.WithRetryOptions(t.Context(), policy.RetryOptions{RetryDelay: time.Millisecond})
-	if _, err := c.tokens.(*source).ask(soon, ""); err == nil || !strings.Contains(again, "client_secret=s") || first != again {
-		t.Errorf("sent %q, then %q: %v", first, again, err)
-	}
-}
-
-// What asking again would not mend is asked once.
-func TestUnfitIsFinal(t *testing.T) {
-	var requests atomic.Int64
-	for name, answer := range map[string]http.HandlerFunc{
-		"redirect": func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
-		},
-		"length": func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, mostAnswer+1)) },
-	} {
-		requests.Store(0)
-		web := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { requests.Add(1); answer(w, r) }))
-		for _, a := range approaches(t)[:4] {
-			requests.Store(0)
-			c := a.connector(t, web.URL, web.Client())
-			soon := policy.WithRetryOptions(t.Context(), policy.RetryOptions{RetryDelay: time.Millisecond})
-			_, err := c.tokens.(*source).ask(soon, "")
-			if err == nil || requests.Load() != 1 {
-				t.Errorf("%s, %s: %d requests, %v", name, a.mode, requests.Load(), err)
-			}
-		}
-		web.Close()
-	}
-	exact := carrier{doer(func(*http.Request) (*http.Response, error) { return answer(200, strings.Repeat("x", mostAnswer)), nil })}
-	req := httptest.NewRequest(http.MethodGet, "http://h/", nil)
-	resp, err := exact.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, err := io.ReadAll(resp.Body); err != nil || len(b) != mostAnswer {
-		t.Errorf("what is just short enough: %d bytes, %v", len(b), err)
 	}
 }
 
