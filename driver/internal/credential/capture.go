@@ -32,9 +32,10 @@ func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 	}
 	x.addSecrets(secrets)
 	resp, body, err := do(req)
+	x.recordWait(req.Raw().Context(), resp)
 	if err != nil {
 		x.recordFailure(req.Raw().Context(), err)
-		return nil, err
+		return resp, err
 	}
 	if resp.StatusCode >= 400 {
 		x.recordRefusal(resp, body, secrets)
@@ -44,22 +45,19 @@ func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		x.skew.Store(int64(time.Since(date)))
 	}
-	x.recordWait(req.Raw().Context(), resp)
 	return resp, nil
 }
 
-// do sends the request and reads the body of the response, which can be read again.
+// do sends the request and reads the body of the response, which can be read again. A
+// response whose body breaks off is returned with the error: azcore obeys its Retry-After.
 func do(req *policy.Request) (*http.Response, []byte, error) {
 	runtime.SkipBodyDownload(req) // readBody does it
 	resp, err := req.Next()
 	if err != nil {
-		return nil, nil, err
+		return resp, nil, err
 	}
 	body, err := readBody(req.Raw(), resp)
-	if err != nil {
-		return nil, nil, err
-	}
-	return resp, body, nil
+	return resp, body, err
 }
 
 func (x *exchange) recordFailure(ctx context.Context, err error) {
