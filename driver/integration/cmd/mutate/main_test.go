@@ -7,29 +7,57 @@ import (
 	"testing"
 )
 
-// What a mutant takes away is there, once, and the test that must notice is too. Whether
-// it does is for the command to tell, which takes minutes.
+// The text that each mutant removes occurs once in its file, and the tests that must kill
+// it exist. Whether they kill it, the command reports: that takes minutes.
 func TestMutants(t *testing.T) {
 	const root = "../../../.."
 	for _, m := range mutants {
-		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(m.file)))
-		if n := strings.Count(string(text), m.old); err != nil || n != 1 {
-			t.Errorf("%s: its text is there %d times, %v", m, n, err)
+		t.Run(m.String(), func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(m.file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Count(string(text), m.old); got != 1 {
+				t.Errorf("the text to remove occurs %d times, want 1", got)
+			}
+			dir, run := m.killers()
+			sources := testSources(t, filepath.Join(root, filepath.FromSlash(dir)))
+			for name := range strings.SplitSeq(run, "|") {
+				name, _, _ = strings.Cut(name, "/")
+				if !strings.Contains(sources, "func "+name+"(t *testing.T)") {
+					t.Errorf("%s has no test %s, want one", dir, name)
+				}
+			}
+		})
+	}
+}
+
+// No mutant is listed twice.
+func TestMutantsDiffer(t *testing.T) {
+	seen := map[mutant]bool{}
+	for _, m := range mutants {
+		key := mutant{file: m.file, old: m.old, new: m.new}
+		if seen[key] {
+			t.Errorf("%s is listed twice, want once", m)
 		}
-		tests, err := filepath.Glob(filepath.Join(root, filepath.Dir(m.file), "*_test.go"))
+		seen[key] = true
+	}
+}
+
+// testSources returns the text of the test files in a folder.
+func testSources(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sources strings.Builder
+	for _, file := range files {
+		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name := range strings.SplitSeq(m.run, "|") {
-			name, _, _ = strings.Cut(name, "/")
-			found := false
-			for _, file := range tests {
-				b, err := os.ReadFile(file)
-				found = found || err == nil && strings.Contains(string(b), "func "+name+"(t *testing.T)")
-			}
-			if !found {
-				t.Errorf("%s: there is no %s", m, name)
-			}
-		}
+		sources.Write(b)
 	}
+	return sources.String()
 }
