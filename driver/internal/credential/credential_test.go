@@ -1,7 +1,6 @@
 package credential
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -380,53 +379,61 @@ func TestHugeFilesOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// A device code is shown by the program's prompt, or on standard error.
-func TestPrompt(t *testing.T) {
-	message := azidentity.DeviceCodeMessage{Message: "Open the page and enter ABC.", VerificationURL: "https://login.example/device", UserCode: "ABC"}
-	t.Run("standard error", func(t *testing.T) {
-		rows := []struct {
-			name    string
-			message azidentity.DeviceCodeMessage
-			want    string
-		}{
-			{"with a message", message, "Open the page and enter ABC.\n"},
-			{"without a message", azidentity.DeviceCodeMessage{VerificationURL: message.VerificationURL, UserCode: message.UserCode}, "https://login.example/device ABC\n"},
-		}
-		for _, row := range rows {
-			t.Run(row.name, func(t *testing.T) {
-				file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				stderr := os.Stderr
-				os.Stderr = file
-				err = Options{}.forCloud(Cloud{}).prompt(t.Context(), row.message)
-				os.Stderr = stderr
-				if err := cmp.Or(err, file.Close()); err != nil {
-					t.Fatal(err)
-				}
-				got, err := os.ReadFile(file.Name())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if string(got) != row.want {
-					t.Errorf("prompt = %q, want %q", got, row.want)
-				}
-			})
-		}
-	})
-	t.Run("the program's", func(t *testing.T) {
-		var got azidentity.DeviceCodeMessage
-		prompt := Prompt(func(_ context.Context, m azidentity.DeviceCodeMessage) error {
-			got = m
-			return nil
+// Without a prompt of the program, a device code is shown on standard error.
+func TestPrintDeviceCode(t *testing.T) {
+	rows := []struct {
+		name    string
+		message azidentity.DeviceCodeMessage
+		want    string
+	}{
+		{
+			name:    "with a message",
+			message: azidentity.DeviceCodeMessage{Message: "Open the page and enter ABC.", VerificationURL: "https://login.example/device", UserCode: "ABC"},
+			want:    "Open the page and enter ABC.\n",
+		},
+		{
+			name:    "without a message",
+			message: azidentity.DeviceCodeMessage{VerificationURL: "https://login.example/device", UserCode: "ABC"},
+			want:    "https://login.example/device ABC\n",
+		},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			stderr := os.Stderr
+			t.Cleanup(func() { os.Stderr = stderr })
+			os.Stderr = file
+			if err := (Options{}).forCloud(Cloud{}).prompt(t.Context(), row.message); err != nil {
+				t.Fatal(err)
+			}
+			got, err := os.ReadFile(file.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got) != row.want {
+				t.Errorf("standard error = %q, want %q", got, row.want)
+			}
 		})
-		err := Options{Prompt: &prompt}.forCloud(Cloud{}).prompt(t.Context(), message)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got != message {
-			t.Errorf("prompt got %+v, want %+v", got, message)
-		}
+	}
+}
+
+// The program's prompt is used in place of standard error.
+func TestPromptOfTheProgram(t *testing.T) {
+	want := azidentity.DeviceCodeMessage{Message: "Open the page and enter ABC."}
+	var got azidentity.DeviceCodeMessage
+	prompt := Prompt(func(_ context.Context, m azidentity.DeviceCodeMessage) error {
+		got = m
+		return nil
 	})
+	err := Options{Prompt: &prompt}.forCloud(Cloud{}).prompt(t.Context(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
+		t.Errorf("prompt got %+v, want %+v", got, want)
+	}
 }

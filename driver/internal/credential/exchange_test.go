@@ -376,6 +376,7 @@ func TestChainNamesNoEndpoint(t *testing.T) {
 	refused := &fakeTransport{func(*http.Request) (*http.Response, error) {
 		return respond(http.StatusBadRequest, `{"error":"invalid_request","error_description":"Identity not found"}`), nil
 	}}
+	wordless := &fakeTransport{func(*http.Request) (*http.Response, error) { return respond(http.StatusForbidden, "{}"), nil }}
 	silent := &fakeTransport{func(r *http.Request) (*http.Response, error) {
 		if r.Header.Get("Metadata") == "" {
 			return respond(http.StatusBadRequest, "{}"), nil // the probe finds it
@@ -388,7 +389,9 @@ func TestChainNamesNoEndpoint(t *testing.T) {
 		transport          *fakeTransport
 		want               string
 	}{
-		{"list, refused", "managed-identity,azure-cli", "", refused, "Identity not found"},
+		{"list, refused first", "managed-identity,environment", " aad_client_id=refused", refused, "Identity not found"},
+		{"list, refused second", "environment,managed-identity", " aad_client_id=refused", refused, "environment: missing environment variable AZURE_TENANT_ID / ManagedIdentityCredential: Identity not found"},
+		{"list, refused without a description", "environment,managed-identity", " aad_client_id=refused", wordless, "environment: missing environment variable AZURE_TENANT_ID / ManagedIdentityCredential authentication failed (HTTP 403)"},
 		{"list, timeout", "managed-identity,azure-cli", "", silent, "context deadline exceeded"},
 		{"default, refused", "default", "", refused, "Identity not found"},
 		{"default, timeout", "default", "", silent, "context deadline exceeded"},
