@@ -39,7 +39,7 @@ func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 		return resp, err
 	}
 	if resp.StatusCode >= 400 {
-		x.recordRefusal(resp, body, secrets)
+		x.recordRefusal(resp, body)
 	} else {
 		x.addSecrets(responseSecrets(body)) // the library below may quote it, if it cannot parse it
 	}
@@ -71,7 +71,8 @@ func (x *exchange) recordFailure(ctx context.Context, err error) {
 
 // recordRefusal redacts the refusal, so that azidentity's error, which quotes it, can be
 // kept.
-func (x *exchange) recordRefusal(resp *http.Response, body []byte, secrets []string) {
+func (x *exchange) recordRefusal(resp *http.Response, body []byte) {
+	secrets := x.secrets()
 	body = []byte(redact.Text(string(body), secrets...))
 	resp.Status = redact.Text(resp.Status, secrets...)
 	resp.Body = io.NopCloser(bytes.NewReader(body))

@@ -371,6 +371,36 @@ func TestRefusalCanBeRead(t *testing.T) {
 	}
 }
 
+// Where a token does not do, another one is requested. A refusal of that request may
+// repeat the first token, which is not known by its form if it is opaque.
+func TestRefusalThatRepeatsTheLatestToken(t *testing.T) {
+	entratest.CleanEnv(t)
+	const opaque = "opaque-" + entratest.Marker
+	requests := 0
+	f := fetcherOf(t, application, Options{Transport: publicAuthority(func(*http.Request) (*http.Response, error) {
+		requests++
+		if requests == 1 {
+			return respond(http.StatusOK, `{"access_token":"`+opaque+`","token_type":"Bearer","expires_in":3600}`), nil
+		}
+		return respond(http.StatusBadRequest, `{"error":"e","error_description":"AADSTS1: still valid: `+opaque+`"}`), nil
+	})})
+	first, err := f.Fetch(t.Context(), token.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Value != opaque {
+		t.Fatalf("Value = %q, want %q", first.Value, opaque)
+	}
+	got, err := f.Fetch(t.Context(), token.Request{IssuedAfter: time.Now()})
+	if err == nil || strings.Contains(err.Error(), entratest.Marker) {
+		t.Errorf("Fetch() = %v, want an error without the token", err)
+	}
+	const want = "AADSTS1: still valid: xxxxx"
+	if got.Cause != want {
+		t.Errorf("Cause = %q, want %q", got.Cause, want)
+	}
+}
+
 // A chain may ask several, so it names none of them.
 func TestChainNamesNoEndpoint(t *testing.T) {
 	refused := &fakeTransport{func(*http.Request) (*http.Response, error) {
