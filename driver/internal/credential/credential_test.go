@@ -1,17 +1,10 @@
 package credential
 
 import (
-	"cmp"
 	"context"
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -25,118 +18,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
-	"github.com/aadpostgres/aadpostgres/driver/internal/token"
-	"github.com/aadpostgres/aadpostgres/dsn"
 )
-
-// application is a DSN that signs in with a client secret, in tenant t of the public cloud.
-const application = "host=h user=u aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=s aad_disable_instance_discovery=true"
-
-// parse returns the configuration of a DSN, and the cloud that it is for.
-func parse(t testing.TB, text string) (*dsn.Config, Cloud) {
-	t.Helper()
-	cfg, err := dsn.ParseEnv(text, dsn.OS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cloud, err := ResolveCloud(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cfg, cloud
-}
-
-// cacheOf returns the token cache of a DSN, which is released when the test ends.
-func cacheOf(t testing.TB, text string, o Options) *token.Cache {
-	t.Helper()
-	cfg, cloud := parse(t, text)
-	cache, err := CacheFor(cfg, cloud, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cache.Release)
-	return cache
-}
-
-// fetcherOf returns a fetcher for one mode, for tests of a single request.
-func fetcherOf(t testing.TB, text string, o Options) *fetcher {
-	t.Helper()
-	cfg, cloud := parse(t, text)
-	cred, err := newCredential(cfg, o.forCloud(cloud))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &fetcher{credential: cred, scope: cloud.Scope}
-}
-
-// silent is a token.Observer that nobody reads.
-type silent struct{}
-
-func (silent) TokenFetched(*token.Token, bool, time.Duration)  {}
-func (silent) TokenFailed(error, time.Duration, time.Duration) {}
-func (silent) TokenFileExposed(string, fs.FileMode)            {}
-
-// requestToken waits for a token as a connect does.
-func requestToken(ctx context.Context, cache *token.Cache) (*token.Token, error) {
-	t, call := cache.Token(silent{})
-	if call == nil {
-		return t, nil
-	}
-	return call.Token(ctx)
-}
-
-// A fakeTransport is a policy.Transporter. A pointer to one can be compared.
-type fakeTransport struct {
-	do func(*http.Request) (*http.Response, error)
-}
-
-func (f *fakeTransport) Do(r *http.Request) (*http.Response, error) { return f.do(r) }
-
-func respond(status int, body string) *http.Response {
-	return &http.Response{
-		StatusCode: status,
-		Header:     http.Header{"Content-Type": {"application/json"}},
-		Body:       io.NopCloser(strings.NewReader(body)),
-	}
-}
-
-// discoveryDocument is what the authority says about tenant t.
-func discoveryDocument(authority string) string {
-	b, err := json.Marshal(map[string]string{
-		"issuer":                 authority + "/t/v2.0",
-		"authorization_endpoint": authority + "/t/authorize",
-		"token_endpoint":         authority + "/t/token",
-	})
-	if err != nil {
-		panic(err) // a mistake in the test
-	}
-	return string(b)
-}
-
-// publicAuthority is a transport to the public cloud's authority. tokens responds to
-// token requests.
-func publicAuthority(tokens func(*http.Request) (*http.Response, error)) *fakeTransport {
-	return &fakeTransport{func(r *http.Request) (*http.Response, error) {
-		if strings.HasSuffix(r.URL.Path, "openid-configuration") {
-			return respond(http.StatusOK, discoveryDocument("https://login.microsoftonline.com")), nil
-		}
-		return tokens(r)
-	}}
-}
-
-// newAuthority starts an authority. tokens responds to token requests.
-func newAuthority(t testing.TB, tokens http.HandlerFunc) *httptest.Server {
-	t.Helper()
-	web := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "openid-configuration") {
-			io.WriteString(w, discoveryDocument("https://"+r.Host))
-			return
-		}
-		tokens(w, r)
-	}))
-	t.Cleanup(web.Close)
-	return web
-}
 
 // Each mode requests a token for the server's scope through azidentity's own code, and
 // the token that it gets is the one to present.
@@ -231,121 +113,6 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// Each mode of dsn's table has a constructor, except those that have no credential, and
-// each constructor has a mode.
-func TestEveryModeHasAConstructor(t *testing.T) {
-	want := 0
-	for _, mode := range dsn.Modes() {
-		hasCredential := mode.Name != dsn.AccessToken && mode.Name != dsn.Password
-		if hasCredential {
-			want++
-		}
-		if got := constructors[mode.Name].new != nil; got != hasCredential {
-			t.Errorf("mode %s has a constructor: %v, want %v; see constructors.go", mode.Name, got, hasCredential)
-		}
-	}
-	if got := len(constructors); got != want {
-		t.Errorf("%d constructors, want %d", got, want)
-	}
-}
-
-// No constructor needs a network or a person.
-func TestConstructors(t *testing.T) {
-	dir := t.TempDir()
-	assertion := filepath.Join(dir, "assertion")
-	if err := os.WriteFile(assertion, []byte("assertion-"+entratest.Marker), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	const app = " aad_tenant_id=t aad_client_id=c"
-	rows := []struct{ mode, params string }{
-		{"default", ""},
-		{"environment", ""},
-		{"workload-identity", app + " aad_federated_token_file=" + assertion},
-		{"managed-identity", ""},
-		{"client-secret", app + " aad_client_secret=s"},
-		{"client-certificate", app + " aad_client_certificate=" + certificateFile(t)},
-		{"azure-cli", ""},
-		{"azure-developer-cli", ""},
-		{"azure-powershell", ""},
-		{"azure-pipelines", app + " aad_service_connection_id=s"},
-		{"interactive-browser", ""},
-		{"device-code", ""},
-		{"managed-identity,azure-cli", ""},
-	}
-	for _, row := range rows {
-		t.Run(row.mode, func(t *testing.T) {
-			entratest.CleanEnv(t)
-			environment := map[string]string{
-				"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": "s",
-				"SYSTEM_ACCESSTOKEN": "a", "SYSTEM_OIDCREQUESTURI": "https://pipelines.example/oidc",
-			}
-			for name, v := range environment {
-				t.Setenv(name, v)
-			}
-			cfg, cloud := parse(t, "host=h user=u aad_auth="+row.mode+row.params)
-			cred, err := newCredential(cfg, Options{}.forCloud(cloud))
-			if err != nil {
-				t.Fatalf("newCredential() = %v", err)
-			}
-			if cred == nil {
-				t.Error("newCredential() = nil, want a credential")
-			}
-		})
-	}
-}
-
-// certificateFile writes a certificate with its key.
-func certificateFile(t *testing.T) string {
-	t.Helper()
-	web := httptest.NewTLSServer(nil) // for its certificate
-	web.Close()
-	key, err := x509.MarshalPKCS8PrivateKey(web.TLS.Certificates[0].PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
-	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
-	path := filepath.Join(t.TempDir(), "certificate.pem")
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// Where a credential cannot be made, the error names the setting or the file, and holds
-// no secret.
-func TestConstructorErrors(t *testing.T) {
-	dir := t.TempDir()
-	text := filepath.Join(dir, "text")
-	if err := os.WriteFile(text, []byte("not a certificate"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	const app = " aad_tenant_id=t aad_client_id=c"
-	rows := []struct{ name, params, want string }{
-		{"certificate is a directory", "aad_auth=client-certificate aad_client_certificate=" + dir + app, "aad_client_certificate: " + dir + " is not a regular file of at most 1 MiB"},
-		{"certificate does not exist", "aad_auth=client-certificate aad_client_certificate=" + dir + "/none" + app, "aad_client_certificate: open " + dir + "/none"},
-		{"certificate is text", "aad_auth=client-certificate aad_client_certificate=" + text + app + " aad_client_certificate_password=" + entratest.Marker, "parsing the certificate in " + text},
-		{"federated token is a directory", "aad_auth=workload-identity aad_federated_token_file=" + dir + app, "aad_federated_token_file: " + dir + " is not a regular file of at most 1 MiB"},
-		{"no token of a pipeline", "aad_auth=azure-pipelines aad_service_connection_id=s" + app, "SYSTEM_ACCESSTOKEN is not set"},
-		{"no environment", "aad_auth=environment", "missing environment variable AZURE_TENANT_ID"},
-		{"one of a list", "aad_auth=managed-identity,client-certificate aad_client_certificate=" + text + app, "parsing the certificate in " + text},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			entratest.CleanEnv(t)
-			t.Setenv("SYSTEM_ACCESSTOKEN", "")
-			cfg, cloud := parse(t, "host=h user=u "+row.params)
-			_, err := CacheFor(cfg, cloud, Options{})
-			if err == nil || !strings.Contains(err.Error(), row.want) {
-				t.Fatalf("CacheFor() = %v, want %q", err, row.want)
-			}
-			if strings.Contains(err.Error(), entratest.Marker) {
-				t.Errorf("CacheFor() = %v, which holds a secret", err)
-			}
-		})
-	}
-}
-
 // A federated token's file that is far too long is not read.
 func TestHugeFederatedTokenFile(t *testing.T) {
 	entratest.CleanEnv(t)
@@ -387,53 +154,61 @@ func TestHugeFilesOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// A device code is shown by the program's prompt, or on standard error.
-func TestPrompt(t *testing.T) {
-	message := azidentity.DeviceCodeMessage{Message: "Open the page and enter ABC.", VerificationURL: "https://login.example/device", UserCode: "ABC"}
-	t.Run("standard error", func(t *testing.T) {
-		rows := []struct {
-			name    string
-			message azidentity.DeviceCodeMessage
-			want    string
-		}{
-			{"with a message", message, "Open the page and enter ABC.\n"},
-			{"without a message", azidentity.DeviceCodeMessage{VerificationURL: message.VerificationURL, UserCode: message.UserCode}, "https://login.example/device ABC\n"},
-		}
-		for _, row := range rows {
-			t.Run(row.name, func(t *testing.T) {
-				file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				stderr := os.Stderr
-				os.Stderr = file
-				err = Options{}.forCloud(Cloud{}).prompt(t.Context(), row.message)
-				os.Stderr = stderr
-				if err := cmp.Or(err, file.Close()); err != nil {
-					t.Fatal(err)
-				}
-				got, err := os.ReadFile(file.Name())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if string(got) != row.want {
-					t.Errorf("prompt = %q, want %q", got, row.want)
-				}
-			})
-		}
-	})
-	t.Run("the program's", func(t *testing.T) {
-		var got azidentity.DeviceCodeMessage
-		prompt := Prompt(func(_ context.Context, m azidentity.DeviceCodeMessage) error {
-			got = m
-			return nil
+// Without a prompt of the program, a device code is shown on standard error.
+func TestPrintDeviceCode(t *testing.T) {
+	rows := []struct {
+		name    string
+		message azidentity.DeviceCodeMessage
+		want    string
+	}{
+		{
+			name:    "with a message",
+			message: azidentity.DeviceCodeMessage{Message: "Open the page and enter ABC.", VerificationURL: "https://login.example/device", UserCode: "ABC"},
+			want:    "Open the page and enter ABC.\n",
+		},
+		{
+			name:    "without a message",
+			message: azidentity.DeviceCodeMessage{VerificationURL: "https://login.example/device", UserCode: "ABC"},
+			want:    "https://login.example/device ABC\n",
+		},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			stderr := os.Stderr
+			t.Cleanup(func() { os.Stderr = stderr })
+			os.Stderr = file
+			if err := (Options{}).forCloud(Cloud{}).prompt(t.Context(), row.message); err != nil {
+				t.Fatal(err)
+			}
+			got, err := os.ReadFile(file.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got) != row.want {
+				t.Errorf("standard error = %q, want %q", got, row.want)
+			}
 		})
-		err := Options{Prompt: &prompt}.forCloud(Cloud{}).prompt(t.Context(), message)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got != message {
-			t.Errorf("prompt got %+v, want %+v", got, message)
-		}
+	}
+}
+
+// The program's prompt is used in place of standard error.
+func TestPromptOfTheProgram(t *testing.T) {
+	want := azidentity.DeviceCodeMessage{Message: "Open the page and enter ABC."}
+	var got azidentity.DeviceCodeMessage
+	prompt := Prompt(func(_ context.Context, m azidentity.DeviceCodeMessage) error {
+		got = m
+		return nil
 	})
+	err := Options{Prompt: &prompt}.forCloud(Cloud{}).prompt(t.Context(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
+		t.Errorf("prompt got %+v, want %+v", got, want)
+	}
 }

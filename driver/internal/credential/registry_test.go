@@ -96,7 +96,8 @@ func TestSharingFollowsTheOptions(t *testing.T) {
 	}
 	t.Run("transport that cannot be compared", func(t *testing.T) {
 		o := Options{Transport: incomparable{}}
-		if cacheOf(t, "host=h user=u aad_auth=device-code", o) == cacheOf(t, "host=h user=u aad_auth=device-code", o) {
+		cache := cacheOf(t, "host=h user=u aad_auth=device-code", o)
+		if cacheOf(t, "host=h user=u aad_auth=device-code", o) == cache {
 			t.Error("the cache is shared")
 		}
 	})
