@@ -102,23 +102,6 @@ func limited(r io.Reader, w io.Writer) *pgproto3.Frontend {
 	return f
 }
 
-// What looks like a token is printed nowhere, wherever it is cut.
-func TestTokensAreMasked(t *testing.T) {
-	token := "eyJhbGciOiJSUzI1NiJ9." + strings.Repeat("abc", 1000) + "." + marker
-	for _, s := range []string{token, "a " + token + " b", strings.Repeat("x", 1990) + " " + token, strings.Repeat("x", 3990) + " " + token, strings.Repeat(" ", 1990) + token, `{"t":"` + token + `"}`, token[:30], "\x1b" + token + "\n"} {
-		for name, said := range map[string]string{"oneLine": oneLine(s), "printed": printed(s)} {
-			if strings.Contains(said, "eyJ") || strings.Contains(said, marker) || len(s) < 3100 && !strings.Contains(said, masked) {
-				t.Errorf("%s of %.50q: %.200q", name, s, said)
-			}
-		}
-	}
-	for _, s := range []string{"eyJ", "keyJob eyJoe", "say eyJ. now"} {
-		if oneLine(s) != s || printed(s) != s {
-			t.Errorf("%q is masked", s)
-		}
-	}
-}
-
 // What a request shows is known, as it is and as a form has it.
 func TestSecretsOfARequest(t *testing.T) {
 	const form = "client_id=known&client_secret=a%2Bb%26-" + marker + "&client_assertion=assertion-" + marker + "&refresh_token=refresh-" + marker + "&code=code-" + marker + "&device_code=device-" + marker + "&grant_type=known"
@@ -200,58 +183,5 @@ func TestUnfitIsFinal(t *testing.T) {
 	}
 	if b, err := io.ReadAll(resp.Body); err != nil || len(b) != mostAnswer {
 		t.Errorf("what is just short enough: %d bytes, %v", len(b), err)
-	}
-}
-
-// What can be no token is presented to nobody, however it was come by.
-func TestShape(t *testing.T) {
-	clean(t)
-	for value, want := range map[string]string{
-		"": "holds no token", "a\x01b": "holds characters that no token has", "a\x7f": "holds characters", "ä": "holds characters",
-		strings.Repeat("x", mostToken+1): "of which PostgreSQL takes 65534", strings.Repeat("x", mostToken): "", "~-._+/=": "",
-	} {
-		_, err := ask(sourceOf(opaquely(value)), t.Context())
-		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%.20q: %v, want %q", value, err, want)
-		}
-		if value == "" {
-			continue
-		}
-		path := filepath.Join(t.TempDir(), "token")
-		if err := os.WriteFile(path, []byte(value), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := (&fixed{file: path}).read(); (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%.20q in a file: %v, want %q", value, err, want)
-		}
-	}
-	// In place of a refused token comes what is none: the refused one is kept.
-	s := sourceOf(&fakeCredential{get: func(_ int64, claims string) (azcore.AccessToken, error) {
-		if claims != "" {
-			return azcore.AccessToken{Token: "a\nb", ExpiresOn: time.Now().Add(time.Hour)}, nil
-		}
-		return azcore.AccessToken{Token: "good", ExpiresOn: time.Now().Add(time.Hour)}, nil
-	}})
-	good, err := ask(s, t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, f := s.newer(good, quiet)
-	if next, err := f.Token(t.Context()); err != nil || next.value != "good" {
-		t.Errorf("%+v, %v", next, err)
-	}
-}
-
-// Errors that hold a token keep its words alone; others stay as they are.
-func TestHush(t *testing.T) {
-	plain := errors.New("plain")
-	if hush(plain, "opaque-secret") != plain {
-		t.Error("an error without a secret was changed")
-	}
-	if hush(plain, "ain") != plain {
-		t.Error("what is too short for a secret was taken out")
-	}
-	if err := hush(errors.New("x opaque-secret eyJhbGciOiJub25lIn0.e30.sig y"), "opaque-secret"); err.Error() != "x xxxxx xxxxx y" {
-		t.Errorf("got %v", err)
 	}
 }

@@ -51,30 +51,31 @@ func TestCallErr(t *testing.T) {
 }
 
 func TestReturned(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		call := callOf(t, lifetime(time.Hour))
-		failed := callOf(t, fail)
-		same := &Token{Value: "x"}
-		if call.Returned(same) {
-			t.Error("Returned() = true while the request is under way, want false")
-		}
-		time.Sleep(2 * time.Second)
-		rows := []struct {
-			name  string
-			call  *Call
-			token *Token
-			want  bool
-		}{
-			{"the same token", call, same, true},
-			{"another token", call, &Token{Value: "xx"}, false},
-			{"a failure", failed, same, false},
-		}
-		for _, row := range rows { // subtests have no place in a bubble
-			if got := row.call.Returned(row.token); got != row.want {
-				t.Errorf("%s: Returned() = %t, want %t", row.name, got, row.want)
-			}
-		}
-	})
+	rows := []struct {
+		name  string
+		fetch func(int, Request) (Response, error)
+		wait  time.Duration // since the request, which takes a second
+		value string
+		want  bool
+	}{
+		{"the same token", lifetime(time.Hour), 2 * time.Second, "x", true},
+		{"another token", lifetime(time.Hour), 2 * time.Second, "xx", false},
+		{"a failure", fail, 2 * time.Second, "x", false},
+		{"under way", lifetime(time.Hour), 0, "x", false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				call := callOf(t, row.fetch)
+				time.Sleep(row.wait)
+				got := call.Returned(&Token{Value: row.value})
+				if got != row.want {
+					t.Errorf("Returned() = %t, want %t", got, row.want)
+				}
+				time.Sleep(2 * time.Second) // until the request has ended
+			})
+		})
+	}
 }
 
 // What is useless without a token ends when the request fails, with the request's error.

@@ -31,7 +31,7 @@ func TestFormat(t *testing.T) {
 				wantHint(t, err, "check what answers the token request")
 			}
 			if row.value == "" {
-				return // a source that is given no token says so: see TestStatic
+				return // a source that is given no token says so: see TestNoTokenIsGiven
 			}
 			path := filepath.Join(t.TempDir(), "token")
 			if err := os.WriteFile(path, []byte(row.value), 0o600); err != nil {

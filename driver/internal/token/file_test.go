@@ -18,47 +18,57 @@ func issued(at time.Time) string {
 }
 
 func TestStatic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Hour) // for tokens that were issued before
-		now := time.Now()
-		rows := []struct {
-			name   string
-			value  string
-			maxAge time.Duration
-			want   string
-			hint   string
-		}{
-			{"opaque", "opaque", 0, "", ""},
-			{"a JWT", issued(now), 0, "", ""},
-			{"a JWT of half an hour", issued(now.Add(-30 * time.Minute)), 0, "", ""},
-			{"young enough", issued(now.Add(-9 * time.Minute)), 10 * time.Minute, "", ""},
-			{"empty", "", 0, "no access token is given", "set aad_token_file"},
-			{"in quotes", `"opaque"`, 0, "holds quotes, spaces or braces", "pass the token alone"},
-			{"of two lines", "opaque\n", 0, "holds quotes, spaces or braces", "pass the token alone"},
-			{"JSON", `{accessToken:opaque}`, 0, "holds quotes, spaces or braces", "pass the token alone"},
-			{"expired", issued(now.Add(-time.Hour)), 0, "the given access token expired at 2000-01-01T01:00:00Z", "fetch a new one"},
-			{"too old", issued(now.Add(-11 * time.Minute)), 10 * time.Minute, "the given access token is 11m0s old", "raise aad_token_max_age"},
-		}
-		for _, row := range rows {
-			s := &Static{Value: row.value, MaxAge: row.maxAge} // subtests have no place in a bubble
-			got, err := await(t.Context(), s)
-			again, errAgain := s.Refresh(got, quiet).Token(t.Context())
-			if row.want == "" {
-				if err != nil || got.Value != row.value {
-					t.Errorf("%s: Token() = %v, %v, want the value", row.name, got, err)
+	const m = time.Minute
+	rows := []struct {
+		name   string
+		value  string
+		age    time.Duration // of a JWT, if value is ""
+		maxAge time.Duration
+		want   string
+		hint   string
+	}{
+		{name: "opaque", value: "opaque"},
+		{name: "a JWT"},
+		{name: "a JWT of half an hour", age: 30 * m},
+		{name: "young enough", age: 9 * m, maxAge: 10 * m},
+		{name: "in quotes", value: `"opaque"`, want: "the given access token holds quotes, spaces or braces", hint: "pass the token alone"},
+		{name: "of two lines", value: "opaque\n", want: "the given access token holds quotes, spaces or braces", hint: "pass the token alone"},
+		{name: "JSON", value: "{accessToken:opaque}", want: "the given access token holds quotes, spaces or braces", hint: "pass the token alone"},
+		{name: "expired", age: 60 * m, want: "the given access token expired at 2000-01-01T01:00:00Z", hint: "fetch a new one"},
+		{name: "too old", age: 11 * m, maxAge: 10 * m, want: "the given access token is 11m0s old", hint: "raise aad_token_max_age"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Hour) // for tokens that were issued before
+				value := row.value
+				if value == "" {
+					value = issued(time.Now().Add(-row.age))
 				}
-				if errAgain != nil || again.Value != row.value {
-					t.Errorf("%s: Refresh() = %v, %v, want the value", row.name, again, errAgain)
-				}
-				continue
-			}
-			for _, err := range []error{err, errAgain} {
-				t.Log(row.name)
+				s := &Static{Value: value, MaxAge: row.maxAge}
+				got, err := await(t.Context(), s)
+				again, errAgain := s.Refresh(got, quiet).Token(t.Context())
 				wantError(t, err, row.want)
-				wantHint(t, err, row.hint)
-			}
-		}
-	})
+				wantError(t, errAgain, row.want)
+				if row.want != "" {
+					wantHint(t, err, row.hint)
+					return
+				}
+				if got == nil || got.Value != value {
+					t.Errorf("Token() = %v, want the value", got)
+				}
+				if again == nil || again.Value != value {
+					t.Errorf("Refresh() = %v, want the value: there is no other", again)
+				}
+			})
+		})
+	}
+}
+
+func TestNoTokenIsGiven(t *testing.T) {
+	_, err := await(t.Context(), &Static{})
+	wantError(t, err, "no access token is given")
+	wantHint(t, err, "set aad_token_file")
 }
 
 // An opaque token counts as one of an hour, from each look on: the server knows.
