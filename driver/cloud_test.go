@@ -52,3 +52,38 @@ func TestTokenOfAnotherCloud(t *testing.T) {
 		t.Errorf("%d connections; the token left: %v", conns, strings.Contains(heard, jwt))
 	}
 }
+
+// What contradicts the server's cloud is an error before anything is connected to, unless
+// the program brings a credential of its own, which asks no authority of the environment.
+func TestOtherCloudsAreRefusedWhenOpened(t *testing.T) {
+	const (
+		server = "host=a.postgres.database.azure.com user=u "
+		secret = "aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + entratest.Marker
+	)
+	own := []Option{WithCredential(&entratest.Credential{})}
+	rows := []struct {
+		name, dsn string
+		opts      []Option
+		want      string // a part of the error; "" for none
+	}{
+		{"another cloud's authority", server + secret, nil, "AZURE_AUTHORITY_HOST is of cloud usgov, but the server is in cloud public"},
+		{"the program's credential", server, own, ""},
+		{"hosts of two clouds", "host=a.postgres.database.azure.com,b.postgres.database.usgovcloudapi.net user=u", own, "is in cloud usgov, but the token is for cloud public"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			entratest.CleanEnv(t)
+			t.Setenv("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us")
+			c, err := NewConnector(row.dsn, row.opts...)
+			if err == nil {
+				defer c.Close()
+			}
+			if (err == nil) != (row.want == "") {
+				t.Fatalf("NewConnector() = %v, want %q", err, row.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), row.want) {
+				t.Errorf("NewConnector() = %v, want %q in it", err, row.want)
+			}
+		})
+	}
+}

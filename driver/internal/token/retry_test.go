@@ -30,6 +30,33 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
+// A waitObserver keeps when the next request may begin.
+type waitObserver struct {
+	observer
+	retryIn time.Duration
+}
+
+func (o *waitObserver) TokenFailed(_ error, _, retryIn time.Duration) { o.retryIn = retryIn }
+
+// Caches that failed at the same time do not retry at the same time.
+func TestRetriesAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := map[time.Duration]bool{}
+		for range 20 {
+			o := &waitObserver{observer: quiet}
+			cacheOf(&fakeFetcher{get: fail}).Token(o)
+			synctest.Wait()
+			if o.retryIn < minBackoff/2 || o.retryIn > minBackoff {
+				t.Errorf("retry in %s, want %s to %s", o.retryIn, minBackoff/2, minBackoff)
+			}
+			seen[o.retryIn] = true
+		}
+		if len(seen) < 2 {
+			t.Errorf("20 caches have %d different waits, want several", len(seen))
+		}
+	})
+}
+
 // Requests that follow a failure are made once each: the cache waits between them.
 func TestNoRetryDuringBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

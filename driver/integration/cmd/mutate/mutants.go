@@ -61,9 +61,9 @@ var policyMutants = []mutant{
 	{"driver/explain.go", `connect.Config.Password = ""`, ``, "TestTokenIsTakenOutWhenTheNetworkFails"},
 	{"driver/prepare.go", `if cfg.Host() == "" {`, `if false {`, "TestPolicy"},
 	{"driver/prepare.go", `return p.c.policy.check(&config.Config)`, `return nil`, "TestPolicy|TestOpenErrors"},
-	{"driver/prepare.go", `return p.c.policy.checkCloud(hosts(&p.c.config.Config))`, `return nil`, "TestOpenErrors"},
+	{"driver/prepare.go", `return p.c.policy.checkCloud(hosts(&p.c.config.Config))`, `return nil`, "TestOtherCloudsAreRefusedWhenOpened"},
 	{"driver/prepare.go", `if err := cloud.CheckAuthority(p.cfg); err != nil {`, `if false {
-			var err error`, "TestForeignAuthority"},
+			var err error`, "TestOtherCloudsAreRefusedWhenOpened"},
 	{"driver/credentials.go", `if err := checkToken(t, hosts); err != nil {`, `if false {
 		var err error`, "TestTokenOfAnotherCloud"},
 	{"driver/errcontext.go", `if cloud == "" || x.cloud.Scope`, `if x.cloud.Scope`, "TestServersResource"},
@@ -75,11 +75,11 @@ var policyMutants = []mutant{
 	{"driver/internal/credential/cloud.go", `slices.Contains(cfg.Auth, m.Name) && slices.Contains(m.Keys, "aad_authority_host")`, `slices.Contains(cfg.Auth[:1], m.Name) && slices.Contains(m.Keys, "aad_authority_host")`, "TestCheckAuthority"},
 	{"driver/internal/token/check.go", `sameHost(name, scope) || dsn.CloudOfResource(name) != ""`, `true || sameHost(name, scope) || dsn.CloudOfResource(name) != ""`, "TestAudience"},
 	{"driver/internal/token/check.go", `!strings.HasPrefix(name, "https://") || `, ``, "TestAudience"},
-	{"driver/internal/token/check.go", `|| u.Host == ""`, ``, "TestAudience"},
-	{"driver/internal/token/check.go", `return checkAudience(t.Claims.Audience, scope)`, `return nil`, "TestAudience|TestStatic"},
+	{"driver/internal/token/check.go", `|| u.Host == ""`, ``, "TestAudienceWithoutAHost"},
+	{"driver/internal/token/check.go", `return checkAudience(t.Claims.Audience, scope)`, `return nil`, "TestAudience"},
 	{"driver/internal/token/request.go", `if err := t.check(c.scope); err != nil {`, `if false {
 		var err error`, "driver: TestLocalChecks"},
 	{"driver/internal/token/file.go", `if err := t.check(scope); err != nil {`, `if false {
-		var err error`, "TestStatic"},
-	{"driver/internal/token/token.go", `t.Cloud = cmp.Or(t.Cloud, dsn.CloudOfResource(audience))`, `t.Cloud = cmp.Or(t.Cloud, dsn.CloudOfResource(""))`, "TestCloud"},
+		var err error`, "TestAudience"},
+	{"driver/internal/token/token.go", `t.Cloud = cmp.Or(t.Cloud, dsn.CloudOfResource(audience))`, `t.Cloud = cmp.Or(t.Cloud, dsn.CloudOfResource(audience[:0]))`, "TestCloud"},
 }

@@ -4,7 +4,7 @@ package main
 var ruleMutants = []mutant{
 	{"driver/internal/hint/hint.go", ` && r.holds(facts)`, ``, "TestNoHintWithoutItsFacts"},
 	{"driver/internal/hint/hint.go", `if facts[name] == "" {`, `if _, known := facts[name]; !known {`, "TestNoHintWithoutItsFacts"},
-	{"driver/internal/hint/hint.go", `names := strings.Fields(r.Facts)`, `names := strings.Fields("")`, "TestFactsOfRules"},
+	{"driver/internal/hint/hint.go", `names := strings.Fields(r.Facts)`, `names := strings.Fields("")`, "TestHints"},
 	{"driver/internal/hint/hint.go", `names = append(names, m[1])`, `_ = m`, "TestFind"},
 	{"driver/internal/hint/hint.go", `slices.Contains(steps, r.Step) && `, ``, "TestFind"},
 	{"driver/internal/hint/hint.go", `text[:min(len(text), longest)]`, `text[:max(len(text), 0*longest)]`, "TestFind"},
@@ -14,7 +14,7 @@ var ruleMutants = []mutant{
 `, `		_ = rest
 `, "TestFind"},
 	{"driver/internal/hint/hint.go", `return slices.Clone(rules)`, `return rules`, "TestRulesAreCopied"},
-	{"driver/internal/hint/rules.go", `token, signIn, tls, network,`, `token, tls, signIn, network,`, "TestOrderOfRules"},
+	{"driver/internal/hint/rules.go", `token, signIn, tls, network,`, `token, tls, signIn, network,`, "TestFind"},
 	{"driver/internal/hint/rules.go", `token, signIn, tls, network,`, `token, tls, network, signIn,`, "TestFind"},
 
 	{"dsn/format.go", `	"slices"
