@@ -22,8 +22,9 @@ type capturePolicy struct{}
 // Do implements policy.Policy.
 func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 	x := exchangeFrom(req.Raw().Context())
-	url := req.Raw().URL
-	if endpoint := url.Scheme + "://" + url.Host; !x.chained {
+	if !x.chained {
+		url := req.Raw().URL
+		endpoint := url.Scheme + "://" + url.Host
 		x.endpoint.Store(&endpoint)
 	}
 	secrets, err := requestSecrets(req.Raw())
@@ -32,47 +33,46 @@ func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 	}
 	x.addSecrets(secrets)
 	resp, body, err := do(req)
+	x.recordWait(req.Raw().Context(), resp)
 	if err != nil {
 		x.recordFailure(req.Raw().Context(), err)
-		return nil, err
+		return resp, err
 	}
 	if resp.StatusCode >= 400 {
-		x.recordRefusal(resp, body, secrets)
+		x.recordRefusal(resp, body)
 	} else {
 		x.addSecrets(responseSecrets(body)) // the library below may quote it, if it cannot parse it
 	}
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		x.skew.Store(int64(time.Since(date)))
 	}
-	x.recordWait(req.Raw().Context(), resp)
 	return resp, nil
 }
 
-// do sends the request and reads the body of the response, which can be read again.
+// do sends the request and reads the body of the response, which can be read again. A
+// response whose body breaks off is returned with the error: azcore obeys its Retry-After.
 func do(req *policy.Request) (*http.Response, []byte, error) {
 	runtime.SkipBodyDownload(req) // readBody does it
 	resp, err := req.Next()
 	if err != nil {
-		return nil, nil, err
+		return resp, nil, err
 	}
 	body, err := readBody(req.Raw(), resp)
-	if err != nil {
-		return nil, nil, err
-	}
-	return resp, body, nil
+	return resp, body, err
 }
 
 func (x *exchange) recordFailure(ctx context.Context, err error) {
 	if ctx.Err() != nil {
-		return // it says nothing but that time is up
+		return // the error says only that time is up
 	}
 	failure := redact.FirstLine(err.Error())
 	x.failure.Store(&failure)
 }
 
-// recordRefusal redacts the refusal, so that azidentity's error can be kept with what it
-// quotes of it.
-func (x *exchange) recordRefusal(resp *http.Response, body []byte, secrets []string) {
+// recordRefusal redacts the refusal, so that azidentity's error, which quotes it, can be
+// kept.
+func (x *exchange) recordRefusal(resp *http.Response, body []byte) {
+	secrets := x.secrets()
 	body = []byte(redact.Text(string(body), secrets...))
 	resp.Status = redact.Text(resp.Status, secrets...)
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -82,9 +82,9 @@ func (x *exchange) recordRefusal(resp *http.Response, body []byte, secrets []str
 	x.failure.Store(&failure)
 }
 
-// recordWait records a Retry-After. Where it is longer than the request may take, azcore
-// would wait for the deadline in vain and lose the response: it returns at once when the
-// wait is longer than azcore accepts.
+// recordWait records a Retry-After. If that is longer than the time left, azcore would
+// wait until the deadline and lose the response. It does not wait if the Retry-After is
+// longer than it accepts.
 func (x *exchange) recordWait(ctx context.Context, resp *http.Response) {
 	wait := retryAfter(resp)
 	if wait == 0 {
