@@ -4,11 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 	"github.com/aadpostgres/aadpostgres/dsn"
@@ -56,7 +57,7 @@ func fetcherOf(t testing.TB, text string, o Options) *fetcher {
 
 // requestToken waits for a token as a connect does.
 func requestToken(ctx context.Context, cache *token.Cache) (*token.Token, error) {
-	t, call := cache.Token(slog.New(slog.DiscardHandler))
+	t, call := cache.Token(discard{})
 	if call == nil {
 		return t, nil
 	}
@@ -115,3 +116,10 @@ func newAuthority(t testing.TB, tokens http.HandlerFunc) *httptest.Server {
 	t.Cleanup(web.Close)
 	return web
 }
+
+// discard is a token.Observer that ignores what it is told.
+type discard struct{}
+
+func (discard) TokenFetched(*token.Token, bool, time.Duration)  {}
+func (discard) TokenFailed(error, time.Duration, time.Duration) {}
+func (discard) TokenFileExposed(path string, mode fs.FileMode)  {}

@@ -3,7 +3,6 @@ package credential
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -148,7 +147,7 @@ func TestReleaseCancelsTheRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, call := cache.Token(slog.New(slog.DiscardHandler))
+		_, call := cache.Token(discard{})
 		cache.Release()
 		synctest.Wait()
 		if err := call.Err(); !errors.Is(err, context.Canceled) {

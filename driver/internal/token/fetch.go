@@ -38,6 +38,16 @@ type Exchange struct {
 	Cause      string        // why it failed, in one line without secrets; "" for the error's own text
 }
 
+// followedBy returns what is known after a second exchange, which may have seen less.
+func (x Exchange) followedBy(y Exchange) Exchange {
+	return Exchange{
+		Endpoint:   cmp.Or(y.Endpoint, x.Endpoint),
+		RetryAfter: cmp.Or(y.RetryAfter, x.RetryAfter),
+		Skew:       cmp.Or(y.Skew, x.Skew),
+		Cause:      y.Cause,
+	}
+}
+
 // An Error is a request that brought no usable token.
 type Error struct {
 	Err      error // the cause, without secrets
