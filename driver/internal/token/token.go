@@ -38,9 +38,9 @@ type Observer interface {
 }
 
 // A Token is immutable. Its times are wall clock times: a laptop that slept must not
-// present an expired token. Printing one shows no secret.
+// present an expired token. Neither fmt nor encoding/json shows the secret.
 type Token struct {
-	Value     string // the secret
+	Value     string `json:"-"` // the secret
 	Claims    Claims
 	Cloud     string    // whose servers the token says it is for; "" if it does not say
 	IssuedAt  time.Time // by the claim iat, else when it was received
