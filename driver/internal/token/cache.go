@@ -108,8 +108,8 @@ func (c *Cache) start(t *Token, rejected string, now time.Time, o Observer) *Cal
 	return c.call
 }
 
-// refresh makes one request on a context of its own: a caller that gives up must not
-// fail the others. It replaces old, which may be nil.
+// refresh makes one request on a separate context: a caller that gives up must not fail
+// the others. It replaces old, which may be nil.
 func (c *Cache) refresh(ctx context.Context, call *Call, old *Token, rejected string, noRetry bool, o Observer) {
 	defer call.cancel()
 	began := time.Now()

@@ -177,6 +177,24 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+// A caller that gets a valid token does not wait, although a refresh is under way.
+func TestWaitsAreThoseWithoutAToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFetcher{get: lifetime(time.Hour), delay: time.Second}
+		c := cacheOf(f)
+		mustAwait(t, c)
+		time.Sleep(56 * time.Minute)
+		for range 3 {
+			mustAwait(t, c)
+		}
+		time.Sleep(2 * time.Second)
+		f.wantCalls(t, 2)
+		if got := c.Stats().Waits; got != 0 {
+			t.Errorf("Stats().Waits = %d, want 0", got)
+		}
+	})
+}
+
 // The last user's release cancels the request under way. Such a failure is not
 // remembered, and nobody joins the request any more.
 func TestRelease(t *testing.T) {

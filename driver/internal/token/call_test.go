@@ -102,6 +102,10 @@ func TestRun(t *testing.T) {
 		{"the work fails first", fail, time.Hour, func(context.Context) error { return errOwn }, errOwn, 0},
 		{"the work succeeds first", fail, time.Hour, func(context.Context) error { return nil }, nil, 0},
 		{"the caller gives up", lifetime(time.Hour), 2 * time.Second, slow, context.DeadlineExceeded, 2 * time.Second},
+		{"the caller gives up, and the work says why", lifetime(time.Hour), 2 * time.Second, func(ctx context.Context) error {
+			<-ctx.Done()
+			return errOwn
+		}, errOwn, 2 * time.Second},
 		{"the caller gives up first", fail, time.Second / 2, slow, context.DeadlineExceeded, time.Second / 2},
 	}
 	for _, row := range rows {

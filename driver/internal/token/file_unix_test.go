@@ -61,6 +61,23 @@ func TestFilesThatDoNotEnd(t *testing.T) {
 	}
 }
 
+// The warning does not depend on which method reads the file first.
+func TestRefreshWarns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, []byte("opaque"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var log recorder
+	f := &File{Path: path}
+	f.Refresh(nil, &log)
+	if want := "exposed " + path; !strings.Contains(log.String(), want) {
+		t.Errorf("observed %q, want %q in it", log.String(), want)
+	}
+}
+
 // A token file that others may read, or replace, is warned of once. It is used all the
 // same: Kubernetes mounts secrets with such modes.
 func TestExposedFile(t *testing.T) {

@@ -30,6 +30,30 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
+// Many processes that fail at once do not retry at once.
+func TestBackoffIsJittered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waits := map[time.Duration]bool{}
+		for range 20 {
+			f := &fakeFetcher{get: fail}
+			c := cacheOf(f)
+			began := time.Now()
+			for f.calls.Load() < 2 {
+				await(t.Context(), c)
+				time.Sleep(time.Millisecond)
+			}
+			wait := time.Since(began)
+			if wait < minBackoff/2 || wait > minBackoff+2*time.Millisecond {
+				t.Errorf("the second request came after %s, want %s to %s", wait, minBackoff/2, minBackoff)
+			}
+			waits[wait] = true
+		}
+		if got := len(waits); got < 5 {
+			t.Errorf("got %d different waits of 20, want 5 at least", got)
+		}
+	})
+}
+
 // Requests that follow a failure are made once each: the cache waits between them.
 func TestNoRetryDuringBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
