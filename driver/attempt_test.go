@@ -399,7 +399,7 @@ func (w *wrapper) NetConn() net.Conn { return w.Conn }
 func TestUsersHook(t *testing.T) {
 	entratest.CleanEnv(t)
 	for name, hook := range map[string]func(net.Conn) net.Conn{
-		"":                                  func(c net.Conn) net.Conn { return &wrapper{c} },
+		"":                             func(c net.Conn) net.Conn { return &wrapper{c} },
 		"is not over the one with TLS": func(c net.Conn) net.Conn { return c.(*tls.Conn).NetConn() },
 	} {
 		s := newFakeServer(t, nil)

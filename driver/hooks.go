@@ -10,11 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// requireAuth keeps a server that requests a hash of the token, or nothing, from getting
-// a session. An Entra role is asked for a cleartext password, over TLS, or for
-// OAUTHBEARER.
-const requireAuth = "password,oauth"
-
 // hooks are those of pgx's config that an attempt replaces during a sign-in. Ours call
 // them in their turn. pgx reads them after AfterNetConnect, so they can be replaced
 // there, whoever set them.

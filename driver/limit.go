@@ -8,6 +8,11 @@ import (
 	"sync/atomic"
 )
 
+// requireAuth keeps a server that requests a hash of the token, or nothing, from getting
+// a session. An Entra role is asked for a cleartext password, over TLS, or for
+// OAUTHBEARER.
+const requireAuth = "password,oauth"
+
 const (
 	// maxAuthBytes is what a server may send before it has signed us in, in one message
 	// and in all. Without a bound a header of five bytes reserves a gigabyte, and

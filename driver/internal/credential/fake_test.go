@@ -55,16 +55,9 @@ func fetcherOf(t testing.TB, text string, o Options) *fetcher {
 	return &fetcher{credential: cred, scope: cloud.Scope}
 }
 
-// silent is a token.Observer that nobody reads.
-type silent struct{}
-
-func (silent) TokenFetched(*token.Token, bool, time.Duration)  {}
-func (silent) TokenFailed(error, time.Duration, time.Duration) {}
-func (silent) TokenFileExposed(string, fs.FileMode)            {}
-
 // requestToken waits for a token as a connect does.
 func requestToken(ctx context.Context, cache *token.Cache) (*token.Token, error) {
-	t, call := cache.Token(silent{})
+	t, call := cache.Token(discard{})
 	if call == nil {
 		return t, nil
 	}
@@ -123,3 +116,10 @@ func newAuthority(t testing.TB, tokens http.HandlerFunc) *httptest.Server {
 	t.Cleanup(web.Close)
 	return web
 }
+
+// discard is a token.Observer that ignores what it is told.
+type discard struct{}
+
+func (discard) TokenFetched(*token.Token, bool, time.Duration)  {}
+func (discard) TokenFailed(error, time.Duration, time.Duration) {}
+func (discard) TokenFileExposed(path string, mode fs.FileMode)  {}

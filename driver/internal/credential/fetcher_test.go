@@ -147,7 +147,7 @@ func TestReleaseCancelsTheRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, call := cache.Token(silent{})
+		_, call := cache.Token(discard{})
 		cache.Release()
 		synctest.Wait()
 		if err := call.Err(); !errors.Is(err, context.Canceled) {

@@ -108,11 +108,11 @@ func (c *Cache) start(t *Token, rejected string, now time.Time, o Observer) *Cal
 	return c.call
 }
 
-// refresh makes one request on a context of its own: a caller that gives up must not
-// fail the others. It replaces old, which may be nil.
+// refresh makes one request on a separate context: a caller that gives up must not fail
+// the others. It replaces old, which may be nil.
 func (c *Cache) refresh(ctx context.Context, call *Call, old *Token, rejected string, noRetry bool, o Observer) {
 	defer call.cancel()
-	began := wallClock()
+	began := time.Now()
 	t, exchange, err := c.request(ctx, old, rejected, noRetry)
 	c.skew.Store(int64(exchange.Skew))
 	if err != nil {
@@ -128,7 +128,7 @@ func (c *Cache) refresh(ctx context.Context, call *Call, old *Token, rejected st
 	var wait time.Duration
 	switch {
 	case err == nil:
-		c.succeeded(t, old, rejected, began)
+		c.succeeded(t, old, rejected, began.Round(0))
 	case !canceled:
 		wait = c.failedWith(call, exchange.RetryAfter)
 	}

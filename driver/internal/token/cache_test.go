@@ -1,10 +1,8 @@
 package token
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -179,15 +177,33 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+// A caller that gets a valid token does not wait, although a refresh is under way.
+func TestWaitsAreThoseWithoutAToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFetcher{get: lifetime(time.Hour), delay: time.Second}
+		c := cacheOf(f)
+		mustAwait(t, c)
+		time.Sleep(56 * time.Minute)
+		for range 3 {
+			mustAwait(t, c)
+		}
+		time.Sleep(2 * time.Second)
+		f.wantCalls(t, 2)
+		if got := c.Stats().Waits; got != 0 {
+			t.Errorf("Stats().Waits = %d, want 0", got)
+		}
+	})
+}
+
 // The last user's release cancels the request under way. Such a failure is not
 // remembered, and nobody joins the request any more.
 func TestRelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeFetcher{delay: time.Hour}
 		c := cacheOf(f)
-		var log bytes.Buffer
+		var log recorder
 		c.Retain()
-		_, call := c.Token(observer{slog.New(slog.NewTextHandler(&log, nil))})
+		_, call := c.Token(&log)
 		c.Release()
 		synctest.Wait()
 		wantError(t, call.Err(), "") // another user wants it
@@ -212,7 +228,7 @@ func TestRelease(t *testing.T) {
 			t.Errorf("Stats().Failures = %d, want 0", got)
 		}
 		if log.Len() > 0 {
-			t.Errorf("logged %q, want nothing", &log)
+			t.Errorf("observed %q, want nothing", log.String())
 		}
 	})
 }
@@ -249,10 +265,9 @@ func TestStats(t *testing.T) {
 	})
 }
 
-func TestLog(t *testing.T) {
+func TestObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		logger := observer{slog.New(slog.NewTextHandler(&log, nil))}
+		var log recorder
 		f := &fakeFetcher{get: fail, delay: time.Second}
 		c := cacheOf(f)
 		steps := []struct {
@@ -262,15 +277,15 @@ func TestLog(t *testing.T) {
 			want    string
 			retryIn bool
 		}{
-			{"a failure", fail, 0, `level=WARN msg="token request failed" took=1s err=down retry_in=`, true},
-			{"a success", lifetime(time.Hour), maxBackoff, `level=INFO msg="token fetched" took=1s expires=2000-01-01T01:00:`, false},
-			{"a refresh", lifetime(time.Hour), 56 * time.Minute, `level=INFO msg="token refreshed" took=1s expires=2000-01-01T01:56:`, false},
+			{"a failure", fail, 0, "failed took=1s err=down retry_in=", true},
+			{"a success", lifetime(time.Hour), maxBackoff, "fetched replaced=false took=1s expires=2000-01-01T01:00:", false},
+			{"a refresh", lifetime(time.Hour), 56 * time.Minute, "fetched replaced=true took=1s expires=2000-01-01T01:56:", false},
 		}
 		for _, step := range steps { // each continues the one before
 			time.Sleep(step.sleep)
 			log.Reset()
 			f.get = step.fetch
-			_, call := c.Token(logger)
+			_, call := c.Token(&log)
 			if call != nil {
 				call.Token(t.Context())
 			}

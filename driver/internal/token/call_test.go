@@ -89,10 +89,6 @@ func TestRun(t *testing.T) {
 			return nil
 		}
 	}
-	explained := func(ctx context.Context) error {
-		<-ctx.Done()
-		return errOwn
-	}
 	rows := []struct {
 		name    string
 		fetch   func(int, Request) (Response, error)
@@ -106,7 +102,10 @@ func TestRun(t *testing.T) {
 		{"the work fails first", fail, time.Hour, func(context.Context) error { return errOwn }, errOwn, 0},
 		{"the work succeeds first", fail, time.Hour, func(context.Context) error { return nil }, nil, 0},
 		{"the caller gives up", lifetime(time.Hour), 2 * time.Second, slow, context.DeadlineExceeded, 2 * time.Second},
-		{"the caller gives up, and the work says why", fail, time.Second / 2, explained, errOwn, time.Second / 2},
+		{"the caller gives up, and the work says why", lifetime(time.Hour), 2 * time.Second, func(ctx context.Context) error {
+			<-ctx.Done()
+			return errOwn
+		}, errOwn, 2 * time.Second},
 		{"the caller gives up first", fail, time.Second / 2, slow, context.DeadlineExceeded, time.Second / 2},
 	}
 	for _, row := range rows {

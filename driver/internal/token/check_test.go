@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,14 +13,19 @@ import (
 
 // What cannot be a token is not presented, whoever it came from.
 func TestFormat(t *testing.T) {
-	rows := []struct{ name, value, want string }{
-		{"empty", "", "the response holds no token"},
-		{"control character", "a\x01b", "holds characters that no token has"},
-		{"delete", "a\x7f", "holds characters that no token has"},
-		{"not ASCII", "ä", "holds characters that no token has"},
-		{"too long", strings.Repeat("x", 65535), "has 65535 bytes, and PostgreSQL accepts 65534"},
-		{"just short enough", strings.Repeat("x", 65534), ""},
-		{"all kinds of characters", "~-._+/=", ""},
+	const given = "the given access token holds quotes, spaces or braces"
+	rows := []struct {
+		name, value, want string
+		given             string // want of a source that was given the token; "" for the same
+	}{
+		{name: "empty", value: "", want: "the response holds no token", given: "no access token is given"},
+		{name: "space", value: "a b", want: "holds characters that no token has", given: given},
+		{name: "control character", value: "a\x01b", want: "holds characters that no token has"},
+		{name: "delete", value: "a\x7f", want: "holds characters that no token has"},
+		{name: "not ASCII", value: "ä", want: "holds characters that no token has"},
+		{name: "too long", value: strings.Repeat("x", 65535), want: "has 65535 bytes, and PostgreSQL accepts 65534"},
+		{name: "just short enough", value: strings.Repeat("x", 65534)},
+		{name: "all kinds of characters", value: "~-._+/="},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -30,17 +36,15 @@ func TestFormat(t *testing.T) {
 			if row.want != "" {
 				wantHint(t, err, "check what answers the token request")
 			}
-			if row.value == "" {
-				return // a source that is given no token says so: see TestNoTokenIsGiven
-			}
+			want := cmp.Or(row.given, row.want)
 			path := filepath.Join(t.TempDir(), "token")
 			if err := os.WriteFile(path, []byte(row.value), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			_, err = await(t.Context(), &File{Path: path})
-			wantError(t, err, row.want)
+			wantError(t, err, want)
 			_, err = await(t.Context(), &Static{Value: row.value})
-			wantError(t, err, row.want)
+			wantError(t, err, want)
 		})
 	}
 }
@@ -73,6 +77,11 @@ func TestAudience(t *testing.T) {
 		{"not a URL", "https://a b", "the token is for the audience"},
 		{"no host", "https://", "the token is for the audience"},
 	}
+	t.Run("neither has a host", func(t *testing.T) {
+		value := entratest.JWT(map[string]any{"aud": "https:///path"})
+		_, err := await(t.Context(), &Static{Value: value, Scope: "123cd850-d9df-40bd-94d5-c9f07b7fa203/.default"})
+		wantError(t, err, "the token is for the audience")
+	})
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			claims := map[string]any{"oid": "o"}

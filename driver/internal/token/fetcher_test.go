@@ -1,10 +1,11 @@
 package token
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
-	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,29 +15,31 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/hint"
 )
 
-var (
-	quiet   = observer{slog.New(slog.DiscardHandler)}
-	errDown = errors.New("down")
-)
+var errDown = errors.New("down")
 
-// An observer logs what it is told.
-type observer struct{ log *slog.Logger }
+// A recorder is an Observer that writes a line for each call.
+type recorder struct{ bytes.Buffer }
 
-func (o observer) TokenFetched(t *Token, replaced bool, took time.Duration) {
-	message := "token fetched"
-	if replaced {
-		message = "token refreshed"
-	}
-	o.log.Info(message, slog.Duration("took", took), slog.Time("expires", t.ExpiresOn))
+func (r *recorder) TokenFetched(t *Token, replaced bool, took time.Duration) {
+	fmt.Fprintf(r, "fetched replaced=%t took=%s expires=%s\n", replaced, took, t.ExpiresOn.UTC().Format(time.RFC3339))
 }
 
-func (o observer) TokenFailed(err error, took, retryIn time.Duration) {
-	o.log.Warn("token request failed", slog.Duration("took", took), slog.Any("err", err), slog.Duration("retry_in", retryIn))
+func (r *recorder) TokenFailed(err error, took, retryIn time.Duration) {
+	fmt.Fprintf(r, "failed took=%s err=%v retry_in=%s\n", took, err, retryIn)
 }
 
-func (o observer) TokenFileExposed(path string, mode fs.FileMode) {
-	o.log.Warn("others may read or replace the token file", slog.String("file", path), slog.String("mode", mode.String()))
+func (r *recorder) TokenFileExposed(path string, mode fs.FileMode) {
+	fmt.Fprintf(r, "exposed %s mode=%s\n", path, mode)
 }
+
+// discard is an Observer that ignores what it is told.
+type discard struct{}
+
+func (discard) TokenFetched(*Token, bool, time.Duration)        {}
+func (discard) TokenFailed(error, time.Duration, time.Duration) {}
+func (discard) TokenFileExposed(string, fs.FileMode)            {}
+
+var quiet discard
 
 // A fakeFetcher counts its calls and returns what get does, after delay. Without a get it
 // returns a token of an hour. Its fields may change between requests only.

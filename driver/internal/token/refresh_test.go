@@ -72,18 +72,23 @@ func TestMaxAge(t *testing.T) {
 				const maxAge = 5 * time.Minute
 				issuedAt := time.Now()
 				renews := true
-				f := &fakeFetcher{get: func(_ int, r Request) (Response, error) {
+				f := &fakeFetcher{delay: time.Second, get: func(_ int, r Request) (Response, error) {
 					if !r.IssuedAfter.IsZero() && renews {
 						issuedAt = time.Now()
 					}
 					if !r.IssuedAfter.IsZero() && !renews && row.younger != nil {
 						return Response{}, row.younger
 					}
-					return Response{Value: entratest.JWT(map[string]any{"iat": issuedAt.Unix()}), ExpiresOn: issuedAt.Add(time.Hour)}, nil
+					return Response{Value: entratest.JWT(map[string]any{"iat": issuedAt.Add(-backdated).Unix()}), ExpiresOn: issuedAt.Add(time.Hour)}, nil
 				}}
 				c := NewCache(Config{Fetcher: f, Scope: "scope", MaxAge: maxAge, Timeout: 30 * time.Second})
+				mustAwait(t, c)
 				for range 10 {
+					began := time.Now()
 					got := mustAwait(t, c)
+					if took := time.Since(began); took != 0 {
+						t.Errorf("the caller waited %s, want 0s: a younger token was due before", took)
+					}
 					if age := time.Since(got.IssuedAt); age > maxAge {
 						t.Fatalf("got a token %s old, want %s at most", age, maxAge)
 					}
@@ -91,7 +96,7 @@ func TestMaxAge(t *testing.T) {
 				}
 				synctest.Wait()
 				renews = false
-				time.Sleep(20*time.Minute - time.Since(issuedAt)) // Entra dates back by five
+				time.Sleep(15*time.Minute - 2*time.Second - time.Since(issuedAt)) // two requests take two seconds
 				_, err := await(t.Context(), c)
 				wantError(t, err, row.want)
 				wantHint(t, err, "raise aad_token_max_age")
@@ -118,22 +123,43 @@ func TestRefreshOnInThePast(t *testing.T) {
 	})
 }
 
-// So it is with one that returns the same token until it ends.
+// A cache that returns the same token until it ends is asked now and then, and not past
+// it: the token will do.
 func TestSameTokenUntilItEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		end := time.Now().Add(time.Hour)
-		f := &fakeFetcher{get: func(int, Request) (Response, error) { return Response{Value: "x", ExpiresOn: end}, nil }}
-		c := cacheOf(f)
-		mustAwait(t, c)
-		time.Sleep(56 * time.Minute) // a refresh is due
-		for range 600 {              // a minute
-			mustAwait(t, c)
-			time.Sleep(100 * time.Millisecond)
-		}
-		if got := f.calls.Load(); got > 4 {
-			t.Errorf("got %d requests, want 4 at most", got)
-		}
-	})
+	rows := []struct {
+		name        string
+		life        time.Duration
+		from, until time.Duration // of the token's life
+		least, most int64         // requests until then
+	}{
+		{"life of an hour", time.Hour, 56 * time.Minute, 57 * time.Minute, 2, 4},
+		{"life of a minute", 65 * time.Second, 0, 62 * time.Second, 2, 2},
+		{"life of less than a minute", 50 * time.Second, 0, 49 * time.Second, 4, 8},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				end := time.Now().Add(row.life)
+				f := &fakeFetcher{get: func(_ int, r Request) (Response, error) {
+					if !r.IssuedAfter.IsZero() {
+						t.Errorf("IssuedAfter = %s, want none", r.IssuedAfter)
+					}
+					return Response{Value: "x", ExpiresOn: end}, nil
+				}}
+				c := cacheOf(f)
+				began := time.Now()
+				mustAwait(t, c)
+				time.Sleep(row.from)
+				for time.Since(began) < row.until {
+					mustAwait(t, c)
+					time.Sleep(100 * time.Millisecond)
+				}
+				if got := f.calls.Load(); got < row.least || got > row.most {
+					t.Errorf("got %d requests, want %d to %d", got, row.least, row.most)
+				}
+			})
+		})
+	}
 }
 
 func TestExpiredToken(t *testing.T) {
@@ -141,6 +167,15 @@ func TestExpiredToken(t *testing.T) {
 	_, err := await(t.Context(), c)
 	wantError(t, err, "the token expired at ")
 	wantHint(t, err, "check this machine's clock")
+}
+
+// The end that the fetcher names is its last word: no younger token is requested.
+func TestExpiredTokenOfMaxAge(t *testing.T) {
+	f := &fakeFetcher{get: lifetime(-time.Second)}
+	c := NewCache(Config{Fetcher: f, Scope: "scope", MaxAge: time.Minute, Timeout: 30 * time.Second})
+	_, err := await(t.Context(), c)
+	wantError(t, err, "the token expired at ")
+	f.wantCalls(t, 1)
 }
 
 // A clock that jumps an hour in either direction costs one request, and no failure. In a
@@ -177,6 +212,13 @@ func TestClockJumps(t *testing.T) {
 		c.mu.Unlock()
 		f.get = nil
 		connect(5)
+		// Back after a rejected token was replaced: the next one is replaced too.
+		c.mu.Lock()
+		c.refreshedAt = time.Now().Round(0).Add(time.Hour)
+		c.mu.Unlock()
+		_, err = c.Refresh(mustAwait(t, c), quiet).Token(t.Context())
+		wantError(t, err, "")
+		f.wantCalls(t, 7) // by the fetcher's cache and past it
 	})
 }
 
@@ -283,10 +325,12 @@ func TestRejectedTokenDoesNotComeBack(t *testing.T) {
 // What the second of two requests knows is kept.
 func TestExchangeOfTheLastRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var noRetry bool
 		c := cacheOf(&fakeFetcher{get: func(call int, r Request) (Response, error) {
 			if r.IssuedAfter.IsZero() {
 				return Response{Value: "a\nb", ExpiresOn: time.Now().Add(time.Hour)}, nil
 			}
+			noRetry = r.NoRetry
 			return Response{Exchange: Exchange{Endpoint: "https://login.example"}}, errDown
 		}})
 		await(t.Context(), c)
@@ -298,6 +342,9 @@ func TestExchangeOfTheLastRequest(t *testing.T) {
 		}
 		if got, want := failed.Exchange.Endpoint, "https://login.example"; got != want {
 			t.Errorf("Endpoint = %q, want %q", got, want)
+		}
+		if !noRetry {
+			t.Error("NoRetry = false, want true: a failure came before")
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -16,18 +17,20 @@ func (c *Cache) request(ctx context.Context, old *Token, rejected string, noRetr
 	now := wallClock()
 	t := New(response, now, c.maxAge)
 	cached := old != nil && t.Value == old.Value
+	exchange := response.Exchange
 	var errYounger error
 	if c.needsYounger(t, response, cached, rejected, now) {
 		var younger Response
 		younger, errYounger = c.fetcher.Fetch(ctx, Request{IssuedAfter: now, NoRetry: noRetry})
 		now = wallClock()
-		response.Exchange = younger.Exchange
+		exchange = exchange.followedBy(younger.Exchange)
 		if errYounger == nil && checkFormat(younger.Value) == nil {
 			response = younger
 			t = New(response, now, c.maxAge)
 		}
 	}
-	exchange := response.Exchange
+	causeYounger := exchange.Cause
+	exchange.Cause = "" // of the errors below, which are our own
 	if err := t.check(c.scope); err != nil {
 		c.unusable.Store(t) // the credential's cache would return it until it ends
 		return nil, exchange, err
@@ -46,7 +49,7 @@ func (c *Cache) request(ctx context.Context, old *Token, rejected string, noRetr
 		return nil, exchange, fmt.Errorf("the token expired at %s", response.ExpiresOn.UTC().Format(time.RFC3339))
 	}
 	if errYounger != nil {
-		exchange.Cause = "requesting a younger token: " + (&Error{errYounger, exchange}).Error()
+		exchange.Cause = "requesting a younger token: " + cmp.Or(causeYounger, errYounger.Error())
 		return nil, exchange, errYounger
 	}
 	return nil, exchange, fmt.Errorf("the token is %s old, and the credential returned no younger one", now.Sub(t.IssuedAt).Round(time.Second))

@@ -30,29 +30,26 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
-// A waitObserver keeps when the next request may begin.
-type waitObserver struct {
-	observer
-	retryIn time.Duration
-}
-
-func (o *waitObserver) TokenFailed(_ error, _, retryIn time.Duration) { o.retryIn = retryIn }
-
-// Caches that failed at the same time do not retry at the same time.
-func TestRetriesAreSpread(t *testing.T) {
+// Many processes that fail at once do not retry at once.
+func TestBackoffIsJittered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		seen := map[time.Duration]bool{}
+		waits := map[time.Duration]bool{}
 		for range 20 {
-			o := &waitObserver{observer: quiet}
-			cacheOf(&fakeFetcher{get: fail}).Token(o)
-			synctest.Wait()
-			if o.retryIn < minBackoff/2 || o.retryIn > minBackoff {
-				t.Errorf("retry in %s, want %s to %s", o.retryIn, minBackoff/2, minBackoff)
+			f := &fakeFetcher{get: fail}
+			c := cacheOf(f)
+			began := time.Now()
+			for f.calls.Load() < 2 {
+				await(t.Context(), c)
+				time.Sleep(time.Millisecond)
 			}
-			seen[o.retryIn] = true
+			wait := time.Since(began)
+			if wait < minBackoff/2 || wait > minBackoff+2*time.Millisecond {
+				t.Errorf("the second request came after %s, want %s to %s", wait, minBackoff/2, minBackoff)
+			}
+			waits[wait] = true
 		}
-		if len(seen) < 2 {
-			t.Errorf("20 caches have %d different waits, want several", len(seen))
+		if got := len(waits); got < 5 {
+			t.Errorf("got %d different waits of 20, want 5 at least", got)
 		}
 	})
 }

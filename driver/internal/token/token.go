@@ -1,8 +1,8 @@
 // Package token holds the tokens of an identity: [Cache] requests, keeps and refreshes
 // them, [File] and [Static] present one that somebody else has requested.
 //
-// It says what failed and what is known of it, and leaves it to the driver to say what
-// to do. Requests are made by a [Fetcher].
+// Its errors say what failed and what is known about it. What to do is the driver's to
+// say. Requests are made by a [Fetcher].
 package token
 
 import (
@@ -19,11 +19,11 @@ import (
 // A Source returns the token to present now. Its methods are safe for concurrent use
 // and do not block: the caller waits for a [Call] by itself.
 type Source interface {
-	// Token returns a valid token, or else the call that will bring one. o is told what
+	// Token returns a valid token, or else the call that will return one. o is told what
 	// comes of a request that Token begins.
 	Token(o Observer) (*Token, *Call)
-	// Refresh returns the call that will bring another token than one which a server
-	// has rejected, if there is another.
+	// Refresh returns the call that will return a replacement for a token that a server
+	// has rejected. If there is none, the call returns the rejected token or an error.
 	Refresh(rejected *Token, o Observer) *Call
 }
 

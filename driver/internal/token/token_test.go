@@ -28,6 +28,7 @@ func TestNew(t *testing.T) {
 		{"refresh wanted already", 60 * m, -m, -1, 0, 60 * m, m / 2, 0},
 		{"refresh wanted already, near the end", 10 * time.Second, -m, -1, 0, 10 * time.Second, 10 * time.Second, 0},
 		{"dated back", 60 * m, 0, 5 * m, 0, 60 * m, 55 * m, 0},
+		{"dated back by less", 60 * m, 0, 2 * m, 0, 60 * m, 55 * m, 0},
 		{"issued before", 60 * m, 0, 15 * m, 0, 60 * m, 55 * m, -10 * m},
 		{"young enough", 60 * m, 0, 15 * m, 30 * m, 20 * m, 15 * m, -10 * m},
 		{"too old", 60 * m, 0, 45 * m, 30 * m, -10 * m, -10 * m, -40 * m},
@@ -65,6 +66,7 @@ func TestCloud(t *testing.T) {
 		{"no audience", nil, ""},
 		{"another resource", "https://vault.azure.net", ""},
 		{"public", "https://ossrdbms-aad.database.windows.net", "public"},
+		{"public, the first of two", []string{"https://ossrdbms-aad.database.windows.net", "https://vault.azure.net"}, "public"},
 		{"China, the second of two", []string{"https://vault.azure.net", "https://ossrdbms-aad.database.chinacloudapi.cn/"}, "china"},
 	}
 	for _, row := range rows {
@@ -121,6 +123,32 @@ func TestRecentlyIssued(t *testing.T) {
 			got := token.RecentlyIssued(now.Add(row.at))
 			if got != row.want {
 				t.Errorf("RecentlyIssued() = %t, want %t", got, row.want)
+			}
+		})
+	}
+}
+
+// A machine's monotonic clock stands still while it sleeps, so no time of a token has its
+// reading.
+func TestTimesAreWallClock(t *testing.T) {
+	c := cacheOf(&fakeFetcher{get: func(int, Request) (Response, error) {
+		now := time.Now()
+		return Response{Value: "x", ExpiresOn: now.Add(time.Hour), RefreshOn: now.Add(time.Minute)}, nil
+	}})
+	token := mustAwait(t, c)
+	rows := []struct {
+		name string
+		got  time.Time
+	}{
+		{"IssuedAt", token.IssuedAt},
+		{"ExpiresOn", token.ExpiresOn},
+		{"refreshOn", token.refreshOn},
+		{"receivedAt", token.receivedAt},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			if want := row.got.Round(0); row.got != want { // == sees the reading
+				t.Errorf("%s = %s, want %s", row.name, row.got, want)
 			}
 		})
 	}

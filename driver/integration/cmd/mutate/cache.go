@@ -61,7 +61,7 @@ var cacheMutants = []mutant{
 	{"driver/internal/token/cache.go", `min(max(2*c.backoff, minBackoff), maxBackoff)`, `max(2*c.backoff, minBackoff)`, "TestBackoff|TestAuthorityDown"},
 	{"driver/internal/token/cache.go", `c.retryIn = max(jittered, retryAfter)`, `c.retryIn = jittered`, "TestRetryAfter"},
 	{"driver/internal/token/cache.go", `c.retryIn = max(jittered, retryAfter)`, `c.retryIn = max(c.backoff, retryAfter)
-	_ = jittered`, "TestRetriesAreSpread"},
+	_ = jittered`, "TestBackoffIsJittered"},
 	{"driver/internal/token/cache.go", `	case !canceled:
 		wait =`, `	default:
 		wait =`, "TestRelease"},

@@ -54,9 +54,9 @@ var policyMutants = []mutant{
 	{"driver/hooks.go", `a.activeConfig = nil
 	cfg.Password = ""`, `a.activeConfig = nil`, "TestTokenIsTakenOutOfConnections"},
 	{"driver/hooks.go", `		return "", errors.New("the sign-in is over")`, `		return a.token.Value, nil`, "TestOAuthBearer"},
-	{"driver/hooks.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,md5"`, "TestRequireAuth|TestHostileServer"},
-	{"driver/hooks.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,scram-sha-256"`, "TestRequireAuth|TestHostileServer"},
-	{"driver/hooks.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,none"`, "TestRequireAuth|TestHostileServer"},
+	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,md5"`, "TestRequireAuth|TestHostileServer"},
+	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,scram-sha-256"`, "TestRequireAuth|TestHostileServer"},
+	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,none"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/retry.go", `a.restore()`, `a.activeConfig = nil`, "TestRejectedThroughBeforeConnect|TestRejected"},
 	{"driver/explain.go", `connect.Config.Password = ""`, ``, "TestTokenIsTakenOutWhenTheNetworkFails"},
 	{"driver/prepare.go", `if cfg.Host() == "" {`, `if false {`, "TestPolicy"},
