@@ -20,7 +20,7 @@ import (
 func TestRequestSecrets(t *testing.T) {
 	const marker = entratest.Marker
 	const form = "client_id=known&client_secret=a%2Bb%26-" + marker + "&client_assertion=assertion-" + marker + "&refresh_token=refresh-" + marker +
-		"&code=code-" + marker + "&device_code=device-" + marker + "&assertion=saml-" + marker + "&code_verifier=verifier-" + marker +
+		"&code=code-" + marker + "&device_code=device-" + marker + "&assertion=grant-" + marker + "&code_verifier=verifier-" + marker +
 		"&password=person-" + marker + "&grant_type=known"
 	r := httptest.NewRequest(http.MethodPost, "https://login.example/token", strings.NewReader(form))
 	r.Header.Set("Authorization", "Bearer bearer-"+marker)

@@ -28,7 +28,7 @@ var cacheMutants = []mutant{
 	{"driver/internal/credential/managed.go", `		if err != nil || c.accepts(at) {
 			return`, `		if true {
 			return`, "TestTokenOfAnotherIdentity"},
-	{"driver/internal/credential/managed.go", `strings.EqualFold(got, c.want)`, `got == c.want`, "TestManagedIdentitiesShareNoToken"},
+	{"driver/internal/credential/managed.go", `strings.EqualFold(got, c.want)`, `strings.Compare(got, c.want) == 0`, "TestManagedIdentitiesShareNoToken"},
 	{"driver/internal/credential/managed.go", `o.Claims = notBefore(time.Now())`, `_ = notBefore(time.Now())`, "TestManagedIdentitiesShareNoToken"},
 	{"driver/internal/credential/managed.go", `context.WithTimeout(ctx, time.Second)`, `context.WithTimeout(ctx, time.Minute)`, "TestChainWithoutMetadataService"},
 	{"driver/internal/credential/managed.go", `p.found.Store(true)`, ``, "TestChainProbesOnce"},
