@@ -37,7 +37,8 @@ var peerMutants = []mutant{
 `, ``, "TestHugeFilesOfTheEnvironment"},
 	{"driver/internal/credential/credential.go", `m == dsn.Environment || `, ``, "TestHugeFilesOfTheEnvironment"},
 	{"driver/internal/credential/credential.go", ` || m == dsn.WorkloadIdentity`, ``, "TestHugeFederatedTokenFile"},
-	{"driver/internal/credential/constructors.go", `token.ReadFile(cfg.ClientCertificate)`, `os.ReadFile(cfg.ClientCertificate)`, "TestConstructorErrors"},
+	{"driver/internal/credential/constructors.go", `data, err := token.ReadFile(cfg.ClientCertificate)`, `_ = token.ReadFile
+		data, err := os.ReadFile(cfg.ClientCertificate)`, "TestConstructorErrors"},
 
 	{"driver/limit.go", `if l.bytesLeft <= 0 {`, `if false {`, "TestHostileServer"},
 	{"driver/limit.go", `if l.writesLeft <= 0 {`, `if false {`, "TestHostileServer"},
