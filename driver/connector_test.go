@@ -147,7 +147,7 @@ func TestOpenErrors(t *testing.T) {
 	const secret = "aad_auth=client-secret aad_client_id=c aad_client_secret=" + marker
 	for _, tt := range []struct{ dsn, want string }{
 		{"host=h aad_tennant_id=t", `aadpostgres: dsn: key "aad_tennant_id" is not known; did you mean aad_tenant_id?`},
-		{"host=h AAD_AUTH=default", "keys are lower case"},
+		{"host=h AAD_AUTH=default", "in lower case"},
 		{"host=h aad_scope=a aad_scope=b", "is given twice"},
 		{"mysql://u:" + marker + "@h/d", "use postgres://"},
 		{"postgres://me@contoso.com@h/d", "me%40contoso.com@host"},
