@@ -153,7 +153,7 @@ func TestOpenErrors(t *testing.T) {
 		{"postgres://me@contoso.com@h/d", "me%40contoso.com@host"},
 		{"host=h " + secret, "aad_auth=client-secret needs aad_tenant_id"},
 		{"host=h " + secret + " aad_tenant_id=not/one", "aadpostgres: credential: invalid tenantID"},
-		{"host=h password=" + marker, "drop the password, or write aad_auth=password"},
+		{"host=h password=" + marker, "remove the password, or set aad_auth=password"},
 		{"host=h sslrootcert=/none " + secret + " aad_tenant_id=t", "unable to read CA file"},
 		{"host=h port=x " + secret + " aad_tenant_id=t", "invalid port"},
 		{"host=h aad_auth=workload-identity", "aadpostgres: credential: no client ID specified"},
