@@ -66,13 +66,15 @@ type Config struct {
 	// skipped. It is never empty after Parse. The default is [Default] alone.
 	Auth []Mode
 
-	// TenantID is the Entra tenant, a GUID or a domain. If it is empty, azidentity's
-	// default applies.
+	// TenantID is the Entra tenant, a GUID or a domain. If it is empty, ParseEnv reads
+	// AZURE_TENANT_ID for modes that require a tenant, and azidentity's default applies
+	// to others.
 	TenantID string
 
 	// ClientID is the client ID of the application or of the user-assigned managed
-	// identity. If it is empty, azidentity's default applies, which in mode
-	// managed-identity is the system-assigned identity.
+	// identity. If it is empty, ParseEnv reads AZURE_CLIENT_ID for modes that require a
+	// client ID, and azidentity's default applies to others. In mode managed-identity
+	// that is the system-assigned identity.
 	ClientID string
 
 	// ObjectID is the object ID of the user-assigned managed identity. It excludes
@@ -83,18 +85,18 @@ type Config struct {
 	// identity. It excludes ClientID and ObjectID. The default is empty.
 	ResourceID string
 
-	// ClientSecret is the client secret of the application. It is masked in print. The
-	// default is AZURE_CLIENT_SECRET, which ParseEnv reads.
+	// ClientSecret is the client secret of the application. It is masked in print. If it
+	// is empty, ParseEnv reads AZURE_CLIENT_SECRET.
 	ClientSecret string
 
 	// ClientCertificate is the path of a PEM or PKCS#12 file that has the application's
-	// certificate and private key. The default is AZURE_CLIENT_CERTIFICATE_PATH, which
-	// ParseEnv reads.
+	// certificate and private key. If it is empty, ParseEnv reads
+	// AZURE_CLIENT_CERTIFICATE_PATH.
 	ClientCertificate string
 
 	// ClientCertificatePassword is the password of the file ClientCertificate. It is
 	// masked in print. The default is empty. If ParseEnv takes the path from the
-	// environment, the default is AZURE_CLIENT_CERTIFICATE_PASSWORD.
+	// environment, it reads AZURE_CLIENT_CERTIFICATE_PASSWORD too.
 	ClientCertificatePassword string
 
 	// SendCertificateChain sends the certificate chain with each token request, for
@@ -105,8 +107,8 @@ type Config struct {
 	// empty, azidentity reads AZURE_FEDERATED_TOKEN_FILE.
 	FederatedTokenFile string
 
-	// ServiceConnectionID is the ID of an Azure Pipelines service connection. The
-	// default is AZURESUBSCRIPTION_SERVICE_CONNECTION_ID, which ParseEnv reads.
+	// ServiceConnectionID is the ID of an Azure Pipelines service connection. If it is
+	// empty, ParseEnv reads AZURESUBSCRIPTION_SERVICE_CONNECTION_ID.
 	ServiceConnectionID string
 
 	// Subscription is the name or ID of an Azure CLI subscription. If it is empty, the

@@ -94,8 +94,7 @@ func (p *choice) set(v string) error {
 }
 func (p *choice) String() string { return *p.field }
 
-// location is an absolute URL with one of the schemes, and without user, query and
-// fragment.
+// location is an absolute URL with one of the schemes, without user, query or fragment.
 type location struct {
 	field   *string
 	schemes []string
@@ -104,7 +103,7 @@ type location struct {
 func (p *location) set(v string) error {
 	u, err := url.Parse(v)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("is not an absolute URL without user, query and fragment; write it as in %s://host/path", p.schemes[0])
+		return fmt.Errorf("is not an absolute URL without user, query or fragment; write it as in %s://host/path", p.schemes[0])
 	}
 	if !slices.Contains(p.schemes, u.Scheme) {
 		return fmt.Errorf("has the scheme %q; write %s://", u.Scheme, p.schemes[0])
