@@ -153,6 +153,9 @@ func keyNames() []string {
 // joinWords writes "a, b and c" for the conjunction "and".
 func joinWords(conjunction string, words []string) string {
 	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
 	return strings.Join(words[:last], ", ") + " " + conjunction + " " + words[last]
 }
 
