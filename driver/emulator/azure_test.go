@@ -20,7 +20,7 @@ import (
 )
 
 // signIn connects with a token as the password, as a person with psql would.
-func signIn(t *testing.T, az *emulator.Azure, user, token string) (*pgx.Conn, error) {
+func connectAs(t *testing.T, az *emulator.Azure, user, token string) (*pgx.Conn, error) {
 	t.Helper()
 	config, err := pgx.ParseConfig(az.DSN("sslmode=verify-full"))
 	if err != nil {
@@ -67,7 +67,7 @@ func TestSignIn(t *testing.T) {
 		{"no role", "nobody", az.Token(app, nil), "28P01", "password authentication failed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			conn, err := signIn(t, az, tt.user, tt.token)
+			conn, err := connectAs(t, az, tt.user, tt.token)
 			if tt.text == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -94,7 +94,7 @@ func TestSingleServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for user, ok := range map[string]bool{"single@" + emulator.ServerName: true, "single": false, "single@other": false} {
-		conn, err := signIn(t, az, user, az.Token(app, nil))
+		conn, err := connectAs(t, az, user, az.Token(app, nil))
 		if ok && err != nil || !ok && (err == nil || !strings.Contains(err.Error(), "<username@hostname> format")) {
 			t.Errorf("%s: %v", user, err)
 		}
@@ -155,7 +155,7 @@ func TestManagedIdentityEndpoint(t *testing.T) {
 		return resp.StatusCode, body.AccessToken
 	}
 	status, token := ask(env["IDENTITY_HEADER"], "")
-	conn, err := signIn(t, az, "app", token)
+	conn, err := connectAs(t, az, "app", token)
 	if status != http.StatusOK || err != nil {
 		t.Fatalf("status %d, %v", status, err)
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // connectTo signs in by a DSN or a URL.
-func connectTo(t *testing.T, az *emulator.Azure, id emulator.Identity, dsn string) *pgx.Conn {
+func mustConnect(t *testing.T, az *emulator.Azure, id emulator.Identity, dsn string) *pgx.Conn {
 	t.Helper()
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
@@ -49,9 +49,9 @@ func TestDatabase(t *testing.T) {
 						d := az.Database(t)
 						names <- d.Name
 						d.Exec(t, "CREATE TABLE orders (id serial PRIMARY KEY, name text); INSERT INTO orders (name) VALUES ('first')")
-						conn := connectTo(t, az, app, d.DSN("user=app"+kind.at, "sslmode=verify-full"))
+						conn := mustConnect(t, az, app, d.DSN("user=app"+kind.at, "sslmode=verify-full"))
 						left <- conn
-						other := connectTo(t, az, billing, d.URL("user=billing"+kind.at, "sslmode=verify-full", "application_name=a b+c"))
+						other := mustConnect(t, az, billing, d.URL("user=billing"+kind.at, "sslmode=verify-full", "application_name=a b+c"))
 						left <- other
 						for _, c := range []*pgx.Conn{conn, other} {
 							if _, err := c.Exec(ctx, fmt.Sprintf("INSERT INTO orders (name) VALUES (current_database()); CREATE TABLE of_%s (n int); CREATE SCHEMA of_%[1]s", c.Config().User[:3]), simple); err != nil {
@@ -104,17 +104,17 @@ func TestWithIdentity(t *testing.T) {
 	az := emulator.Start(t, emulator.WithIdentity(emulator.Identity{Name: "billing"}), emulator.WithAdmin(person),
 		emulator.WithIdentity(emulator.Identity{Name: "reports", Kind: emulator.ServicePrincipal}))
 	for _, name := range []string{"app", "billing", "reports", person.Name} {
-		admits(t, az, name, az.Identity(name))
+		checkSignIn(t, az, name, az.Identity(name))
 	}
 	az.Add(emulator.Identity{Name: "new"})
 	ctx := context.Background()
 	const create = "SELECT pgaadauth_create_principal('new', false, false)"
-	_, err := session(t, az, "billing", az.Token(az.Identity("billing"), nil)).Exec(ctx, create)
-	refused(t, err, "42501", "permission denied")
-	if _, err := session(t, az, person.Name, az.Token(az.Identity(person.Name), nil)).Exec(ctx, create); err != nil {
+	_, err := mustConnectAs(t, az, "billing", az.Token(az.Identity("billing"), nil)).Exec(ctx, create)
+	checkPgError(t, err, "42501", "permission denied")
+	if _, err := mustConnectAs(t, az, person.Name, az.Token(az.Identity(person.Name), nil)).Exec(ctx, create); err != nil {
 		t.Error(err)
 	}
-	admits(t, az, "new", az.Identity("new"))
+	checkSignIn(t, az, "new", az.Identity("new"))
 
 	if _, err := emulator.New(ctx, emulator.WithIdentity(emulator.Identity{Name: "pg_mine"})); err == nil || !strings.Contains(err.Error(), `the role of pg_mine: ERROR: role name "pg_mine" is reserved`) {
 		t.Errorf("got %v", err)

@@ -19,18 +19,18 @@ import (
 )
 
 // asked is what an authority of the public cloud answered.
-type asked struct {
+type response struct {
 	status int
 	text   string
 	fields map[string]any
 }
 
-func post(t *testing.T, az *emulator.Azure, target string, form url.Values, header ...string) asked {
+func postForm(t *testing.T, az *emulator.Azure, target string, form url.Values, header ...string) response {
 	t.Helper()
-	return do(t, az, "POST", target, form.Encode(), header...)
+	return doRequest(t, az, "POST", target, form.Encode(), header...)
 }
 
-func do(t *testing.T, az *emulator.Azure, method, target, body string, header ...string) asked {
+func doRequest(t *testing.T, az *emulator.Azure, method, target, body string, header ...string) response {
 	t.Helper()
 	if strings.HasPrefix(target, "/") {
 		target = "https://login.microsoftonline.com" + target
@@ -52,7 +52,7 @@ func do(t *testing.T, az *emulator.Azure, method, target, body string, header ..
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := asked{status: resp.StatusCode, text: string(b)}
+	a := response{status: resp.StatusCode, text: string(b)}
 	json.Unmarshal(b, &a.fields)
 	return a
 }
@@ -112,7 +112,7 @@ func TestGrants(t *testing.T) {
 		{"no device code", tokenPath, url.Values{"grant_type": {"device_code"}, "device_code": {"none"}}, "AADSTS70019"},
 		{"no refresh token", tokenPath, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"none"}, "scope": {scope}}, "AADSTS700082"},
 	} {
-		a := post(t, az, tt.path, tt.form)
+		a := postForm(t, az, tt.path, tt.form)
 		token, _ := a.fields["access_token"].(string)
 		if tt.want == "" && (a.status != http.StatusOK || strings.Count(token, ".") != 2) || tt.want != "" && (a.status < 400 || !strings.Contains(a.text, tt.want) || token != "") {
 			t.Errorf("%s: %d %s, want %q", tt.name, a.status, a.text, tt.want)
@@ -131,12 +131,12 @@ func TestCodes(t *testing.T) {
 	sum := sha256.Sum256([]byte("verifier"))
 	query := url.Values{"client_id": {"c"}, "response_type": {"code"}, "response_mode": {"form_post"}, "redirect_uri": {"http://localhost:1"},
 		"state": {`"s`}, "code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"}}
-	authorize := func(kv ...string) asked {
+	authorize := func(kv ...string) response {
 		q, _ := url.ParseQuery(query.Encode())
 		for i := 0; i < len(kv); i += 2 {
 			q.Set(kv[i], kv[i+1])
 		}
-		return do(t, az, "GET", "/organizations/oauth2/v2.0/authorize?"+q.Encode(), "")
+		return doRequest(t, az, "GET", "/organizations/oauth2/v2.0/authorize?"+q.Encode(), "")
 	}
 	if a := authorize(); a.status != http.StatusOK || !strings.Contains(a.text, "access_denied") || !strings.Contains(a.text, "&#34;s") {
 		t.Errorf("nobody is there: %+v", a)
@@ -154,12 +154,12 @@ func TestCodes(t *testing.T) {
 		}
 		return m[1]
 	}
-	redeem := func(code string, kv ...string) asked {
+	redeem := func(code string, kv ...string) response {
 		v := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "client_id": {"c"}, "redirect_uri": {"http://localhost:1"}, "code_verifier": {"verifier"}, "scope": {scope}}
 		for i := 0; i < len(kv); i += 2 {
 			v.Set(kv[i], kv[i+1])
 		}
-		return post(t, az, tokenPath, v)
+		return postForm(t, az, tokenPath, v)
 	}
 	for _, bad := range [][]string{{"code_verifier", "other"}, {"client_id", "d"}, {"redirect_uri", "http://localhost:2"}} {
 		if a := redeem(code(), bad...); a.status != http.StatusBadRequest {
@@ -173,14 +173,14 @@ func TestCodes(t *testing.T) {
 		t.Fatalf("%+v, then %+v", first, again)
 	}
 	for range 2 {
-		if a := post(t, az, tokenPath, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "scope": {scope}}); a.status != http.StatusOK {
+		if a := postForm(t, az, tokenPath, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "scope": {scope}}); a.status != http.StatusOK {
 			t.Errorf("refresh: %+v", a)
 		}
 	}
-	device := post(t, az, "/organizations/oauth2/v2.0/devicecode", url.Values{"client_id": {"c"}, "scope": {scope}})
+	device := postForm(t, az, "/organizations/oauth2/v2.0/devicecode", url.Values{"client_id": {"c"}, "scope": {scope}})
 	typed, _ := device.fields["device_code"].(string)
 	for i, want := range []int{400, 200, 400} { // pending, given, spent
-		if a := post(t, az, "/organizations/oauth2/v2.0/token", url.Values{"grant_type": {"device_code"}, "device_code": {typed}, "client_id": {"c"}}); a.status != want {
+		if a := postForm(t, az, "/organizations/oauth2/v2.0/token", url.Values{"grant_type": {"device_code"}, "device_code": {typed}, "client_id": {"c"}}); a.status != want {
 			t.Errorf("poll %d: %+v", i, a)
 		}
 	}
@@ -226,7 +226,7 @@ func TestHosts(t *testing.T) {
 		{"pipeline, stranger", "POST", pipe["SYSTEM_OIDCREQUESTURI"] + "?serviceConnectionId=" + id.ServiceConnectionID, nil, 401, 0},
 	} {
 		before := az.Counts().Requests
-		if a := do(t, az, tt.method, tt.target, "", tt.header...); a.status != tt.status {
+		if a := doRequest(t, az, tt.method, tt.target, "", tt.header...); a.status != tt.status {
 			t.Errorf("%s: %d %s, want %d", tt.name, a.status, a.text, tt.status)
 		}
 		if n := az.Counts().Requests - before; n != tt.counts {
@@ -236,7 +236,7 @@ func TestHosts(t *testing.T) {
 	if b, err := os.ReadFile(env(emulator.Kubernetes, id)["AZURE_FEDERATED_TOKEN_FILE"]); err != nil || strings.Count(string(b), ".") != 2 {
 		t.Errorf("federated token %q, %v", b, err)
 	}
-	if _, err := az.Client().Get("https://example.com"); err == nil || !strings.Contains(err.Error(), "does not play example.com") {
+	if _, err := az.Client().Get("https://example.com"); err == nil || !strings.Contains(err.Error(), "does not serve example.com") {
 		t.Errorf("the client reaches the world: %v", err)
 	}
 }
@@ -276,8 +276,8 @@ func TestPrograms(t *testing.T) {
 		{"azd", []string{"auth", "token", "--scope", "s/.default"}, true, `"token":"ey`, 0},
 		{"azd", []string{"up"}, true, "ERROR", 2},
 		{"pwsh", []string{"-EncodedCommand", "!"}, true, "not properly encoded", 1},
-		{"pwsh", []string{"-EncodedCommand", "eAA="}, true, "not one that this stands for", 1},
-		{"xdg-open", []string{"https://example.com/"}, true, "opens Entra's sign-in only", 4},
+		{"pwsh", []string{"-EncodedCommand", "eAA="}, true, "not one that the emulator supports", 1},
+		{"xdg-open", []string{"https://example.com/"}, true, "opens Entra's sign-in page only", 4},
 	} {
 		if az.Logout(); tt.loggedIn {
 			az.Login(person)

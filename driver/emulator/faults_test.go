@@ -16,10 +16,10 @@ import (
 )
 
 // try signs in as app, leaves, and tells how long that took.
-func try(t *testing.T, az *emulator.Azure, token string) (time.Duration, error) {
+func timeSignIn(t *testing.T, az *emulator.Azure, token string) (time.Duration, error) {
 	t.Helper()
 	began := time.Now()
-	conn, err := signIn(t, az, "app", token)
+	conn, err := connectAs(t, az, "app", token)
 	took := time.Since(began)
 	if conn != nil {
 		conn.Close(context.Background())
@@ -27,7 +27,7 @@ func try(t *testing.T, az *emulator.Azure, token string) (time.Duration, error) 
 	return took, err
 }
 
-func expired(err error) bool {
+func isExpired(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "The access token has expired. Please acquire a new token and retry. (SQLSTATE 28P01)")
 }
 
@@ -35,14 +35,14 @@ func TestRevokeTokens(t *testing.T) {
 	az := emulator.Start(t)
 	app := az.Add(emulator.Identity{Name: "app"})
 	old := az.Token(app, nil)
-	if _, err := try(t, az, old); err != nil {
+	if _, err := timeSignIn(t, az, old); err != nil {
 		t.Error(err)
 	}
 	az.RevokeTokens()
-	if _, err := try(t, az, old); !expired(err) {
+	if _, err := timeSignIn(t, az, old); !isExpired(err) {
 		t.Errorf("a revoked token: %v", err)
 	}
-	if _, err := try(t, az, az.Token(app, nil)); err != nil {
+	if _, err := timeSignIn(t, az, az.Token(app, nil)); err != nil {
 		t.Errorf("a token issued later: %v", err)
 	}
 }
@@ -62,7 +62,7 @@ func TestTokenAge(t *testing.T) {
 	az.Faults.MaxTokenAge(time.Minute)
 	for age, ok := range map[time.Duration]bool{0: true, 30 * time.Second: true, 2 * time.Minute: false} {
 		token := az.Token(app, func(c map[string]any) { c["iat"] = c["iat"].(int64) - int64(age.Seconds()) })
-		if _, err := try(t, az, token); ok && err != nil || !ok && !expired(err) {
+		if _, err := timeSignIn(t, az, token); ok && err != nil || !ok && !isExpired(err) {
 			t.Errorf("a token %v old: %v", age, err)
 		}
 	}
@@ -92,11 +92,11 @@ func TestNotBefore(t *testing.T) {
 		if tt.newer {
 			want = "The access token isn't yet valid. Acquire a new token and try again. (SQLSTATE 28P01)"
 		}
-		if _, err := try(t, az, token); tt.good && err != nil || !tt.good && (err == nil || !strings.Contains(err.Error(), want)) {
+		if _, err := timeSignIn(t, az, token); tt.good && err != nil || !tt.good && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%+v: %v", tt, err)
 		}
 		az.Faults.Clock(tt.begins)
-		if _, err := try(t, az, token); tt.begins < time.Hour && err != nil { // the others have expired by then
+		if _, err := timeSignIn(t, az, token); tt.begins < time.Hour && err != nil { // the others have expired by then
 			t.Errorf("%+v, when it has begun: %v", tt, err)
 		}
 		az.Faults.Clock(0)
@@ -160,7 +160,7 @@ func TestSignInDelay(t *testing.T) {
 	app := az.Add(emulator.Identity{Name: "app"})
 	az.Faults.SignInDelay(200 * time.Millisecond)
 	for _, token := range []string{az.Token(app, nil), "not a token"} {
-		if took, err := try(t, az, token); took < 200*time.Millisecond {
+		if took, err := timeSignIn(t, az, token); took < 200*time.Millisecond {
 			t.Errorf("the verdict %v took %v", err, took)
 		}
 	}
@@ -174,10 +174,10 @@ func TestRoundTrip(t *testing.T) {
 	app := az.Add(emulator.Identity{Name: "app"})
 	const d = 20 * time.Millisecond
 	az.Faults.RoundTrip(d)
-	if took, err := try(t, az, az.Token(app, nil)); err != nil || took < 5*d {
+	if took, err := timeSignIn(t, az, az.Token(app, nil)); err != nil || took < 5*d {
 		t.Errorf("a sign-in took %v, %v", took, err)
 	}
-	if _, err := try(t, az, "not a token"); err == nil || !strings.Contains(err.Error(), "has invalid format") {
+	if _, err := timeSignIn(t, az, "not a token"); err == nil || !strings.Contains(err.Error(), "has invalid format") {
 		t.Errorf("a refusal: %v", err)
 	}
 	goleak.VerifyNone(t, before)

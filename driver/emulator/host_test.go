@@ -12,7 +12,7 @@ import (
 )
 
 // Whoever has signed in by the DSN.
-func who(t *testing.T, name, dsn string) string {
+func sessionUser(t *testing.T, name, dsn string) string {
 	t.Helper()
 	db, err := sql.Open(name, dsn)
 	if err != nil {
@@ -35,7 +35,7 @@ func TestSetenvOn(t *testing.T) {
 		t.Setenv(name, v)
 	}
 	az.Setenv(t)
-	if got := who(t, "aadpostgres", az.DSN("aad_auth=managed-identity")); got != "app" {
+	if got := sessionUser(t, "aadpostgres", az.DSN("aad_auth=managed-identity")); got != "app" {
 		t.Errorf("signed in as %q", got)
 	}
 	for _, on := range []struct {
@@ -45,7 +45,7 @@ func TestSetenvOn(t *testing.T) {
 	}{{emulator.AppService, "app", "default"}, {emulator.AppService, "billing", "default"}, {emulator.MachineLearning, "billing", "default"}, {emulator.Workstation, "me@contoso.com", "azure-cli"}} {
 		t.Run(string(on.host)+" "+on.name, func(t *testing.T) {
 			az.SetenvOn(t, on.host, az.Identity(on.name))
-			if got := who(t, "aadpostgres", az.DSN("aad_auth="+on.auth)); got != on.name {
+			if got := sessionUser(t, "aadpostgres", az.DSN("aad_auth="+on.auth)); got != on.name {
 				t.Errorf("signed in as %q", got)
 			}
 		})
@@ -69,10 +69,10 @@ func TestNobodyRunsThere(t *testing.T) {
 		id   emulator.Identity
 		want string
 	}{
-		{"kubernets", person, `there is no host "kubernets"; choose one of app-service,`},
-		{emulator.AppService, person, "a person signs in on a workstation, an application in kubernetes or pipelines"},
-		{emulator.Kubernetes, person, "me@contoso.com is a user, and kubernetes has none"},
-		{emulator.CloudShell, az.Add(emulator.Identity{Name: "other"}), "has but one identity, app"},
+		{"kubernets", person, `unknown host "kubernets"; choose one of app-service,`},
+		{emulator.AppService, person, "run a user on a workstation and an application on kubernetes or pipelines"},
+		{emulator.Kubernetes, person, "me@contoso.com is a user and cannot run on kubernetes"},
+		{emulator.CloudShell, az.Add(emulator.Identity{Name: "other"}), "has only one identity, app"},
 	} {
 		if env, err := az.Environ(on.host, on.id); err == nil || !strings.Contains(err.Error(), on.want) {
 			t.Errorf("%s: %q, %v", on.host, env, err)
@@ -97,7 +97,7 @@ func TestByName(t *testing.T) {
 	} {
 		t.Run(tt.name+" "+tt.want, func(t *testing.T) {
 			t.Parallel()
-			if got := who(t, tt.name, tt.dsn); got != tt.want {
+			if got := sessionUser(t, tt.name, tt.dsn); got != tt.want {
 				t.Errorf("signed in as %q", got)
 			}
 		})

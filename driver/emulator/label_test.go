@@ -11,10 +11,10 @@ import (
 )
 
 func TestSecurityLabel(t *testing.T) {
-	az, dba := admin(t)
+	az, dba := startWithAdmin(t)
 	ctx := context.Background()
 	old, id := az.Add(emulator.Identity{Name: "old"}), az.Add(emulator.Identity{Name: "new"})
-	for i, name := range append(odd, "lower", "MixedCase") {
+	for i, name := range append(awkwardNames, "lower", "MixedCase") {
 		mode := []pgx.QueryExecMode{simple, extended}[i%2]
 		quoted := pgx.Identifier{name}.Sanitize()
 		label := func(id emulator.Identity) string {
@@ -25,13 +25,13 @@ func TestSecurityLabel(t *testing.T) {
 				t.Fatalf("%s: %v", sql, err)
 			}
 		}
-		admits(t, az, name, old)
+		checkSignIn(t, az, name, old)
 		if _, err := dba.Exec(ctx, "/* again */ "+label(id)+"; -- done", mode); err != nil {
 			t.Fatal(err)
 		}
-		admits(t, az, name, id)
-		_, err := signIn(t, az, name, az.Token(old, nil))
-		refused(t, err, "28P01", "Service Principal oid mismatch for role["+name+"]")
+		checkSignIn(t, az, name, id)
+		_, err := connectAs(t, az, name, az.Token(old, nil))
+		checkPgError(t, err, "28P01", "Service Principal oid mismatch for role["+name+"]")
 	}
 	for _, mode := range []pgx.QueryExecMode{simple, extended} {
 		for sql, want := range map[string][2]string{
@@ -43,7 +43,7 @@ func TestSecurityLabel(t *testing.T) {
 			`SECURITY LABEL FOR "pgaadauth" ON ROLE lower IS 'aadauth,oid=` + id.ObjectID + `,type=user' extra`: {"42601", "syntax error"},
 		} {
 			_, err := dba.Exec(ctx, sql, mode)
-			refused(t, err, want[0], want[1])
+			checkPgError(t, err, want[0], want[1])
 		}
 	}
 	// Several statements in one message, and what merely looks like one.
@@ -51,7 +51,7 @@ func TestSecurityLabel(t *testing.T) {
 		DO $x$ BEGIN PERFORM 'a;SECURITY LABEL FOR "pgaadauth" ON ROLE r IS ''b'''; END $x$; SELECT 1`, simple); err != nil {
 		t.Fatal(err)
 	}
-	admits(t, az, "many", id)
+	checkSignIn(t, az, "many", id)
 	var text string
 	if err := dba.QueryRow(ctx, `SELECT $$ ; SECURITY LABEL FOR "pgaadauth" ON ROLE r IS 'x'; $$ || $1`, "é").Scan(&text); err != nil || text != ` ; SECURITY LABEL FOR "pgaadauth" ON ROLE r IS 'x'; é` {
 		t.Errorf("%q, %v", text, err)
@@ -62,32 +62,32 @@ func TestSecurityLabel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, refusal := signIn(t, az, "many", az.Token(id, nil))
-	refused(t, refusal, "28P01", "password authentication failed")
+	_, refusal := connectAs(t, az, "many", az.Token(id, nil))
+	checkPgError(t, refusal, "28P01", "password authentication failed")
 	if err := dba.QueryRow(ctx, "SELECT concat(rolcreaterole, rolcreatedb, pg_has_role('many', 'azure_pg_admin', 'member')) FROM pg_roles WHERE rolname = 'many'").Scan(&text); err != nil || text != "fff" {
 		t.Errorf("attributes %s, %v", text, err)
 	}
 	// Others than administrators speak with PostgreSQL itself.
-	_, err := session(t, az, "lower", az.Token(id, nil)).Exec(ctx, `SECURITY LABEL FOR "pgaadauth" ON ROLE lower IS 'aadauth,oid=`+old.ObjectID+`,type=service'`)
-	refused(t, err, "22023", `security label provider "pgaadauth" is not loaded`)
+	_, err := mustConnectAs(t, az, "lower", az.Token(id, nil)).Exec(ctx, `SECURITY LABEL FOR "pgaadauth" ON ROLE lower IS 'aadauth,oid=`+old.ObjectID+`,type=service'`)
+	checkPgError(t, err, "22023", `security label provider "pgaadauth" is not loaded`)
 }
 
 // The first sign-ins of a role that SQL has made come all at once.
 func TestFirstSignIns(t *testing.T) {
-	az, dba := admin(t)
+	az, dba := startWithAdmin(t)
 	id := az.Add(emulator.Identity{Name: "new"})
 	if _, err := dba.Exec(context.Background(), "SELECT pgaadauth_create_principal('new', false, false)"); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
 	for range 20 {
-		wg.Go(func() { admits(t, az, "new", id) })
+		wg.Go(func() { checkSignIn(t, az, "new", id) })
 	}
 	wg.Wait()
 	if _, err := dba.Exec(context.Background(), "ALTER ROLE new PASSWORD 'native'"); err != nil {
 		t.Fatal(err)
 	}
-	admits(t, az, "new", id)
-	_, err := signIn(t, az, "new", "native")
-	refused(t, err, "28P01", "has invalid format")
+	checkSignIn(t, az, "new", id)
+	_, err := connectAs(t, az, "new", "native")
+	checkPgError(t, err, "28P01", "has invalid format")
 }

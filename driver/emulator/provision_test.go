@@ -19,7 +19,7 @@ var (
 )
 
 // admin starts an emulator and signs in as an Entra administrator.
-func admin(t *testing.T, opts ...emulator.Option) (*emulator.Azure, *pgx.Conn) {
+func startWithAdmin(t *testing.T, opts ...emulator.Option) (*emulator.Azure, *pgx.Conn) {
 	t.Helper()
 	az := emulator.Start(t, opts...)
 	dba := az.Add(emulator.Identity{Name: "dba@contoso.com", Kind: emulator.User})
@@ -30,13 +30,13 @@ func admin(t *testing.T, opts ...emulator.Option) (*emulator.Azure, *pgx.Conn) {
 	if len(opts) > 0 {
 		user += "@" + emulator.ServerName
 	}
-	return az, session(t, az, user, az.Token(dba, nil))
+	return az, mustConnectAs(t, az, user, az.Token(dba, nil))
 }
 
 // session is signIn for who must get in.
-func session(t *testing.T, az *emulator.Azure, user, password string) *pgx.Conn {
+func mustConnectAs(t *testing.T, az *emulator.Azure, user, password string) *pgx.Conn {
 	t.Helper()
-	conn, err := signIn(t, az, user, password)
+	conn, err := connectAs(t, az, user, password)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func session(t *testing.T, az *emulator.Azure, user, password string) *pgx.Conn 
 }
 
 // refused checks that err is PostgreSQL's, with that code and, in it, that text.
-func refused(t *testing.T, err error, code, text string) {
+func checkPgError(t *testing.T, err error, code, text string) {
 	t.Helper()
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || pg.Code != code || !strings.Contains(pg.Message, text) {
@@ -54,9 +54,9 @@ func refused(t *testing.T, err error, code, text string) {
 }
 
 // admits checks that the role lets the identity in, as itself.
-func admits(t *testing.T, az *emulator.Azure, role string, id emulator.Identity) {
+func checkSignIn(t *testing.T, az *emulator.Azure, role string, id emulator.Identity) {
 	t.Helper()
-	conn, err := signIn(t, az, role, az.Token(id, nil))
+	conn, err := connectAs(t, az, role, az.Token(id, nil))
 	if err != nil {
 		t.Errorf("%q: %v", role, err)
 		return
@@ -69,25 +69,25 @@ func admits(t *testing.T, az *emulator.Azure, role string, id emulator.Identity)
 }
 
 // Names made to break what quotes them.
-var odd = []string{`x"; drop role y; --`, `it's`, `back\slash\'`, "Zoë 名前", `"`, `%I %L %s $1`, "{role}"}
+var awkwardNames = []string{`x"; drop role y; --`, `it's`, `back\slash\'`, "Zoë 名前", `"`, `%I %L %s $1`, "{role}"}
 
 func TestCreatePrincipal(t *testing.T) {
-	az, dba := admin(t)
+	az, dba := startWithAdmin(t)
 	ctx := context.Background()
-	for _, name := range append(odd, "plain") {
+	for _, name := range append(awkwardNames, "plain") {
 		id := az.Add(emulator.Identity{Name: name})
 		var said string
 		if err := dba.QueryRow(ctx, "SELECT * FROM pgaadauth_create_principal($1, false, false)", name).Scan(&said); err != nil || said != `Created role for "`+name+`"` {
 			t.Errorf("%q, %v", said, err)
 		}
-		admits(t, az, name, id)
+		checkSignIn(t, az, name, id)
 
 		other := "other " + name
 		if err := dba.QueryRow(ctx, "SELECT * FROM pg_catalog.pgaadauth_create_principal_with_oid($1, $2, 'service', false, false)", other, id.ObjectID).Scan(&said); err != nil || said != `Created role for "`+other+`"` {
 			t.Errorf("%q, %v", said, err)
 		}
-		admits(t, az, other, id)
-		if _, err := signIn(t, az, other, az.Token(az.Add(emulator.Identity{Name: "stranger"}), nil)); err == nil {
+		checkSignIn(t, az, other, id)
+		if _, err := connectAs(t, az, other, az.Token(az.Add(emulator.Identity{Name: "stranger"}), nil)); err == nil {
 			t.Errorf("%q lets a stranger in", other)
 		}
 	}
@@ -99,14 +99,14 @@ func TestCreatePrincipal(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	admits(t, az, person.Name, person)
-	admits(t, az, team.Name, member)
-	_, err := signIn(t, az, team.Name, az.Token(person, nil))
-	refused(t, err, "28P01", "does not contain group ID "+team.ObjectID)
+	checkSignIn(t, az, person.Name, person)
+	checkSignIn(t, az, team.Name, member)
+	_, err := connectAs(t, az, team.Name, az.Token(person, nil))
+	checkPgError(t, err, "28P01", "does not contain group ID "+team.ObjectID)
 }
 
 func TestCreatePrincipalRefused(t *testing.T) {
-	az, dba := admin(t)
+	az, dba := startWithAdmin(t)
 	ctx := context.Background()
 	az.Add(emulator.Identity{Name: "twin", ObjectID: "00000000-0000-0000-0000-000000000001"})
 	az.Add(emulator.Identity{Name: "twin", ObjectID: "00000000-0000-0000-0000-000000000002"})
@@ -125,12 +125,12 @@ func TestCreatePrincipalRefused(t *testing.T) {
 		{"SELECT pgaadauth_update_principal_with_oid('x', '00000000-0000-0000-0000-000000000001', 'service', false, false)", "42704", `role "x" does not exist`},
 		{"SELECT pgaadauth_update_principal_with_oid('postgres', '00000000-0000-0000-0000-000000000001', 'service', true, false)", "42501", "superuser"},
 		{"SELECT * FROM pg_emulator.directory", "42501", "permission denied for table directory"},
-		{"SELECT pg_emulator.make('x', '00000000-0000-0000-0000-000000000001', 'service', true, false)", "42501", ""},
+		{"SELECT pg_emulator.create_role('x', '00000000-0000-0000-0000-000000000001', 'service', true, false)", "42501", ""},
 		{"CREATE ROLE x IN ROLE azure_ad_user", "42704", `role "azure_ad_user" does not exist`},
 		{"SET aad_validate_oids_in_tenant = off", "42704", `unrecognized configuration parameter "aad_validate_oids_in_tenant"`},
 	} {
 		_, err := dba.Exec(ctx, tt.sql)
-		refused(t, err, tt.code, tt.text)
+		checkPgError(t, err, tt.code, tt.text)
 	}
 	if _, err := dba.Exec(ctx, "SELECT pgaadauth_create_principal('Once', false, false)"); err != nil {
 		t.Error(err)
@@ -139,7 +139,7 @@ func TestCreatePrincipalRefused(t *testing.T) {
 
 // Only an Entra administrator may, and only in the database postgres.
 func TestWhoMayCreate(t *testing.T) {
-	az, dba := admin(t)
+	az, dba := startWithAdmin(t)
 	ctx := context.Background()
 	const create = "SELECT pgaadauth_create_principal('new', true, false)"
 	denied := "permission denied for function pgaadauth_create_principal"
@@ -149,13 +149,13 @@ func TestWhoMayCreate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err := session(t, az, "pwadmin", "secret").Exec(ctx, create)
-	refused(t, err, "42501", denied)
-	_, err = session(t, az, "pwadmin", "secret").Exec(ctx, "CALL pg_emulator.label('pwadmin', 'aadauth,oid=00000000-0000-0000-0000-000000000001,type=user,admin')")
-	refused(t, err, "42501", "permission denied for procedure label")
+	_, err := mustConnectAs(t, az, "pwadmin", "secret").Exec(ctx, create)
+	checkPgError(t, err, "42501", denied)
+	_, err = mustConnectAs(t, az, "pwadmin", "secret").Exec(ctx, "CALL pg_emulator.label('pwadmin', 'aadauth,oid=00000000-0000-0000-0000-000000000001,type=user,admin')")
+	checkPgError(t, err, "42501", "permission denied for procedure label")
 	app := az.Add(emulator.Identity{Name: "app"})
-	_, err = session(t, az, "app", az.Token(app, nil)).Exec(ctx, create)
-	refused(t, err, "42501", denied)
+	_, err = mustConnectAs(t, az, "app", az.Token(app, nil)).Exec(ctx, create)
+	checkPgError(t, err, "42501", denied)
 
 	config := dba.Config().Copy()
 	config.Database = "elsewhere"
@@ -165,15 +165,15 @@ func TestWhoMayCreate(t *testing.T) {
 	}
 	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, create)
-	refused(t, err, "42883", "function pgaadauth_create_principal(unknown, boolean, boolean) does not exist")
+	checkPgError(t, err, "42883", "function pgaadauth_create_principal(unknown, boolean, boolean) does not exist")
 	_, err = conn.Exec(ctx, `SECURITY LABEL FOR "pgaadauth" ON ROLE pwadmin IS 'aadauth,oid=00000000-0000-0000-0000-000000000001,type=user'`)
-	refused(t, err, "22023", `security label provider "pgaadauth" is not loaded`)
+	checkPgError(t, err, "22023", `security label provider "pgaadauth" is not loaded`)
 
 	// One administrator makes another, who then may.
 	if _, err := dba.Exec(ctx, create); err != nil {
 		t.Fatal(err)
 	}
-	second := session(t, az, "new", az.Token(az.Add(emulator.Identity{Name: "new"}), nil))
+	second := mustConnectAs(t, az, "new", az.Token(az.Add(emulator.Identity{Name: "new"}), nil))
 	var attributes string
 	if err := second.QueryRow(ctx, "select concat(rolcreaterole, rolcreatedb, pg_has_role('azure_pg_admin', 'member')) from pg_roles where rolname = session_user").Scan(&attributes); err != nil || attributes != "ttt" {
 		t.Errorf("attributes %s, %v", attributes, err)
@@ -187,11 +187,11 @@ func TestWhoMayCreate(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = second.Exec(ctx, create)
-	refused(t, err, "42501", denied)
+	checkPgError(t, err, "42501", denied)
 }
 
 func TestListAndDropPrincipals(t *testing.T) {
-	az, dba := admin(t)
+	az, dba := startWithAdmin(t)
 	ctx := context.Background()
 	id := az.Add(emulator.Identity{Name: "reader"})
 	if _, err := dba.Exec(ctx, "SELECT pgaadauth_create_principal('reader', false, true)"); err != nil {
@@ -219,14 +219,14 @@ func TestListAndDropPrincipals(t *testing.T) {
 			t.Errorf("%v: %s, %v; want %s", admins, s, err, want)
 		}
 	}
-	admits(t, az, "reader", id)
+	checkSignIn(t, az, "reader", id)
 	if _, err := dba.Exec(ctx, "DROP ROLE reader"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := signIn(t, az, "reader", az.Token(id, nil))
-	refused(t, err, "28P01", `password authentication failed for user "reader"`)
+	_, err := connectAs(t, az, "reader", az.Token(id, nil))
+	checkPgError(t, err, "28P01", `password authentication failed for user "reader"`)
 	if _, err := dba.Exec(ctx, "CREATE ROLE reader LOGIN PASSWORD 'x'"); err != nil { // the label went with it
 		t.Fatal(err)
 	}
-	session(t, az, "reader", "x")
+	mustConnectAs(t, az, "reader", "x")
 }

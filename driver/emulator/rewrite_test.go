@@ -12,7 +12,7 @@ func TestRewrite(t *testing.T) {
 	const label = `SECURITY LABEL FOR "pgaadauth" ON ROLE "it""s'a\b" IS 'l'`
 	const call = `CALL pg_emulator.label( E'it"s''a\\b', 'l')`
 	for _, tt := range []struct {
-		by        rewriting
+		by        rewriter
 		sql, want string // none: as it was
 	}{
 		{securityLabel, label, call},
@@ -60,7 +60,7 @@ func FuzzRewrite(f *testing.F) {
 		name, _, _ := bytes.Cut([]byte(sql), zero)
 		edited := []byte(securityLabel.rewrite(string(name)))
 		in := bytes.Join([][]byte{message('d', rest), message('Q', name, zero), message('P', name, zero, name, zero, rest), message('Q', rest), message('X')}, nil)
-		want := bytes.Join([][]byte{message('d', rest), message('Q', edited, zero), message('P', name, zero, edited, zero, rest), message('Q', securityLabel.message('Q', rest)), message('X')}, nil)
+		want := bytes.Join([][]byte{message('d', rest), message('Q', edited, zero), message('P', name, zero, edited, zero, rest), message('Q', securityLabel.rewriteMessage('Q', rest)), message('X')}, nil)
 		var out bytes.Buffer
 		if err := securityLabel.copy(&out, iotest.OneByteReader(bytes.NewReader(in))); err != io.EOF || !bytes.Equal(out.Bytes(), want) {
 			t.Errorf("%v\ngot  %q\nwant %q", err, out.Bytes(), want)

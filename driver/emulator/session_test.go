@@ -12,9 +12,9 @@ import (
 )
 
 // slow is slow to return from writing a password, long after the answer is there.
-type slow struct{ net.Conn }
+type slowConn struct{ net.Conn }
 
-func (c slow) Write(b []byte) (int, error) {
+func (c slowConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if bytes.HasPrefix(b, []byte("p")) {
 		time.Sleep(100 * time.Millisecond)
@@ -29,9 +29,9 @@ func TestSlowWrite(t *testing.T) {
 	dial := az.gateway.dial
 	az.gateway.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
-		return slow{conn}, err
+		return slowConn{conn}, err
 	}
-	app, _ := az.find(func(id Identity) bool { return id.Name == "app" })
+	app, _ := az.findIdentity(func(id Identity) bool { return id.Name == "app" })
 	config, err := pgx.ParseConfig(az.DSN("user=app sslmode=verify-full"))
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestSlowWrite(t *testing.T) {
 func TestStartupsAreBounded(t *testing.T) {
 	a := &Azure{}
 	for i := range 2500 {
-		a.record(map[string]string{"user": fmt.Sprint(i)})
+		a.recordStartup(map[string]string{"user": fmt.Sprint(i)})
 	}
 	s := a.Startups()
 	if len(s) != 1000 || s[0]["user"] != "1500" || s[999]["user"] != "2499" {

@@ -11,7 +11,7 @@ import (
 
 // The recipes for single server, as Azure's guide has them.
 func TestSingleServerRecipes(t *testing.T) {
-	az, dba := admin(t, emulator.WithSingleServer())
+	az, dba := startWithAdmin(t, emulator.WithSingleServer())
 	ctx := context.Background()
 	const at = "@" + emulator.ServerName
 	run := func(sql string) {
@@ -57,12 +57,12 @@ func TestSingleServerRecipes(t *testing.T) {
 	}
 
 	for range 2 { // the first sign-in may differ
-		admits(t, az, person.Name+at, person)
-		admits(t, az, second.Name+at, second)
-		admits(t, az, team.Name+at, member)
-		admits(t, az, "myapp"+at, app)
-		admits(t, az, "myapp2"+at, app)
-		admits(t, az, "existing"+at, old)
+		checkSignIn(t, az, person.Name+at, person)
+		checkSignIn(t, az, second.Name+at, second)
+		checkSignIn(t, az, team.Name+at, member)
+		checkSignIn(t, az, "myapp"+at, app)
+		checkSignIn(t, az, "myapp2"+at, app)
+		checkSignIn(t, az, "existing"+at, old)
 	}
 	before := az.Counts().Refused
 	for _, tt := range []struct {
@@ -77,28 +77,28 @@ func TestSingleServerRecipes(t *testing.T) {
 		{"nobody", person, "28P01", "Could not validate AAD user nobody because its name is not found in the tenant."},
 		{"the app", app, "28P01", "Could not validate AAD user the app because"},
 	} {
-		_, err := signIn(t, az, tt.role+at, az.Token(tt.id, nil))
-		refused(t, err, tt.code, tt.text)
+		_, err := connectAs(t, az, tt.role+at, az.Token(tt.id, nil))
+		checkPgError(t, err, tt.code, tt.text)
 	}
 	if n := az.Counts().Refused - before; n != 6 {
 		t.Errorf("%d refusals, want 6", n)
 	}
 
 	_, err := dba.Exec(ctx, "SELECT pgaadauth_create_principal('x', false, false)")
-	refused(t, err, "42883", "does not exist")
-	_, err = session(t, az, person.Name+at, az.Token(person, nil)).Exec(ctx, "SET aad_validate_oids_in_tenant = off")
-	refused(t, err, "42704", "unrecognized configuration parameter")
-	_, err = session(t, az, person.Name+at, az.Token(person, nil)).Exec(ctx, "CREATE ROLE x IN ROLE azure_ad_user")
-	refused(t, err, "42501", "permission denied to create role")
+	checkPgError(t, err, "42883", "does not exist")
+	_, err = mustConnectAs(t, az, person.Name+at, az.Token(person, nil)).Exec(ctx, "SET aad_validate_oids_in_tenant = off")
+	checkPgError(t, err, "42704", "unrecognized configuration parameter")
+	_, err = mustConnectAs(t, az, person.Name+at, az.Token(person, nil)).Exec(ctx, "CREATE ROLE x IN ROLE azure_ad_user")
+	checkPgError(t, err, "42501", "permission denied to create role")
 
 	for _, role := range []string{"azure_ad_user", "azure_ad_admin", "postgres"} {
-		_, err = signIn(t, az, role+at, az.Token(person, nil))
-		refused(t, err, "28P01", "password authentication failed")
+		_, err = connectAs(t, az, role+at, az.Token(person, nil))
+		checkPgError(t, err, "28P01", "password authentication failed")
 	}
 	run(`REVOKE azure_ad_user FROM "existing"`)
-	_, err = signIn(t, az, "existing"+at, az.Token(old, nil))
-	refused(t, err, "28P01", "password authentication failed")
+	_, err = connectAs(t, az, "existing"+at, az.Token(old, nil))
+	checkPgError(t, err, "28P01", "password authentication failed")
 	run(`DROP ROLE myapp`)
-	_, err = signIn(t, az, "myapp"+at, az.Token(app, nil))
-	refused(t, err, "28P01", "password authentication failed")
+	_, err = connectAs(t, az, "myapp"+at, az.Token(app, nil))
+	checkPgError(t, err, "28P01", "password authentication failed")
 }

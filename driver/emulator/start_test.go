@@ -16,7 +16,7 @@ import (
 )
 
 // cacheIn makes dir the cache.
-func cacheIn(t testing.TB, dir string, mode fs.FileMode) {
+func setCache(t testing.TB, dir string, mode fs.FileMode) {
 	t.Helper()
 	if err := os.Chmod(dir, mode); err != nil {
 		t.Fatal(err)
@@ -26,7 +26,7 @@ func cacheIn(t testing.TB, dir string, mode fs.FileMode) {
 }
 
 // works starts an emulator, signs in to it and stops it.
-func works(t testing.TB) {
+func checkStart(t testing.TB) {
 	t.Helper()
 	ctx := context.Background()
 	a, err := New(ctx)
@@ -34,7 +34,7 @@ func works(t testing.TB) {
 		t.Error(err)
 		return
 	}
-	app, _ := a.find(func(id Identity) bool { return id.Name == "app" })
+	app, _ := a.findIdentity(func(id Identity) bool { return id.Name == "app" })
 	config, err := pgx.ParseConfig(a.DSN("user=app sslmode=verify-full"))
 	if err == nil {
 		config.Password = a.Token(app, nil)
@@ -49,7 +49,7 @@ func works(t testing.TB) {
 }
 
 // seedIn finds the one seed in a cache.
-func seedIn(t testing.TB, dir string) string {
+func findSeedFile(t testing.TB, dir string) string {
 	t.Helper()
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != 1 || !strings.HasSuffix(files[0].Name(), ".tar") {
@@ -61,13 +61,13 @@ func seedIn(t testing.TB, dir string) string {
 // Emulators that start at once make a seed at once, and all work.
 func TestFirstStarts(t *testing.T) {
 	dir := t.TempDir()
-	cacheIn(t, dir, 0o700)
+	setCache(t, dir, 0o700)
 	var wg sync.WaitGroup
 	for range 3 {
-		wg.Go(func() { works(t) })
+		wg.Go(func() { checkStart(t) })
 	}
 	wg.Wait()
-	info, err := os.Stat(seedIn(t, dir))
+	info, err := os.Stat(findSeedFile(t, dir))
 	if err != nil || info.Mode().Perm() != 0o600 || info.Size() > 64<<20 {
 		t.Errorf("%v, %v", info, err)
 	}
@@ -76,9 +76,9 @@ func TestFirstStarts(t *testing.T) {
 // A seed that is no good is replaced, one that others may have written is not read.
 func TestSpoiledSeed(t *testing.T) {
 	dir := t.TempDir()
-	cacheIn(t, dir, 0o700)
-	works(t)
-	name := seedIn(t, dir)
+	setCache(t, dir, 0o700)
+	checkStart(t)
+	name := findSeedFile(t, dir)
 	good, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
@@ -99,20 +99,20 @@ func TestSpoiledSeed(t *testing.T) {
 		return !info.ModTime().Equal(long)
 	}
 	put(good, 0o600)
-	if works(t); replaced() {
+	if checkStart(t); replaced() {
 		t.Error("a good seed was replaced")
 	}
 	flipped := bytes.Clone(good)
 	flipped[len(flipped)/2] ^= 1
 	for what, b := range map[string][]byte{"cut short": good[:len(good)/3], "one bit": flipped} {
 		put(b, 0o600)
-		if works(t); !replaced() {
+		if checkStart(t); !replaced() {
 			t.Errorf("%s: it was used", what)
 		}
 	}
 	if filepath.Separator == '/' {
 		put(good, 0o666)
-		if works(t); !replaced() {
+		if checkStart(t); !replaced() {
 			t.Error("a seed that anybody may write to was used")
 		}
 	}
@@ -121,8 +121,8 @@ func TestSpoiledSeed(t *testing.T) {
 // What lies in a seed cannot be written elsewhere.
 func TestSeedWithLinks(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
-	cacheIn(t, dir, 0o700)
-	root, err := cache()
+	setCache(t, dir, 0o700)
+	root, err := openCache()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestSeedWithLinks(t *testing.T) {
 	if err := s.pack(from); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.unpack(t.TempDir()); err == nil || !strings.Contains(err.Error(), "base is no file") {
+	if err := s.unpack(t.TempDir()); err == nil || !strings.Contains(err.Error(), "base is not a regular file") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -146,12 +146,12 @@ func TestUnsafeCache(t *testing.T) {
 		return // what others may do is not in a file's mode
 	}
 	dir := t.TempDir()
-	cacheIn(t, dir, 0o777)
-	works(t)
+	setCache(t, dir, 0o777)
+	checkStart(t)
 	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
 		t.Errorf("%v, %v; want nothing", files, err)
 	}
-	if _, err := cache(); err == nil || !strings.Contains(err.Error(), "others may write to it") {
+	if _, err := openCache(); err == nil || !strings.Contains(err.Error(), "other users may write to the cache") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -159,7 +159,7 @@ func TestUnsafeCache(t *testing.T) {
 // Seeds of versions that are gone do not stay for ever.
 func TestOldSeeds(t *testing.T) {
 	dir := t.TempDir()
-	cacheIn(t, dir, 0o700)
+	setCache(t, dir, 0o700)
 	old, young, other := filepath.Join(dir, "seed-1.tar"), filepath.Join(dir, "seed-2.tar"), filepath.Join(dir, "server")
 	for _, name := range []string{old, young, other} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
@@ -170,7 +170,7 @@ func TestOldSeeds(t *testing.T) {
 	if err := errors.Join(os.Chtimes(old, ago, ago), os.Chtimes(other, ago, ago)); err != nil {
 		t.Fatal(err)
 	}
-	works(t)
+	checkStart(t)
 	for name, kept := range map[string]bool{old: false, young: true, other: true} {
 		if _, err := os.Stat(name); (err == nil) != kept {
 			t.Errorf("%s: %v", name, err)
@@ -181,7 +181,7 @@ func TestOldSeeds(t *testing.T) {
 // No two servers have a password in common, and the seed's has none.
 func TestSuperuser(t *testing.T) {
 	ctx := context.Background()
-	cacheIn(t, t.TempDir(), 0o700)
+	setCache(t, t.TempDir(), 0o700)
 	first, second := Start(t), Start(t)
 	one, err := pgx.ParseConfig(first.PostgresDSN())
 	if err != nil {
@@ -209,7 +209,7 @@ func TestStartTime(t *testing.T) {
 		fastest := time.Hour
 		for range 3 {
 			if what == "without a seed" {
-				cacheIn(t, t.TempDir(), 0o700)
+				setCache(t, t.TempDir(), 0o700)
 			}
 			began := time.Now()
 			a, err := New(context.Background())
@@ -234,8 +234,8 @@ func TestStartTime(t *testing.T) {
 // that runs initdb each time.
 func BenchmarkStart(b *testing.B) {
 	good, none := b.TempDir(), b.TempDir()
-	cacheIn(b, none, 0o777)
-	cacheIn(b, good, 0o700)
+	setCache(b, none, 0o777)
+	setCache(b, good, 0o700)
 	start := func(dir string) time.Duration {
 		b.Setenv("AADPOSTGRES_EMULATOR_CACHE", dir)
 		began := time.Now()

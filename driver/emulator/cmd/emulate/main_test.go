@@ -213,8 +213,8 @@ func TestMisuse(t *testing.T) {
 	}{
 		{flags(t, "virtual-machine"), "choose one of app-service, kubernetes, pipelines, workstation, machine-learning and cloud-shell"},
 		{flags(t, emulator.AppService, "service-principal:deploy"), "deploy is an application; try -on kubernetes or -on pipelines"},
-		{flags(t, emulator.AppService, "me@contoso.com"), "a person signs in on a workstation"},
-		{flags(t, emulator.Kubernetes, "me@contoso.com"), "me@contoso.com is a user, and kubernetes has none"},
+		{flags(t, emulator.AppService, "me@contoso.com"), "run a user on a workstation"},
+		{flags(t, emulator.Kubernetes, "me@contoso.com"), "me@contoso.com is a user and cannot run on kubernetes"},
 		{flags(t, emulator.CloudShell, "billing"), "one identity, app"},
 		{flags(t, emulator.AppService, "twice", "twice"), `role "twice" already exists`},
 	} {

@@ -10,7 +10,7 @@ import (
 )
 
 // given starts a PostgreSQL as a user of the emulator may have one.
-func given(t *testing.T) string {
+func startPostgres(t *testing.T) string {
 	t.Helper()
 	var p postgres
 	t.Cleanup(func() {
@@ -25,7 +25,7 @@ func given(t *testing.T) string {
 }
 
 // state is all that an emulator could leave behind.
-func state(t *testing.T, conn *pgx.Conn) (text string) {
+func serverState(t *testing.T, conn *pgx.Conn) (text string) {
 	t.Helper()
 	if err := conn.QueryRow(context.Background(), `SELECT concat_ws(' ', (SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^pg_'),
 		(SELECT string_agg(datname || coalesce(datacl::text, ''), ' ' ORDER BY datname) FROM pg_database),
@@ -38,7 +38,7 @@ func state(t *testing.T, conn *pgx.Conn) (text string) {
 
 func TestGivenServer(t *testing.T) {
 	t.Setenv("AADPOSTGRES_EMULATOR_POSTGRES", "")
-	ctx, dsn := context.Background(), given(t)
+	ctx, dsn := context.Background(), startPostgres(t)
 	super, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestGivenServer(t *testing.T) {
 		}
 	}
 	exec(super, "CREATE ROLE azure_pg_admin NOLOGIN", "CREATE ROLE alice LOGIN PASSWORD 'x'", "CREATE DATABASE work") // as for the dump of a server of Azure's
-	before := state(t, super)
+	before := serverState(t, super)
 	work := strings.Replace(dsn, "dbname=postgres", "dbname=work", 1)
 
 	for _, opts := range [][]Option{nil, {WithSingleServer()}, nil} {
@@ -120,14 +120,14 @@ func TestGivenServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		exec(super, "DROP DATABASE theirs")
-		if after := state(t, super); strings.Replace(after, "work{=Tc/postgres,postgres=CTc/postgres}", "work", 1) != before {
+		if after := serverState(t, super); strings.Replace(after, "work{=Tc/postgres,postgres=CTc/postgres}", "work", 1) != before {
 			t.Errorf("left behind:\n%s\n%s", before, after)
 		}
 	}
 }
 
 func TestTenantOfSQL(t *testing.T) {
-	if !strings.Contains(part("flexible"), "'"+TenantID+"'") {
+	if !strings.Contains(sqlSection("flexible"), "'"+TenantID+"'") {
 		t.Error("azure.sql has another tenant than TenantID")
 	}
 }

@@ -21,7 +21,7 @@ func TestSingleServerNativeRole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := signIn(t, az, "postgres@"+emulator.ServerName, super.Password)
+	conn, err := connectAs(t, az, "postgres@"+emulator.ServerName, super.Password)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestEnvironment(t *testing.T) {
 	az := emulator.Start(t)
 	before := az.Counts().SignIns
 	app := az.Add(emulator.Identity{Name: "app"})
-	conn, err := signIn(t, az, "app", az.Token(app, nil))
+	conn, err := connectAs(t, az, "app", az.Token(app, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // deaf is a server that hears signals only some time after it has begun.
-func deaf() {
+func ignoreSignals() {
 	signal.Ignore(syscall.SIGQUIT)
 	fmt.Println("begun")
 	time.Sleep(200 * time.Millisecond)
@@ -29,13 +29,13 @@ func deaf() {
 // A server that is to end before it listens ends when it does.
 func TestEndOfDeafServer(t *testing.T) {
 	if os.Getenv("EMULATOR_CHILD") != "" {
-		deaf()
+		ignoreSignals()
 		os.Exit(0)
 	}
 	t.Setenv("EMULATOR_CHILD", "1")
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
-	cmd := supervised([]string{os.Args[0], "-test.run=^TestEndOfDeafServer$"})
-	if err := unprivileged(cmd); err != nil {
+	cmd := superviseCommand([]string{os.Args[0], "-test.run=^TestEndOfDeafServer$"})
+	if err := dropPrivileges(cmd); err != nil {
 		t.Fatal(err)
 	}
 	cmd.SysProcAttr.Credential = nil // the test is not everybody's to read
@@ -50,11 +50,11 @@ func TestEndOfDeafServer(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	hung := time.AfterFunc(10*time.Second, func() { kill(cmd) })
+	hung := time.AfterFunc(10*time.Second, func() { killServer(cmd) })
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Errorf("%q, %v", line, err)
 	}
-	end(cmd, alive, "")
+	stopServer(cmd, alive, "")
 	if cmd.Wait(); !hung.Stop() {
 		t.Error("it did not end")
 	}
@@ -64,16 +64,16 @@ func TestEndOfDeafServer(t *testing.T) {
 func TestKeep(t *testing.T) {
 	dir := t.TempDir()
 	name := dir + "/a b"
-	k, err := newKeeper()
+	k, err := newReaper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"", name} {
-		if err := k.keep(name); err != nil {
+		if err := k.register(name); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := k.keep("a\nb"); err == nil || !strings.Contains(err.Error(), "set TMPDIR") {
+	if err := k.register("a\nb"); err == nil || !strings.Contains(err.Error(), "set TMPDIR") {
 		t.Errorf("got %v", err)
 	}
 	if err := os.Mkdir(name, 0o700); err != nil { // the keeper is there first
@@ -81,7 +81,7 @@ func TestKeep(t *testing.T) {
 	}
 	outside := t.TempDir()
 	holder := exec.Command("sh", "-c", `echo "$1" >&3; exec cat`, "sh", outside)
-	k.holds(holder)
+	k.attach(holder)
 	in, err := holder.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -89,14 +89,14 @@ func TestKeep(t *testing.T) {
 	if err := holder.Start(); err != nil {
 		t.Fatal(err)
 	}
-	k.names.Close()
-	k.line.Close()
+	k.paths.Close()
+	k.liveness.Close()
 	time.Sleep(100 * time.Millisecond)
 	if _, err := os.Stat(name); err != nil {
 		t.Errorf("it is gone too early: %v", err)
 	}
 	in.Close()
-	k.end()
+	k.close()
 	if _, err := os.Stat(name); !os.IsNotExist(err) {
 		t.Errorf("it stays: %v", err)
 	}
@@ -110,17 +110,17 @@ func TestKeep(t *testing.T) {
 // harm.
 func TestClosedTemporaryFolder(t *testing.T) {
 	closed := t.TempDir()
-	cacheIn(t, t.TempDir(), 0o700)
+	setCache(t, t.TempDir(), 0o700)
 	t.Setenv("TMPDIR", closed)
 	if err := os.Chmod(closed, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	works(t)
+	checkStart(t)
 	uid, _, err := serverUser()
 	if uid < 0 {
 		return // it is this user
 	}
-	if err = errors.Join(err, reachable(closed)); err == nil || !strings.Contains(err.Error(), "set TMPDIR to a folder that is open to all") {
+	if err = errors.Join(err, checkAccess(closed)); err == nil || !strings.Contains(err.Error(), "set TMPDIR to a directory that every user can enter") {
 		t.Errorf("got %v", err)
 	}
 	if err := os.Chmod(filepath.Dir(closed), 0o711); err != nil {
@@ -129,7 +129,7 @@ func TestClosedTemporaryFolder(t *testing.T) {
 	if err := os.Chmod(closed, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := dataFolder(); err != nil || filepath.Dir(data) != closed {
+	if data, err := newDataDir(); err != nil || filepath.Dir(data) != closed {
 		t.Errorf("%q, %v; want it in TMPDIR", data, err)
 	}
 }

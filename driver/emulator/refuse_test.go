@@ -39,7 +39,7 @@ func TestRefuse(t *testing.T) {
 			want.Severity, want.SeverityUnlocalized = "FATAL", "FATAL"
 		}
 		for _, user := range []string{"app", "postgres"} {
-			_, err := signIn(t, az, user, az.Token(app, nil))
+			_, err := connectAs(t, az, user, az.Token(app, nil))
 			var got *pgconn.PgError
 			if !errors.As(err, &got) || *got != want {
 				t.Errorf("%s as %s: not as it was set", e.Code, user)
@@ -47,7 +47,7 @@ func TestRefuse(t *testing.T) {
 		}
 	}
 	az.Faults.Refuse(nil)
-	if _, err := try(t, az, az.Token(app, nil)); err != nil {
+	if _, err := timeSignIn(t, az, az.Token(app, nil)); err != nil {
 		t.Error(err)
 	}
 }
@@ -57,11 +57,11 @@ func TestHangUp(t *testing.T) {
 	app := az.Add(emulator.Identity{Name: "app"})
 	az.Faults.HangUp(true)
 	var pg *pgconn.PgError
-	if _, err := try(t, az, az.Token(app, nil)); err == nil || errors.As(err, &pg) {
+	if _, err := timeSignIn(t, az, az.Token(app, nil)); err == nil || errors.As(err, &pg) {
 		t.Errorf("got %v, want a connection that ends", err)
 	}
 	az.Faults.HangUp(false)
-	if _, err := try(t, az, az.Token(app, nil)); err != nil {
+	if _, err := timeSignIn(t, az, az.Token(app, nil)); err != nil {
 		t.Error(err)
 	}
 }
@@ -69,21 +69,21 @@ func TestHangUp(t *testing.T) {
 func TestCertificate(t *testing.T) {
 	az := emulator.Start(t)
 	app := az.Add(emulator.Identity{Name: "app"})
-	for _, kind := range []emulator.Certificate{emulator.ExpiredCertificate, emulator.OtherNameCertificate, emulator.StrangerCertificate, emulator.RightCertificate} {
+	for _, kind := range []emulator.Certificate{emulator.ExpiredCertificate, emulator.WrongHostCertificate, emulator.UntrustedCertificate, emulator.ValidCertificate} {
 		az.Faults.Certificate(kind)
-		_, err := try(t, az, az.Token(app, nil))
+		_, err := timeSignIn(t, az, az.Token(app, nil))
 		var invalid x509.CertificateInvalidError
 		var name x509.HostnameError
 		var unknown x509.UnknownAuthorityError
 		var verify *tls.CertificateVerificationError
-		if kind != emulator.RightCertificate && !errors.As(err, &verify) {
+		if kind != emulator.ValidCertificate && !errors.As(err, &verify) {
 			t.Errorf("%q: %v", kind, err)
 		}
 		if got := map[emulator.Certificate]bool{
-			emulator.RightCertificate:     err == nil,
+			emulator.ValidCertificate:     err == nil,
 			emulator.ExpiredCertificate:   errors.As(err, &invalid) && invalid.Reason == x509.Expired,
-			emulator.OtherNameCertificate: errors.As(err, &name),
-			emulator.StrangerCertificate:  errors.As(err, &unknown),
+			emulator.WrongHostCertificate: errors.As(err, &name),
+			emulator.UntrustedCertificate: errors.As(err, &unknown),
 		}; !got[kind] {
 			t.Errorf("%q: %v", kind, err)
 		}
@@ -91,7 +91,7 @@ func TestCertificate(t *testing.T) {
 }
 
 // ask gets an answer of Entra, or of the host's managed identity endpoint.
-func ask(t *testing.T, az *emulator.Azure, host bool) (resp *http.Response, body string) {
+func requestToken(t *testing.T, az *emulator.Azure, host bool) (resp *http.Response, body string) {
 	t.Helper()
 	app := az.Add(emulator.Identity{Name: "confidential", Secret: "s"})
 	req, _ := http.NewRequest("POST", az.Authority()+emulator.TenantID+"/oauth2/v2.0/token", strings.NewReader(url.Values{"grant_type": {"client_credentials"},
@@ -119,7 +119,7 @@ func TestDeny(t *testing.T) {
 	const multiple = `{"error":"invalid_request","error_description":"Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request"}`
 	az.Faults.DenyTokens(53003, "Access has been blocked by Conditional Access policies.")
 	az.Faults.DenyIdentity(400, multiple)
-	resp, body := ask(t, az, false)
+	resp, body := requestToken(t, az, false)
 	var answer struct {
 		Error       string `json:"error"`
 		Codes       []int  `json:"error_codes"`
@@ -129,13 +129,13 @@ func TestDeny(t *testing.T) {
 		!strings.HasPrefix(answer.Description, "AADSTS53003: Access has been blocked by Conditional Access policies.\r\n") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	if resp, body := ask(t, az, true); resp.StatusCode != 400 || body != multiple {
+	if resp, body := requestToken(t, az, true); resp.StatusCode != 400 || body != multiple {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	az.Faults.DenyTokens(0, "")
 	az.Faults.DenyIdentity(0, "")
 	for _, host := range []bool{false, true} {
-		if resp, body := ask(t, az, host); resp.StatusCode != 200 {
+		if resp, body := requestToken(t, az, host); resp.StatusCode != 200 {
 			t.Errorf("%d %s", resp.StatusCode, body)
 		}
 	}
@@ -157,7 +157,7 @@ func TestClock(t *testing.T) {
 			}
 		}
 		for _, host := range []bool{false, true} {
-			resp, body := ask(t, az, host)
+			resp, body := requestToken(t, az, host)
 			date, err := http.ParseTime(resp.Header.Get("Date"))
 			var answer struct {
 				Token string `json:"access_token"`
@@ -174,10 +174,10 @@ func TestClock(t *testing.T) {
 			near("Date", date)
 			near("exp", exp.Add(-time.Hour))
 		}
-		if _, err := try(t, az, az.Token(app, nil)); err != nil { // by Azure's own clock it is new
+		if _, err := timeSignIn(t, az, az.Token(app, nil)); err != nil { // by Azure's own clock it is new
 			t.Error(err)
 		}
-		if _, err := try(t, az, earlier); (ahead > 0) != expired(err) {
+		if _, err := timeSignIn(t, az, earlier); (ahead > 0) != isExpired(err) {
 			t.Errorf("%v ahead, an earlier token: %v", ahead, err)
 		}
 	}
@@ -209,7 +209,7 @@ func TestWording(t *testing.T) {
 	} {
 		for _, on := range []bool{false, true} {
 			az.Faults.NewWording(on)
-			_, err := signIn(t, az, tt.role, tt.token)
+			_, err := connectAs(t, az, tt.role, tt.token)
 			if want := map[bool]string{false: tt.old, true: tt.now}[on]; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
@@ -219,7 +219,7 @@ func TestWording(t *testing.T) {
 
 // An administrator's session is read along. It carries everything all the same.
 func TestAdministratorsSession(t *testing.T) {
-	_, dba := admin(t)
+	_, dba := startWithAdmin(t)
 	ctx := context.Background()
 	if _, err := dba.Exec(ctx, "CREATE TEMP TABLE t (b bytea)"); err != nil {
 		t.Fatal(err)

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-const round = 20 * time.Millisecond
+const testRoundTrip = 20 * time.Millisecond
 
 // far returns both ends of a connection; between them are 20 ms, there and back.
-func far(ctx context.Context) (client, gateway net.Conn) {
+func delayedPipe(ctx context.Context) (client, gateway net.Conn) {
 	client, near := net.Pipe()
-	return client, distance(ctx, near, round)
+	return client, withRoundTrip(ctx, near, testRoundTrip)
 }
 
 func readText(t *testing.T, r io.Reader, want string) {
@@ -28,14 +28,14 @@ func readText(t *testing.T, r io.Reader, want string) {
 
 func TestDistance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, gateway := far(t.Context())
+		client, gateway := delayedPipe(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			defer gateway.Close()
 			io.Copy(gateway, gateway)
 		}()
-		for _, want := range []time.Duration{2 * round, round, round} { // connect and first exchange; exchange
+		for _, want := range []time.Duration{2 * testRoundTrip, testRoundTrip, testRoundTrip} { // connect and first exchange; exchange
 			began := time.Now()
 			client.Write([]byte("hello"))
 			readText(t, client, "hello")
@@ -49,7 +49,7 @@ func TestDistance(t *testing.T) {
 		client.Write([]byte("b"))
 		for i, s := range []string{"a", "b"} {
 			readText(t, client, s)
-			if d, want := time.Since(began), round+time.Duration(i)*time.Millisecond; d != want {
+			if d, want := time.Since(began), testRoundTrip+time.Duration(i)*time.Millisecond; d != want {
 				t.Errorf("%s arrived after %v, want %v", s, d, want)
 			}
 		}
@@ -62,7 +62,7 @@ func TestDistance(t *testing.T) {
 // closes it, and the end arrives after it.
 func TestDistanceClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, gateway := far(t.Context())
+		client, gateway := delayedPipe(t.Context())
 		began := time.Now()
 		go func() {
 			for range 100 {
@@ -70,7 +70,7 @@ func TestDistanceClose(t *testing.T) {
 			}
 			gateway.SetWriteDeadline(time.Now())
 			gateway.Close()
-			if d := time.Since(began); d != round/2 {
+			if d := time.Since(began); d != testRoundTrip/2 {
 				t.Errorf("the end took %v", d)
 			}
 		}()
@@ -96,8 +96,8 @@ func TestDistanceContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		client, near := net.Pipe()
 		defer client.Close()
-		gateway := distance(ctx, near, round)
-		for range inFlight {
+		gateway := withRoundTrip(ctx, near, testRoundTrip)
+		for range maxInFlight {
 			gateway.Write([]byte("unread"))
 		}
 		closed := make(chan error)
@@ -130,10 +130,10 @@ func TestDistanceHalfClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if distance(t.Context(), near, 0) != near {
+	if withRoundTrip(t.Context(), near, 0) != near {
 		t.Error("no distance is not the connection itself")
 	}
-	gateway := distance(t.Context(), near, time.Millisecond)
+	gateway := withRoundTrip(t.Context(), near, time.Millisecond)
 	client.Write([]byte("question"))
 	client.(*net.TCPConn).CloseWrite()
 	if b, err := io.ReadAll(gateway); string(b) != "question" || err != nil {
