@@ -37,12 +37,12 @@
 //
 //	c, err := driver.NewConnector(az.Database(t).DSN("aad_auth=managed-identity"), driver.WithTransport(az.Client()))
 //
-// Code that opens a driver by name can be given a driver that the test registers:
+// Code that calls sql.Open itself can use a driver that the test registers:
 //
 //	driver.Register("emulated", driver.WithTransport(az.Client())) // once, in TestMain
 //	db, err := sql.Open("emulated", az.Database(t).DSN("aad_auth=managed-identity"))
 //
-// It can also be given a token in the DSN:
+// It can also use a DSN with a token:
 //
 //	db, err := sql.Open("aadpostgres", az.Database(t).DSN("user=app aad_auth=access-token", "password="+az.Token(az.Identity("app"), nil)))
 //

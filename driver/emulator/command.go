@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// Command returns an [exec.CommandContext] for a program in any language that runs on h
-// as id, which has a role. Its environment is this process's without the variables that
-// name another host or server, and with [Azure.Exports].
+// Command returns a command, as [exec.CommandContext] does, for a program in any language
+// that runs on h as id. The identity must have a role. The command's environment is this
+// process's, without the variables that name another host or server and with
+// [Azure.Exports].
 func (a *Azure) Command(ctx context.Context, h Host, id Identity, name string, args ...string) (*exec.Cmd, error) {
 	exports, err := a.Exports(h, id)
 	if err != nil {

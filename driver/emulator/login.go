@@ -10,8 +10,8 @@ import (
 )
 
 // Login makes id the user who is logged in to az, azd and PowerShell, and who signs in
-// when a browser or a device code is used. Until Login is called nobody is logged in:
-// the programs report that, and sign-ins are declined.
+// when a browser or a device code is used. Until Login is called, nobody is logged
+// in: the programs return an error, and Entra declines sign-ins.
 func (a *Azure) Login(id Identity) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
