@@ -12,21 +12,35 @@ import (
 
 const testRoundTrip = 20 * time.Millisecond
 
-// far returns both ends of a connection; between them are 20 ms, there and back.
+// delayedPipe returns both ends of a connection with testRoundTrip.
 func delayedPipe(ctx context.Context) (client, gateway net.Conn) {
-	client, near := net.Pipe()
-	return client, withRoundTrip(ctx, near, testRoundTrip)
+	client, conn := net.Pipe()
+	return client, withRoundTrip(ctx, conn, testRoundTrip)
 }
 
-func readText(t *testing.T, r io.Reader, want string) {
+func checkRead(t *testing.T, r io.Reader, want string) {
 	t.Helper()
 	b := make([]byte, len(want))
-	if _, err := io.ReadFull(r, b); err != nil || string(b) != want {
-		t.Errorf("got %q, %v, want %q", b, err, want)
+	if _, err := io.ReadFull(r, b); err != nil {
+		t.Error(err)
+	}
+	if string(b) != want {
+		t.Errorf("read %q, want %q", b, want)
 	}
 }
 
-func TestDistance(t *testing.T) {
+func checkReadAll(t *testing.T, r io.Reader, want string) {
+	t.Helper()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Error(err)
+	}
+	if string(b) != want {
+		t.Errorf("read %q, want %q", b, want)
+	}
+}
+
+func TestRoundTripOfExchanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, gateway := delayedPipe(t.Context())
 		done := make(chan struct{})
@@ -35,21 +49,28 @@ func TestDistance(t *testing.T) {
 			defer gateway.Close()
 			io.Copy(gateway, gateway)
 		}()
-		for _, want := range []time.Duration{2 * testRoundTrip, testRoundTrip, testRoundTrip} { // connect and first exchange; exchange
-			began := time.Now()
+		for _, tt := range []struct {
+			name string
+			want time.Duration
+		}{
+			{"connect and first exchange", 2 * testRoundTrip},
+			{"second exchange", testRoundTrip},
+			{"third exchange", testRoundTrip},
+		} {
+			start := time.Now()
 			client.Write([]byte("hello"))
-			readText(t, client, "hello")
-			if d := time.Since(began); d != want {
-				t.Errorf("an exchange took %v, want %v", d, want)
+			checkRead(t, client, "hello")
+			if d := time.Since(start); d != tt.want {
+				t.Errorf("%s took %v, want %v", tt.name, d, tt.want)
 			}
 		}
-		began := time.Now() // writes do not wait for each other
+		start := time.Now() // a write does not wait for the one before
 		client.Write([]byte("a"))
 		time.Sleep(time.Millisecond)
 		client.Write([]byte("b"))
 		for i, s := range []string{"a", "b"} {
-			readText(t, client, s)
-			if d, want := time.Since(began), testRoundTrip+time.Duration(i)*time.Millisecond; d != want {
+			checkRead(t, client, s)
+			if d, want := time.Since(start), testRoundTrip+time.Duration(i)*time.Millisecond; d != want {
 				t.Errorf("%s arrived after %v, want %v", s, d, want)
 			}
 		}
@@ -58,45 +79,45 @@ func TestDistance(t *testing.T) {
 	})
 }
 
-// An error message arrives although the connection is closed at once, as tls.Conn
-// closes it, and the end arrives after it.
-func TestDistanceClose(t *testing.T) {
+// An error message arrives although the connection is closed at once, as tls.Conn does
+// it, and the end of the connection arrives after the message.
+func TestRoundTripClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, gateway := delayedPipe(t.Context())
-		began := time.Now()
+		start := time.Now()
 		go func() {
 			for range 100 {
 				gateway.Write([]byte("FATAL"))
 			}
 			gateway.SetWriteDeadline(time.Now())
 			gateway.Close()
-			if d := time.Since(began); d != testRoundTrip/2 {
-				t.Errorf("the end took %v", d)
+			if d := time.Since(start); d != testRoundTrip/2 {
+				t.Errorf("Close() took %v, want %v", d, testRoundTrip/2)
 			}
 		}()
 		for range 100 {
-			readText(t, client, "FATAL")
+			checkRead(t, client, "FATAL")
 		}
 		if _, err := client.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("after the end: %v", err)
+			t.Errorf("Read() at the end = %v, want %v", err, io.EOF)
 		}
 		gateway.Close()
 		if _, err := gateway.Write([]byte("late")); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("a write after the end: %v", err)
+			t.Errorf("Write() after Close = %v, want %v", err, net.ErrClosed)
 		}
 		if _, err := gateway.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("a read after the end: %v", err)
+			t.Errorf("Read() after Close = %v, want %v", err, net.ErrClosed)
 		}
 	})
 }
 
-// A client that does not read holds Close up, but not the end of the context.
-func TestDistanceContext(t *testing.T) {
+// Close waits for a client that does not read, until the context ends.
+func TestRoundTripContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		client, near := net.Pipe()
+		client, conn := net.Pipe()
 		defer client.Close()
-		gateway := withRoundTrip(ctx, near, testRoundTrip)
+		gateway := withRoundTrip(ctx, conn, testRoundTrip)
 		for range maxInFlight {
 			gateway.Write([]byte("unread"))
 		}
@@ -105,17 +126,17 @@ func TestDistanceContext(t *testing.T) {
 		time.Sleep(time.Minute)
 		select {
 		case <-closed:
-			t.Error("Close has dropped what was written")
+			t.Error("Close() returned before what was written had arrived")
 		default:
 		}
 		cancel()
-		near.Close()
+		conn.Close()
 		<-closed
 	})
 }
 
-// A client that has said all it has to say still gets its answer.
-func TestDistanceHalfClose(t *testing.T) {
+// A client that has closed its direction of the connection still receives the answer.
+func TestRoundTripHalfClose(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -126,23 +147,25 @@ func TestDistanceHalfClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	near, err := ln.Accept()
+	conn, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if withRoundTrip(t.Context(), near, 0) != near {
-		t.Error("no distance is not the connection itself")
-	}
-	gateway := withRoundTrip(t.Context(), near, time.Millisecond)
+	gateway := withRoundTrip(t.Context(), conn, time.Millisecond)
 	client.Write([]byte("question"))
 	client.(*net.TCPConn).CloseWrite()
-	if b, err := io.ReadAll(gateway); string(b) != "question" || err != nil {
-		t.Errorf("got %q, %v", b, err)
-	}
+	checkReadAll(t, gateway, "question")
 	gateway.Write([]byte("answer"))
 	go gateway.Close()
-	if b, err := io.ReadAll(client); string(b) != "answer" || err != nil {
-		t.Errorf("got %q, %v", b, err)
+	checkReadAll(t, client, "answer")
+	gateway.Close() // waits for the other Close
+}
+
+func TestNoRoundTrip(t *testing.T) {
+	client, conn := net.Pipe()
+	defer client.Close()
+	defer conn.Close()
+	if got := withRoundTrip(t.Context(), conn, 0); got != conn {
+		t.Errorf("withRoundTrip(0) = %v, want the connection itself", got)
 	}
-	gateway.Close() // waits
 }

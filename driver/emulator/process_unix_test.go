@@ -4,7 +4,6 @@ package emulator
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,120 +15,136 @@ import (
 	"time"
 )
 
-// deaf is a server that hears signals only some time after it has begun.
+// ignoreSignals behaves as a server that handles SIGQUIT only some time after its start.
 func ignoreSignals() {
 	signal.Ignore(syscall.SIGQUIT)
-	fmt.Println("begun")
+	fmt.Println("started")
 	time.Sleep(200 * time.Millisecond)
 	quit := make(chan os.Signal, 1)
 	signal.Notify(quit, syscall.SIGQUIT)
 	<-quit
 }
 
-// A server that is to end before it listens ends when it does.
-func TestEndOfDeafServer(t *testing.T) {
+// A server that is stopped before it handles signals ends as soon as it does.
+func TestStopDuringStart(t *testing.T) {
 	if os.Getenv("EMULATOR_CHILD") != "" {
 		ignoreSignals()
 		os.Exit(0)
 	}
 	t.Setenv("EMULATOR_CHILD", "1")
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
-	cmd := superviseCommand([]string{os.Args[0], "-test.run=^TestEndOfDeafServer$"})
+	cmd := superviseCommand([]string{os.Args[0], "-test.run=^TestStopDuringStart$"})
 	if err := dropPrivileges(cmd); err != nil {
 		t.Fatal(err)
 	}
-	cmd.SysProcAttr.Credential = nil // the test is not everybody's to read
-	alive, err := cmd.StdinPipe()
+	cmd.SysProcAttr.Credential = nil // the server's user may not read the test binary
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
+	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	hung := time.AfterFunc(10*time.Second, func() { killServer(cmd) })
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Errorf("%q, %v", line, err)
+	timeout := time.AfterFunc(10*time.Second, func() { killServer(cmd) })
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		t.Errorf("first line = %q, %v, want %q", line, err, "started\n")
 	}
-	stopServer(cmd, alive, "")
-	if cmd.Wait(); !hung.Stop() {
-		t.Error("it did not end")
+	stopServer(cmd, stdin, "")
+	cmd.Wait()
+	if !timeout.Stop() {
+		t.Error("the server did not end within 10 s")
 	}
 }
 
-// Folders stay for as long as somebody holds the line, and no longer.
-func TestKeep(t *testing.T) {
-	dir := t.TempDir()
-	name := dir + "/a b"
-	k, err := newReaper()
+// Directories remain while a process holds the liveness pipe, and are removed afterwards.
+// What such a process writes to the pipe has no effect.
+func TestReaper(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a b")
+	outside := t.TempDir()
+	r, err := newReaper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"", name} {
-		if err := k.register(name); err != nil {
-			t.Error(err)
+	for _, path := range []string{"", dir} {
+		if err := r.register(path); err != nil {
+			t.Errorf("register(%q) = %v", path, err)
 		}
 	}
-	if err := k.register("a\nb"); err == nil || !strings.Contains(err.Error(), "set TMPDIR") {
-		t.Errorf("got %v", err)
-	}
-	if err := os.Mkdir(name, 0o700); err != nil { // the keeper is there first
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	outside := t.TempDir()
 	holder := exec.Command("sh", "-c", `echo "$1" >&3; exec cat`, "sh", outside)
-	k.attach(holder)
-	in, err := holder.StdinPipe()
+	r.attach(holder)
+	stdin, err := holder.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := holder.Start(); err != nil {
 		t.Fatal(err)
 	}
-	k.paths.Close()
-	k.liveness.Close()
+	r.paths.Close() // as the end of this process would
+	r.liveness.Close()
 	time.Sleep(100 * time.Millisecond)
-	if _, err := os.Stat(name); err != nil {
-		t.Errorf("it is gone too early: %v", err)
+	if _, err := os.Stat(dir); err != nil {
+		t.Errorf("Stat() = %v, want that the directory remains while it is in use", err)
 	}
-	in.Close()
-	k.close()
-	if _, err := os.Stat(name); !os.IsNotExist(err) {
-		t.Errorf("it stays: %v", err)
+	stdin.Close()
+	r.close()
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("Stat() = %v, want that the directory was removed", err)
 	}
 	if _, err := os.Stat(outside); err != nil {
-		t.Errorf("who holds the line has chosen what is removed: %v", err)
+		t.Errorf("Stat() = %v, want that a directory which was not registered remains", err)
 	}
 	holder.Wait()
 }
 
-// A TMPDIR that the server's user may not enter is no place for its data, and does no
-// harm.
-func TestClosedTemporaryFolder(t *testing.T) {
-	closed := t.TempDir()
+func TestReaperLineBreak(t *testing.T) {
+	r, err := newReaper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	if err := r.register("a\nb"); err == nil || !strings.Contains(err.Error(), "set TMPDIR") {
+		t.Errorf("register() = %v, want the remedy in it", err)
+	}
+}
+
+// The emulator uses TMPDIR for the server's data if the server's user can enter it, and
+// another directory otherwise.
+func TestPrivateTemporaryDirectory(t *testing.T) {
+	dir := t.TempDir()
 	setCache(t, t.TempDir(), 0o700)
-	t.Setenv("TMPDIR", closed)
-	if err := os.Chmod(closed, 0o700); err != nil {
+	t.Setenv("TMPDIR", dir)
+	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	checkStart(t)
 	uid, _, err := serverUser()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if uid < 0 {
-		return // it is this user
+		t.Skip("the server runs as this user, who can enter every directory of the test")
 	}
-	if err = errors.Join(err, checkAccess(closed)); err == nil || !strings.Contains(err.Error(), "set TMPDIR to a directory that every user can enter") {
-		t.Errorf("got %v", err)
+	err = checkAccess(dir)
+	if want := "set TMPDIR to a directory that every user can enter"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("checkAccess() = %v, want %q in it", err, want)
 	}
-	if err := os.Chmod(filepath.Dir(closed), 0o711); err != nil {
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		if err := os.Chmod(d, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := newDataDir()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(closed, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	if data, err := newDataDir(); err != nil || filepath.Dir(data) != closed {
-		t.Errorf("%q, %v; want it in TMPDIR", data, err)
+	if got := filepath.Dir(data); got != dir {
+		t.Errorf("newDataDir() is in %q, want %q", got, dir)
 	}
 }

@@ -7,11 +7,9 @@ import (
 	"net"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
-// slow is slow to return from writing a password, long after the answer is there.
+// A slowConn returns from writing a password message long after PostgreSQL has answered it.
 type slowConn struct{ net.Conn }
 
 func (c slowConn) Write(b []byte) (int, error) {
@@ -22,8 +20,8 @@ func (c slowConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// pgconn reads in the background during a slow write. What it reads after the
-// relay has taken over is lost.
+// pgconn reads in the background during a slow write. What it has read then is not lost to
+// the relay.
 func TestSlowWrite(t *testing.T) {
 	az := Start(t)
 	dial := az.gateway.dial
@@ -31,15 +29,9 @@ func TestSlowWrite(t *testing.T) {
 		conn, err := dial(ctx, network, addr)
 		return slowConn{conn}, err
 	}
-	app, _ := az.findIdentity(func(id Identity) bool { return id.Name == "app" })
-	config, err := pgx.ParseConfig(az.DSN("user=app sslmode=verify-full"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.Password = az.Token(app, nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := connectAsApp(ctx, az)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +46,14 @@ func TestStartupsAreBounded(t *testing.T) {
 	for i := range 2500 {
 		a.recordStartup(map[string]string{"user": fmt.Sprint(i)})
 	}
-	s := a.Startups()
-	if len(s) != 1000 || s[0]["user"] != "1500" || s[999]["user"] != "2499" {
-		t.Errorf("%d startups, %v to %v", len(s), s[0], s[len(s)-1])
+	startups := a.Startups()
+	if len(startups) != 1000 {
+		t.Fatalf("%d startups, want 1000", len(startups))
+	}
+	if got := startups[0]["user"]; got != "1500" {
+		t.Errorf("user of the first = %q, want 1500", got)
+	}
+	if got := startups[999]["user"]; got != "2499" {
+		t.Errorf("user of the last = %q, want 2499", got)
 	}
 }
