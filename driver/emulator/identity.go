@@ -40,8 +40,8 @@ type Identity struct {
 
 // Add adds an identity to the tenant and returns it with all its fields set. The first
 // managed identity is the host's system-assigned one. The identity has no PostgreSQL role
-// until [Azure.Grant] is called or SQL creates one by its name. If PostgreSQL cannot be
-// told of the identity, [Azure.Close] returns the error.
+// until [Azure.Grant] is called or SQL creates one by its name. If the
+// query that adds the identity to PostgreSQL fails, [Azure.Close] returns its error.
 func (a *Azure) Add(id Identity) Identity {
 	a.mu.Lock()
 	id = id.withDefaults(len(a.identities) == 0)
