@@ -31,8 +31,12 @@ func openCache() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info, err := root.Stat("."); err != nil || !ownedByUser(info) {
-		return nil, errors.Join(err, fmt.Errorf("emulator: other users may write to the cache directory %q; remove their permission or set AADPOSTGRES_EMULATOR_CACHE", dir), root.Close())
+	info, err := root.Stat(".")
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	if !ownedByUser(info) {
+		return nil, errors.Join(fmt.Errorf("emulator: other users may write to the cache directory %q; remove their permission or set AADPOSTGRES_EMULATOR_CACHE", dir), root.Close())
 	}
 	return root, nil
 }

@@ -95,8 +95,11 @@ func (s *seed) read() ([]byte, error) {
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil || !ownedByUser(info) {
-		return nil, errors.Join(err, errors.New("another user may have written the seed"))
+	if err != nil {
+		return nil, err
+	}
+	if !ownedByUser(info) {
+		return nil, errors.New("another user may have written the seed")
 	}
 	content := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, content); err != nil {
