@@ -151,13 +151,13 @@ func TestOpenErrors(t *testing.T) {
 	const secret = "aad_auth=client-secret aad_client_id=c aad_client_secret=" + entratest.Marker
 	for _, tt := range []struct{ dsn, want string }{
 		{"host=h aad_tennant_id=t", `aadpostgres: dsn: key "aad_tennant_id" is not known; did you mean aad_tenant_id?`},
-		{"host=h AAD_AUTH=default", "keys are lower case"},
+		{"host=h AAD_AUTH=default", "in lower case"},
 		{"host=h aad_scope=a aad_scope=b", "is given twice"},
 		{"mysql://u:" + entratest.Marker + "@h/d", "use postgres://"},
 		{"postgres://me@contoso.com@h/d", "me%40contoso.com@host"},
 		{"host=h " + secret, "aad_auth=client-secret needs aad_tenant_id"},
 		{"host=h " + secret + " aad_tenant_id=not/one", "aadpostgres: credential: invalid tenantID"},
-		{"host=h password=" + entratest.Marker, "drop the password, or write aad_auth=password"},
+		{"host=h password=" + entratest.Marker, "remove the password, or set aad_auth=password"},
 		{"host=h sslrootcert=/none " + secret + " aad_tenant_id=t", "unable to read CA file"},
 		{"host=h port=x " + secret + " aad_tenant_id=t", "invalid port"},
 		{"host=h aad_auth=workload-identity", "aadpostgres: credential: no client ID specified"},

@@ -38,7 +38,7 @@
 //
 // A token is sent over verified TLS only, whatever sslmode says. See [NewConnector].
 //
-// All errors are of type [*Error]: one line that ends in what to do. [Diagnose] checks a
+// Errors of opening and connecting are of type [*Error]: one line that ends in what to do. [Diagnose] checks a
 // sign-in step by step, as the command aadpostgres doctor does.
 package driver
 

@@ -61,7 +61,7 @@ func (a *attempt) afterNetConnect(ctx context.Context, cfg *pgconn.Config, conn 
 		}
 		return secured, err
 	}
-	a.role, err = a.c.authorize(t, a.host, hosts(cfg))
+	a.role, err = a.c.authorize(t, a.host, hostNames(cfg))
 	if err != nil {
 		return secured, err
 	}
@@ -153,7 +153,7 @@ func (a *attempt) onNotice(conn *pgconn.PgConn, n *pgconn.Notice) {
 // validateConnect is pgx's ValidateConnect: the server has accepted the token.
 func (a *attempt) validateConnect(ctx context.Context, conn *pgconn.PgConn) error {
 	userHook := a.original.validateConnect
-	if a.limiter != nil { // or somebody has replaced our buildFrontend
+	if a.limiter != nil { // nil if the program has replaced our buildFrontend
 		a.limiter.done.Store(true)
 	}
 	a.restore()

@@ -214,8 +214,8 @@ var failures = []failure{
 	{name: "a setting that is none", dsn: secret + "user=billing search_paht=app", world: "a key is misspelled", mend: replaced("search_paht", "search_path")},
 
 	// TLS, network.
-	knob("certificate for another name", secret+"user=billing", "the server's certificate is for another name", presenting(emulator.OtherNameCertificate)),
-	knob("certificate of a stranger", secret+"user=billing", "the server's certificate is by an unknown authority", presenting(emulator.StrangerCertificate)),
+	knob("certificate for another name", secret+"user=billing", "the server's certificate is for another name", presenting(emulator.WrongHostCertificate)),
+	knob("certificate of a stranger", secret+"user=billing", "the server's certificate is by an unknown authority", presenting(emulator.UntrustedCertificate)),
 	knob("certificate expired", secret+"user=billing", "the server's certificate has expired", presenting(emulator.ExpiredCertificate)),
 	knob("connection cut", secret+"user=billing", "something closes connections at once", (*emulator.Faults).HangUp),
 	{name: "no such host", dsn: "host=nowhere.postgres.database.azure.com " + secret + "user=billing", world: "the name is not known", set: func(_ *testing.T, s *scene) { s.opts = append(s.opts, lost) },

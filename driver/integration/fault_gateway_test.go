@@ -112,8 +112,8 @@ var troubles = []trouble{
 	turning("slow to judge", "network", "timeout", (*emulator.Faults).SignInDelay, time.Minute),
 	turning("no TLS", "tls", "Azure always speaks TLS", (*emulator.Faults).RefuseTLS, true),
 	turning("an expired certificate", "tls", "does not hold now", (*emulator.Faults).Certificate, emulator.ExpiredCertificate),
-	turning("another's certificate", "tls", "other-name.example", (*emulator.Faults).Certificate, emulator.OtherNameCertificate),
-	turning("a stranger's certificate", "tls", "sslrootcert", (*emulator.Faults).Certificate, emulator.StrangerCertificate),
+	turning("another's certificate", "tls", "other-name.example", (*emulator.Faults).Certificate, emulator.WrongHostCertificate),
+	turning("a stranger's certificate", "tls", "sslrootcert", (*emulator.Faults).Certificate, emulator.UntrustedCertificate),
 	playServer("TLS 1.1 at most", "tls", "protocol version", func(c net.Conn, s *street) {
 		if answerTLS(c) == nil {
 			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}).Handshake()

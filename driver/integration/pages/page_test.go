@@ -120,7 +120,7 @@ func language(text string) string {
 var texts = map[string]string{
 	"aad_auth\n    a mode,":     "TestTables writes it",
 	"default\n    azidentity's": "TestTables writes it",
-	"public\n    host ends in":  "TestTables writes it",
+	"public\n    host suffix":   "TestTables writes it",
 	"aadpostgres: <step>:":      "TestFailures has many of this form",
 	"host=app.postgres.":        "TestPrintedDSNs parses them",
 	"x-migrations-table":        "TestOptions has each",

@@ -25,7 +25,7 @@ func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 	if !x.chained {
 		url := req.Raw().URL
 		endpoint := url.Scheme + "://" + url.Host
-		x.endpoint.Store(&endpoint)
+		x.update(func() { x.endpoint = endpoint })
 	}
 	secrets, err := requestSecrets(req.Raw())
 	if err != nil {
@@ -44,7 +44,7 @@ func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 		x.addSecrets(responseSecrets(body)) // the library below may quote it, if it cannot parse it
 	}
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		x.skew.Store(int64(time.Since(date)))
+		x.update(func() { x.skew = time.Since(date) })
 	}
 	return resp, nil
 }
@@ -66,7 +66,7 @@ func (x *exchange) recordFailure(ctx context.Context, err error) {
 		return // the error says only that time is up
 	}
 	failure := redact.FirstLine(err.Error())
-	x.failure.Store(&failure)
+	x.update(func() { x.failure = failure })
 }
 
 // recordRefusal redacts the refusal, so that azidentity's error, which quotes it, can be
@@ -77,21 +77,24 @@ func (x *exchange) recordRefusal(resp *http.Response, body []byte) {
 	resp.Status = redact.Text(resp.Status, secrets...)
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	runtime.Payload(resp) // makes it a body that can be read more than once
-	x.refused.Store(&body)
+	x.update(func() { x.refused = body })
 	failure := strings.TrimSpace(fmt.Sprintf("%s (HTTP %d)", description(resp), resp.StatusCode))
-	x.failure.Store(&failure)
+	x.update(func() { x.failure = failure })
 }
 
-// recordWait records a Retry-After. If that is longer than the time left, azcore would
-// wait until the deadline and lose the response. It does not wait if the Retry-After is
-// longer than it accepts.
+// recordWait records a Retry-After. azcore would sleep through the deadline and lose the
+// response, so a wait that is longer than the time left is replaced by one that azcore does
+// not accept: then it returns the response.
 func (x *exchange) recordWait(ctx context.Context, resp *http.Response) {
 	wait := retryAfter(resp)
 	if wait == 0 {
 		return
 	}
-	x.wait.Store(int64(wait))
+	x.update(func() { x.wait = wait })
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
-		resp.Header.Set("Retry-After-Ms", "86400000")
+		resp.Header.Set("Retry-After-Ms", beyondMaxRetryDelay)
 	}
 }
+
+// beyondMaxRetryDelay is a day, in milliseconds. azcore waits for no more than a minute.
+const beyondMaxRetryDelay = "86400000"

@@ -16,7 +16,7 @@ type Cloud struct {
 	Authority         string // https URL
 	Scope             string
 	ServerType        string // flexible, single or cosmos
-	InstanceDiscovery bool   // ask Microsoft's public cloud about the authority before use
+	InstanceDiscovery bool   // let MSAL ask the public cloud about the authority; false: trust it as configured
 }
 
 // ResolveCloud returns the cloud, authority and scope of the DSN. If the DSN names no

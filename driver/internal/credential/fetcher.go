@@ -96,12 +96,15 @@ func (e *timeoutError) Unwrap() error { return e.err }
 
 // timedOut says of a request that ran out of time how far it came.
 func (x *exchange) timedOut(ctx context.Context, err error) error {
-	endpoint := x.endpoint.Load()
-	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || endpoint == nil {
+	x.mu.Lock()
+	endpoint := x.endpoint
+	failure := x.failure
+	x.mu.Unlock()
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || endpoint == "" {
 		return err
 	}
-	if failure := x.failure.Load(); failure != nil {
-		return &timeoutError{*failure + ", and no better response in time", context.DeadlineExceeded}
+	if failure != "" {
+		return &timeoutError{failure + ", and no better response in time", context.DeadlineExceeded}
 	}
-	return &timeoutError{"no response from " + *endpoint + ": " + context.DeadlineExceeded.Error(), context.DeadlineExceeded}
+	return &timeoutError{"no response from " + endpoint + ": " + context.DeadlineExceeded.Error(), context.DeadlineExceeded}
 }

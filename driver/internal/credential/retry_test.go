@@ -136,7 +136,7 @@ func TestRetryAfterOfAnError(t *testing.T) {
 		})
 	}
 	x := &exchange{}
-	x.wait.Store(int64(24 * time.Hour))
+	x.wait = 24 * time.Hour
 	if got := x.retryAfter(nil); got != time.Hour {
 		t.Errorf("retryAfter() = %s, want 1h", got)
 	}

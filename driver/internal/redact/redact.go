@@ -47,7 +47,7 @@ func Error(err error, secrets ...string) error {
 }
 
 // Line makes text from elsewhere safe to print in one line: no control characters, no
-// JWT, and no more than 500 characters.
+// JWT, and no more than 500 characters and an ellipsis.
 func Line(s string) string {
 	s = jwtPattern.ReplaceAllString(s, Mask) // before a JWT is cut in two
 	if len(s) > 4*maxLine {

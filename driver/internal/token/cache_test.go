@@ -117,7 +117,7 @@ func TestLateCaller(t *testing.T) {
 		f := &fakeFetcher{}
 		c := cacheOf(f)
 		want := mustAwait(t, c)
-		got, err := c.start(nil, "", time.Now(), quiet).Token(t.Context())
+		got, err := c.start(nil, false, time.Now(), quiet).Token(t.Context())
 		wantError(t, err, "")
 		if got != want {
 			t.Errorf("start() returns the token %p, want %p", got, want)
@@ -302,7 +302,8 @@ func TestObserver(t *testing.T) {
 	})
 }
 
-// The latest exchange tells the clock's skew, also by a request that failed.
+// The latest response tells the clock's skew, also that of a request that failed. A request
+// without a response changes nothing.
 func TestSkew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		skew := 3 * time.Minute
@@ -315,10 +316,19 @@ func TestSkew(t *testing.T) {
 			t.Errorf("Skew() = %s, want %s", got, skew)
 		}
 		time.Sleep(maxBackoff)
-		f.get = lifetime(time.Hour)
+		f.get = fail
+		await(t.Context(), c)
+		if got := c.Skew(); got != skew {
+			t.Errorf("after a request without a response Skew() = %s, want %s", got, skew)
+		}
+		time.Sleep(maxBackoff)
+		skew = time.Millisecond
+		f.get = func(int, Request) (Response, error) {
+			return Response{Value: "x", ExpiresOn: time.Now().Add(time.Hour), Exchange: Exchange{Skew: skew}}, nil
+		}
 		mustAwait(t, c)
-		if got := c.Skew(); got != 0 {
-			t.Errorf("Skew() = %s, want 0s", got)
+		if got := c.Skew(); got != skew {
+			t.Errorf("after the clock was set Skew() = %s, want %s", got, skew)
 		}
 	})
 }

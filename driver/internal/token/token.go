@@ -51,15 +51,16 @@ type Token struct {
 }
 
 // Format implements fmt.Formatter and masks the value, whatever the verb.
-func (t *Token) Format(f fmt.State, _ rune) { io.WriteString(f, redact.Mask) }
+func (t Token) Format(f fmt.State, _ rune) { io.WriteString(f, redact.Mask) }
 
 const (
 	// backdated is how long before the issue Entra dates a token, so that clocks may
 	// differ. It is observed, not documented.
 	backdated = 5 * time.Minute
 
-	// Without a RefreshOn a token is refreshed five minutes before it ends, or halfway
-	// through a life of less than ten minutes.
+	// Without a RefreshOn a token is refreshed five minutes before it ends. That is when
+	// MSAL's cache stops returning it: an earlier request would get the same token. A life
+	// of less than twice that is refreshed halfway.
 	refreshBefore = 5 * time.Minute
 	shortLife     = 2 * refreshBefore
 
