@@ -13,9 +13,8 @@ var policyMutants = []mutant{
 	{"driver/policy.go", `&& config.TLSConfig.RootCAs == nil`, ``, "TestVerifyCANeedsARoot"},
 	{"driver/policy.go", `"verify-ca" && cfg.Insecure == ""`, `"verify-ca"`, "TestVerifyCANeedsARoot"},
 	{"driver/policy.go", `h.TLSConfig.InsecureSkipVerify = false`, ``, "TestVerifyCANeedsARoot"},
-	{"driver/policy.go", `h.TLSConfig.ServerName = h.Host`, ``, "TestVerifyCANeedsARoot"},
 	{"driver/policy.go", `append([]*pgconn.FallbackConfig{first}, config.Fallbacks...)`, `[]*pgconn.FallbackConfig{first}`, "TestPolicy"},
-	{"driver/policy.go", `append([]*pgconn.FallbackConfig{first}, config.Fallbacks...)`, `append(config.Fallbacks[:0:0], config.Fallbacks...)`, "TestPolicy"},
+	{"driver/policy.go", `append([]*pgconn.FallbackConfig{first}, config.Fallbacks...)`, `append([]*pgconn.FallbackConfig{first}[1:], config.Fallbacks...)`, "TestPolicy"},
 	{"driver/policy.go", `cloud != "" && p.cloud != "" && cloud != p.cloud`, `cloud == "none"`, "TestPolicy"},
 	{"driver/policy.go", `	if p.insecure == "plaintext" {
 		return nil
@@ -46,7 +45,7 @@ var policyMutants = []mutant{
 	{"driver/hooks.go", `if err := a.c.policy.handshake(ctx, conn); err != nil {`, `if false {
 		var err error`, "TestPlainConnectionGetsNoPassword|TestHandshakeComesFirst"},
 	{"driver/hooks.go", `a.restore() // after the host before`, ``, "TestHandshakeComesFirst"},
-	{"driver/hooks.go", `a.role, err = a.c.authorize(t, a.host, hosts(cfg))`, `a.role, err = a.c.user.roleFor(t, a.host)`, "TestTokenOfAnotherCloud|TestLaterHosts"},
+	{"driver/hooks.go", `a.role, err = a.c.authorize(t, a.host, hostNames(cfg))`, `a.role, err = a.c.user.roleFor(t, a.host)`, "TestTokenOfAnotherCloud|TestLaterHosts"},
 	{"driver/hooks.go", `	a.original.setIn(cfg)
 }`, `	a.original.oauthToken = cfg.OAuthTokenProvider
 	a.original.setIn(cfg)
@@ -61,9 +60,12 @@ var policyMutants = []mutant{
 	{"driver/explain.go", `connect.Config.Password = ""`, ``, "TestTokenIsTakenOutWhenTheNetworkFails"},
 	{"driver/prepare.go", `if cfg.Host() == "" {`, `if false {`, "TestPolicy"},
 	{"driver/prepare.go", `return p.c.policy.check(&config.Config)`, `return nil`, "TestPolicy|TestOpenErrors"},
-	{"driver/prepare.go", `return p.c.policy.checkCloud(hosts(&p.c.config.Config))`, `return nil`, "TestOtherCloudsAreRefusedWhenOpened"},
+	{"driver/prepare.go", `return p.c.policy.checkCloud(hostNames(&p.c.config.Config))`, `return nil`, "TestOtherCloudsAreRefusedWhenOpened"},
 	{"driver/prepare.go", `if err := cloud.CheckAuthority(p.cfg); err != nil {`, `if false {
 			var err error`, "TestOtherCloudsAreRefusedWhenOpened"},
+	{"driver/config.go", `err := runWithToken(ctx, call, explain, func(ctx context.Context) (err error) {
+			conn, err`, `err := runWithToken(ctx, a.call, explain, func(ctx context.Context) (err error) {
+			conn, err`, "TestDialAfterColdConnect"},
 	{"driver/credentials.go", `if err := checkToken(t, hosts); err != nil {`, `if false {
 		var err error`, "TestTokenOfAnotherCloud"},
 	{"driver/errcontext.go", `if cloud == "" || x.cloud.Scope`, `if x.cloud.Scope`, "TestServersResource"},

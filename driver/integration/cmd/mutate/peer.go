@@ -42,7 +42,7 @@ var peerMutants = []mutant{
 
 	{"driver/limit.go", `if l.bytesLeft <= 0 {`, `if false {`, "TestHostileServer"},
 	{"driver/limit.go", `if l.writesLeft <= 0 {`, `if false {`, "TestHostileServer"},
-	{"driver/limit.go", `l.bodyLeft > maxAuthBytes && int32(length) >= 0`, `false`, "TestHostileServer"},
+	{"driver/limit.go", `l.bodyLeft > maxAuthBytes && !negative`, `false && negative`, "TestHostileServer"},
 	{"driver/limit.go", `		l.writesLeft--
 `, ``, "TestHostileServer"},
 	{"driver/limit.go", `	l.bytesLeft -= int64(n)
