@@ -83,7 +83,7 @@ var cacheMutants = []mutant{
 	{"driver/internal/token/request.go", `c.unusable.Store(r.old) // a`, `// a`, "TestRejectedTokenDoesNotComeBack"},
 	{"driver/internal/token/request.go", `errYounger == nil && checkFormat(younger.Value) == nil`, `errYounger == nil`, "TestUnusableReplacement"},
 	{"driver/internal/token/request.go", `return c.maxAge > 0 && (r.returned(t)`, `return false && (r.returned(t)`, "TestMaxAge"},
-	{"driver/internal/token/request.go", `if errYounger != nil && r.rejected && r.returned(t) {`, `if false {`, "TestRefresh"},
+	{"driver/internal/token/request.go", `if errYounger != nil && r.rejected && r.returned(t) {`, `if false {`, "TestFailedReplacement"},
 	{"driver/internal/token/request.go", `	if t.tooOld(response, now) {
 		return fmt`, `	if false {
 		return fmt`, "TestMaxAge"},
