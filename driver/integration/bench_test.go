@@ -20,7 +20,7 @@ import (
 
 // pgxDB reaches the same role through the same gateway with pgx's own driver
 // and a token as its static password.
-func pgxDB(tb testing.TB, name string) (ours, pgxs *sql.DB) {
+func newDBs(tb testing.TB, name string) (ours, pgxs *sql.DB) {
 	id, dsn := newIdentity(tb, name)
 	config, err := pgx.ParseConfig(az.DSN("sslmode=verify-full"))
 	if err != nil {
@@ -32,27 +32,27 @@ func pgxDB(tb testing.TB, name string) (ours, pgxs *sql.DB) {
 	return openDB(tb, dsn), pgxs
 }
 
-func query(tb testing.TB, conn *sql.Conn) {
+func mustQuery(tb testing.TB, conn *sql.Conn) {
 	var n int
 	if err := conn.QueryRowContext(context.Background(), "select $1::int", 1).Scan(&n); err != nil {
 		tb.Fatal(err)
 	}
 }
 
-func connOf(tb testing.TB, db *sql.DB) *sql.Conn {
+func openConn(tb testing.TB, db *sql.DB) *sql.Conn {
 	c, err := db.Conn(context.Background())
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { c.Close() })
-	query(tb, c) // prepares the statement
+	mustQuery(tb, c) // prepares the statement
 	return c
 }
 
 // A query allocates what it allocates with pgx.
 func TestQueryAllocations(t *testing.T) {
-	oursDB, pgxsDB := pgxDB(t, "allocations")
-	ours, pgxs := connOf(t, oursDB), connOf(t, pgxsDB)
+	oursDB, pgxsDB := newDBs(t, "allocations")
+	ours, pgxs := openConn(t, oursDB), openConn(t, pgxsDB)
 	var a, b float64
 	for range 5 { // with -race, what pools keep is a matter of chance
 		if a, b = allocations(t, ours, pgxs); a <= b {
@@ -68,36 +68,36 @@ func TestQueryAllocations(t *testing.T) {
 func allocations(tb testing.TB, ours, pgxs *sql.Conn) (a, b float64) {
 	a, b = math.Inf(1), math.Inf(1)
 	for range 10 {
-		a = min(a, testing.AllocsPerRun(50, func() { query(tb, ours) }))
-		b = min(b, testing.AllocsPerRun(50, func() { query(tb, pgxs) }))
+		a = min(a, testing.AllocsPerRun(50, func() { mustQuery(tb, ours) }))
+		b = min(b, testing.AllocsPerRun(50, func() { mustQuery(tb, pgxs) }))
 	}
 	return a, b
 }
 
 // BenchmarkQuery runs one query with each in turn and reports the ratio.
 func BenchmarkQuery(b *testing.B) {
-	oursDB, pgxsDB := pgxDB(b, "bench query")
-	ours, pgxs := connOf(b, oursDB), connOf(b, pgxsDB)
+	oursDB, pgxsDB := newDBs(b, "bench query")
+	ours, pgxs := openConn(b, oursDB), openConn(b, pgxsDB)
 	n, m := allocations(b, ours, pgxs)
-	inTurn(b, "ours/pgx", func() { query(b, ours) }, func() { query(b, pgxs) })
+	compare(b, "ours/pgx", func() { mustQuery(b, ours) }, func() { mustQuery(b, pgxs) })
 	b.ReportMetric(n-m, "more-allocs")
 }
 
 // BenchmarkConnect makes one warm connection with each in turn.
 func BenchmarkConnect(b *testing.B) {
-	oursDB, pgxsDB := pgxDB(b, "bench connect")
+	oursDB, pgxsDB := newDBs(b, "bench connect")
 	connect := func(db *sql.DB) func() {
 		db.SetMaxIdleConns(-1)
 		return func() {
-			timed(b, db)
+			timeConnect(b, db)
 		}
 	}
-	inTurn(b, "ours/pgx", connect(oursDB), connect(pgxsDB))
+	compare(b, "ours/pgx", connect(oursDB), connect(pgxsDB))
 }
 
 // naive is the hook that people write by hand: it asks azidentity's credential
 // before each connect.
-func naive(tb testing.TB, id emulator.Identity) (*sql.DB, azcore.TokenCredential) {
+func newHookDB(tb testing.TB, id emulator.Identity) (*sql.DB, azcore.TokenCredential) {
 	cred := managedIdentity(tb, id)
 	config, err := pgx.ParseConfig(az.DSN("sslmode=verify-full"))
 	if err != nil {
@@ -122,7 +122,7 @@ func managedIdentity(tb testing.TB, id emulator.Identity) azcore.TokenCredential
 }
 
 // cold is a pool of ours that has no token yet.
-func cold(tb testing.TB, id emulator.Identity) *sql.DB {
+func newColdDB(tb testing.TB, id emulator.Identity) *sql.DB {
 	c, err := driver.NewConnector(az.DSN(), driver.WithCredential(managedIdentity(tb, id)))
 	if err != nil {
 		tb.Fatal(err)
@@ -147,13 +147,13 @@ func BenchmarkColdConnect(b *testing.B) {
 			defer az.Faults.TokenLife(0)
 			defer az.Faults.TokenDelay(0)
 			defer az.Faults.RoundTrip(0)
-			hook, _ := naive(b, id)
+			hook, _ := newHookDB(b, id)
 			hook.SetMaxIdleConns(-1)
 			var ours, hooks []time.Duration
 			for b.Loop() {
-				db := cold(b, id)
-				ours = append(ours, timed(b, db))
-				hooks = append(hooks, timed(b, hook))
+				db := newColdDB(b, id)
+				ours = append(ours, timeConnect(b, db))
+				hooks = append(hooks, timeConnect(b, hook))
 				db.Close()
 			}
 			a, n := median(ours), median(hooks)
@@ -175,14 +175,14 @@ func BenchmarkExpiry(b *testing.B) {
 	for _, db := range pools {
 		db.SetMaxIdleConns(-1)
 	}
-	timed(b, pools[1])
+	timeConnect(b, pools[1])
 	az.Faults.TokenLife(6 * time.Second)
 	defer az.Faults.TokenLife(0)
-	timed(b, pools[0])
+	timeConnect(b, pools[0])
 	var took [2][]time.Duration
 	for i := 0; b.Loop(); i++ {
 		for _, who := range [2]int{i % 2, 1 - i%2} {
-			took[who] = append(took[who], timed(b, pools[who]))
+			took[who] = append(took[who], timeConnect(b, pools[who]))
 		}
 	}
 	median(took[0]) // sorts
@@ -202,12 +202,12 @@ func BenchmarkStorm(b *testing.B) {
 	var ours, hooks int64
 	for b.Loop() {
 		before := az.Counts().Requests
-		db := cold(b, id)
-		hold(b, db, 256)
+		db := newColdDB(b, id)
+		openConns(b, db, 256)
 		db.Close()
 		between := az.Counts().Requests
-		hook, _ := naive(b, id)
-		hold(b, hook, 256)
+		hook, _ := newHookDB(b, id)
+		openConns(b, hook, 256)
 		hook.Close()
 		ours, hooks = ours+between-before, hooks+az.Counts().Requests-between
 	}
@@ -216,7 +216,7 @@ func BenchmarkStorm(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-func timed(tb testing.TB, db *sql.DB) time.Duration {
+func timeConnect(tb testing.TB, db *sql.DB) time.Duration {
 	began := time.Now()
 	conn, err := db.Conn(context.Background()) // Ping would add a round trip
 	if err != nil {
@@ -233,7 +233,7 @@ func median(d []time.Duration) time.Duration {
 }
 
 // inTurn runs both, each first every other time, and compares their medians.
-func inTurn(b *testing.B, ratio string, one, other func()) {
+func compare(b *testing.B, ratio string, one, other func()) {
 	one()
 	other()
 	var of [2][]time.Duration

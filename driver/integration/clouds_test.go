@@ -19,12 +19,12 @@ import (
 )
 
 // toEmulator leads every name to the emulator's gateway.
-var toEmulator = driver.WithConnConfig(func(c *pgx.ConnConfig) {
+var resolveToEmulator = driver.WithConnConfig(func(c *pgx.ConnConfig) {
 	c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
 })
 
 // at is the emulator's DSN with a host of that name in place of the address.
-func at(a *emulator.Azure, host, params string) string {
+func dsnWithHost(a *emulator.Azure, host, params string) string {
 	return strings.Replace(a.DSN(params), "host=127.0.0.1", "host="+host, 1)
 }
 
@@ -57,7 +57,7 @@ func TestClouds(t *testing.T) {
 	} {
 		tested[tt.cloud] = true
 		seen := len(az.Requests())
-		db, err := connect(t, at(az, tt.host, secret+tt.params), driver.WithTransport(&around{client: *az.Client()}), toEmulator)
+		db, err := connect(t, dsnWithHost(az, tt.host, secret+tt.params), driver.WithTransport(&testTransport{client: *az.Client()}), resolveToEmulator)
 		if err != nil {
 			t.Errorf("%s: %v", tt.host, err)
 			continue
@@ -81,16 +81,16 @@ func TestClouds(t *testing.T) {
 func TestAuthorityOfAnotherCloud(t *testing.T) {
 	id := newApplication(t, "wrong cloud")
 	secret := fill("user='{name}' aad_auth=client-secret aad_tenant_id={tenant} aad_client_id={client} aad_client_secret='{secret}'", id)
-	_, err := connect(t, at(az, "emulator.postgres.database.usgovcloudapi.net", secret+" aad_authority_host=https://login.microsoftonline.com"), driver.WithTransport(az.Client()), toEmulator)
+	_, err := connect(t, dsnWithHost(az, "emulator.postgres.database.usgovcloudapi.net", secret+" aad_authority_host=https://login.microsoftonline.com"), driver.WithTransport(az.Client()), resolveToEmulator)
 	if err == nil || !strings.Contains(err.Error(), "AADSTS500011") || !strings.Contains(err.Error(), "check aad_scope and aad_cloud") {
 		t.Errorf("got %v", err)
 	}
 }
 
 // tokenOf is a credential that has one token.
-type tokenOf string
+type staticCredential string
 
-func (s tokenOf) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+func (s staticCredential) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	return azcore.AccessToken{Token: string(s), ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
@@ -105,14 +105,14 @@ func TestTokensStayInTheirCloud(t *testing.T) {
 		dsn, want string
 		opts      []driver.Option
 	}{
-		{at(az, "emulator.postgres.database.azure.com", "user=x aad_auth=access-token password="+token), "the token is for servers of cloud usgov", nil},
-		{at(az, "emulator.postgres.database.azure.com", "user=x"), "the token is for servers of cloud usgov", []driver.Option{driver.WithCredential(tokenOf(token))}},
-		{at(az, "emulator.postgres.database.azure.com", "user=x aad_auth=azure-cli aad_scope="+gov+"/.default"), "aad_scope is of cloud usgov", nil},
-		{at(az, "emulator.postgres.database.azure.com", "user=x aad_auth=azure-cli aad_cloud=usgov"), "contradicts the host", nil},
-		{at(az, "emulator.postgres.database.azure.com,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli"), "name hosts of one cloud only", nil},
-		{at(az, "127.0.0.1,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli aad_cloud=public"), "contradicts the host", nil},
+		{dsnWithHost(az, "emulator.postgres.database.azure.com", "user=x aad_auth=access-token password="+token), "the token is for servers of cloud usgov", nil},
+		{dsnWithHost(az, "emulator.postgres.database.azure.com", "user=x"), "the token is for servers of cloud usgov", []driver.Option{driver.WithCredential(staticCredential(token))}},
+		{dsnWithHost(az, "emulator.postgres.database.azure.com", "user=x aad_auth=azure-cli aad_scope="+gov+"/.default"), "aad_scope is of cloud usgov", nil},
+		{dsnWithHost(az, "emulator.postgres.database.azure.com", "user=x aad_auth=azure-cli aad_cloud=usgov"), "contradicts the host", nil},
+		{dsnWithHost(az, "emulator.postgres.database.azure.com,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli"), "name hosts of one cloud only", nil},
+		{dsnWithHost(az, "127.0.0.1,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli aad_cloud=public"), "contradicts the host", nil},
 	} {
-		_, err := connect(t, tt.dsn, append(tt.opts, toEmulator)...)
+		_, err := connect(t, tt.dsn, append(tt.opts, resolveToEmulator)...)
 		var e *driver.Error
 		if !errors.As(err, &e) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), token) {
 			t.Errorf("%v, want %q", err, tt.want)
@@ -126,7 +126,7 @@ func TestTokensStayInTheirCloud(t *testing.T) {
 // newApplication adds an identity with a secret, keys and a role.
 func newApplication(t *testing.T, name string) emulator.Identity {
 	t.Helper()
-	id := way{}.identity(t)
+	id := modeTest{}.identity(t)
 	if id.Secret == "" {
 		t.Fatal(fmt.Sprint("no secret for ", name))
 	}

@@ -14,7 +14,7 @@ import (
 
 // busy asks often enough that a connection which is still held to the rules of a
 // sign-in would break.
-func busy(t *testing.T, conn *pgx.Conn, want string) {
+func queryRepeatedly(t *testing.T, conn *pgx.Conn, want string) {
 	t.Helper()
 	for range 20 {
 		var who string
@@ -50,7 +50,7 @@ func TestConfigOfAConnection(t *testing.T) {
 			return
 		}
 		defer conn.Close(context.Background())
-		busy(t, conn, id.Name)
+		queryRepeatedly(t, conn, id.Name)
 	}
 	sibling()
 	var all sync.WaitGroup
@@ -86,7 +86,7 @@ func TestHooksAfterBeforeConnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	busy(t, conn, id.Name)
+	queryRepeatedly(t, conn, id.Name)
 	if _, err := conn.Exec(t.Context(), "select 1/0"); err == nil || conn.IsClosed() {
 		t.Errorf("%v, closed: %t", err, conn.IsClosed())
 	}

@@ -23,42 +23,42 @@ import (
 var update = flag.Bool("update", false, "write testdata/failures anew")
 
 // A scene is the emulated Azure of one kind of server, with those who sign in there.
-type scene struct {
-	az     *emulator.Azure
-	single bool
-	admin  emulator.Identity // Entra administrator
-	app    emulator.Identity // a managed identity with the role "billing", which has a secret too
-	user   emulator.Identity // a person with a role
-	group  emulator.Identity // with a role
-	opts   []driver.Option   // of the row
-	noIMDS bool
-	names  []string // what to write in place of what differs from run to run
+type fixture struct {
+	az           *emulator.Azure
+	single       bool
+	admin        emulator.Identity // Entra administrator
+	app          emulator.Identity // a managed identity with the role "billing", which has a secret too
+	user         emulator.Identity // a person with a role
+	group        emulator.Identity // with a role
+	opts         []driver.Option   // of the row
+	noIMDS       bool
+	replacements []string // what to write in place of what differs from run to run
 }
 
-func newScene(t *testing.T, opts ...emulator.Option) *scene {
-	s := &scene{az: emulator.Start(t, opts...), single: len(opts) > 0}
+func newFixture(t *testing.T, opts ...emulator.Option) *fixture {
+	fx := &fixture{az: emulator.Start(t, opts...), single: len(opts) > 0}
 	add := func(id emulator.Identity, grant func(context.Context, emulator.Identity) error) emulator.Identity {
-		id.ClientID, id.ObjectID = guid(), guid() // azidentity keeps tokens by client id, for all runs in one process
-		id = s.az.Add(id)
+		id.ClientID, id.ObjectID = newGUID(), newGUID() // azidentity keeps tokens by client id, for all runs in one process
+		id = fx.az.Add(id)
 		if grant != nil {
 			if err := grant(context.Background(), id); err != nil {
 				t.Fatal(err)
 			}
 		}
 		word := strings.Fields(id.Name)[0]
-		s.names = append(s.names, id.ClientID, "<"+word+"'s client id>", id.ObjectID, "<"+word+"'s object id>")
+		fx.replacements = append(fx.replacements, id.ClientID, "<"+word+"'s client id>", id.ObjectID, "<"+word+"'s object id>")
 		return id
 	}
-	s.admin = add(emulator.Identity{Name: "admin@contoso.com", Kind: emulator.User}, s.az.GrantAdmin)
-	s.app = add(emulator.Identity{Name: "billing", Secret: "s3cr3t " + rand.Text()}, s.az.Grant)
-	s.user = add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User}, s.az.Grant)
-	s.group = add(emulator.Identity{Name: "Readers", Kind: emulator.Group}, s.az.Grant)
-	s.names = append(s.names, emulator.TenantID, "<tenant>", s.app.Secret, "<secret>", s.az.CertFile(), "<ca.pem>", fmt.Sprint(s.az.Port()), "<port>",
-		s.app.ResourceID, "<billing's resource id>")
-	return s
+	fx.admin = add(emulator.Identity{Name: "admin@contoso.com", Kind: emulator.User}, fx.az.GrantAdmin)
+	fx.app = add(emulator.Identity{Name: "billing", Secret: "s3cr3t " + rand.Text()}, fx.az.Grant)
+	fx.user = add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User}, fx.az.Grant)
+	fx.group = add(emulator.Identity{Name: "Readers", Kind: emulator.Group}, fx.az.Grant)
+	fx.replacements = append(fx.replacements, emulator.TenantID, "<tenant>", fx.app.Secret, "<secret>", fx.az.CertFile(), "<ca.pem>", fmt.Sprint(fx.az.Port()), "<port>",
+		fx.app.ResourceID, "<billing's resource id>")
+	return fx
 }
 
-func guid() string {
+func newGUID() string {
 	b := make([]byte, 16)
 	rand.Read(b)
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
@@ -69,36 +69,36 @@ func guid() string {
 type failure struct {
 	name   string
 	dsn    string // params, ids in braces; host= leads to the emulator by another name
-	world  string // what is wrong, for people
+	cause  string // what is wrong, for people
 	single bool
-	token  func(s *scene) string        // in the password's place
-	set    func(t *testing.T, s *scene) // makes it so
+	token  func(s *fixture) string        // in the password's place
+	setup  func(t *testing.T, s *fixture) // makes it so
 	// Exactly one of these: mend follows the hint and returns the DSN that works then;
 	// undo is for what no client can mend, and takes the world's fault away.
-	mend func(t *testing.T, s *scene, dsn string, e *driver.Error) string
-	undo func(t *testing.T, s *scene)
+	fix     func(t *testing.T, s *fixture, dsn string, e *driver.Error) string
+	restore func(t *testing.T, s *fixture)
 }
 
-func (s *scene) dsn(params string) string {
-	params = fill(params, s.app)
+func (fx *fixture) dsn(params string) string {
+	params = fill(params, fx.app)
 	if !strings.HasPrefix(params, "host=") {
-		return s.az.DSN(params)
+		return fx.az.DSN(params)
 	}
-	base := s.az.DSN()
+	base := fx.az.DSN()
 	return base[strings.Index(base, " ")+1:] + " " + params // the first is host
 }
 
 // Every failure: what the error and the doctor say, kept in testdata/failures, and
 // that what they say to do makes the connection work.
 func TestFailures(t *testing.T) {
-	scenes := map[bool]*scene{false: newScene(t), true: newScene(t, emulator.WithSingleServer())}
+	scenes := map[bool]*fixture{false: newFixture(t), true: newFixture(t, emulator.WithSingleServer())}
 	seen, broken := map[string]bool{}, map[string]bool{}
 	for _, f := range failures {
-		if seen[f.file()] || (f.mend == nil) == (f.undo == nil) {
+		if seen[f.goldenFile()] || (f.fix == nil) == (f.restore == nil) {
 			t.Fatalf("row %q is there twice, or has not one way out", f.name)
 		}
-		seen[f.file()] = true
-		t.Run(f.name, func(t *testing.T) { broken[f.test(t, scenes[f.single])] = true })
+		seen[f.goldenFile()] = true
+		t.Run(f.name, func(t *testing.T) { broken[f.run(t, scenes[f.single])] = true })
 	}
 	for _, check := range []string{"options", "cloud", "credential", "token", "claims", "user", "dns", "tcp", "tls", "sign-in"} {
 		if !broken[check] {
@@ -113,33 +113,33 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-var punctuation = regexp.MustCompile(`[^a-z0-9]+`)
+var nonAlphanumeric = regexp.MustCompile(`[^a-z0-9]+`)
 
 // file is where the row's golden text is, by a name that every system takes.
-func (f failure) file() string {
-	return filepath.Join("testdata", "failures", punctuation.ReplaceAllString(strings.ReplaceAll(strings.ToLower(f.name), "'", ""), "-")+".txt")
+func (f failure) goldenFile() string {
+	return filepath.Join("testdata", "failures", nonAlphanumeric.ReplaceAllString(strings.ReplaceAll(strings.ToLower(f.name), "'", ""), "-")+".txt")
 }
 
 // test returns the check at which the doctor ended.
-func (f failure) test(t *testing.T, s *scene) string {
-	s.az.SetenvOn(t, emulator.VirtualMachine, s.app)
-	s.noIMDS = false
-	s.opts = []driver.Option{s.fresh(), toEmulator}
+func (f failure) run(t *testing.T, fx *fixture) string {
+	fx.az.SetenvOn(t, emulator.VirtualMachine, fx.app)
+	fx.noIMDS = false
+	fx.opts = []driver.Option{fx.newTransport(), resolveToEmulator}
 	if f.token != nil {
-		t.Setenv("PGPASSWORD", f.token(s))
+		t.Setenv("PGPASSWORD", f.token(fx))
 	}
-	if f.set != nil {
-		f.set(t, s)
+	if f.setup != nil {
+		f.setup(t, fx)
 	}
-	dsn := s.dsn(f.dsn)
-	_, err := connect(t, dsn, s.opts...)
+	dsn := fx.dsn(f.dsn)
+	_, err := connect(t, dsn, fx.opts...)
 	var e *driver.Error
 	if !errors.As(err, &e) {
 		t.Fatalf("got %v", err)
 	}
 	var doctor strings.Builder
 	last := driver.Check{}
-	for c := range driver.Diagnose(t.Context(), dsn, s.opts...) {
+	for c := range driver.Diagnose(t.Context(), dsn, fx.opts...) {
 		fmt.Fprintf(&doctor, "%-4s  %-10s %s\n", c.Status, c.Name, c.Found)
 		if c.Hint != "" {
 			fmt.Fprintf(&doctor, "      %-10s -> %s\n", "", c.Hint)
@@ -149,20 +149,20 @@ func (f failure) test(t *testing.T, s *scene) string {
 	if last.Status != driver.StatusFail {
 		t.Errorf("the doctor found nothing:\n%s", &doctor)
 	}
-	shown := s.scrub(fmt.Sprintf("%s\n\n%s\n\n%s\n\n%s", f.world, dsn, err, &doctor))
-	for _, secret := range []string{"eyJ", s.app.Secret} {
+	shown := fx.normalize(fmt.Sprintf("%s\n\n%s\n\n%s\n\n%s", f.cause, dsn, err, &doctor))
+	for _, secret := range []string{"eyJ", fx.app.Secret} {
 		if strings.Contains(err.Error()+doctor.String(), secret) {
 			t.Errorf("a secret is shown: %s", shown)
 		}
 	}
-	golden(t, f.file(), shown)
-	s.opts[0] = s.fresh() // what failed is remembered for a second
-	if f.mend != nil {
-		dsn = f.mend(t, s, dsn, e)
+	golden(t, f.goldenFile(), shown)
+	fx.opts[0] = fx.newTransport() // what failed is remembered for a second
+	if f.fix != nil {
+		dsn = f.fix(t, fx, dsn, e)
 	} else {
-		f.undo(t, s)
+		f.restore(t, fx)
 	}
-	if _, err := connect(t, dsn, s.opts...); err != nil {
+	if _, err := connect(t, dsn, fx.opts...); err != nil {
 		t.Errorf("after what the hint says (%s): %v", e.Hint, err)
 	}
 	return last.Name
@@ -170,8 +170,8 @@ func (f failure) test(t *testing.T, s *scene) string {
 
 // fresh is a transport that shares no token with what was before. Nothing answers
 // on the way to a metadata service, unless the row is about one.
-func (s *scene) fresh() driver.Option {
-	return driver.WithTransport(&around{client: *s.az.Client(), noIMDS: s.noIMDS})
+func (fx *fixture) newTransport() driver.Option {
+	return driver.WithTransport(&testTransport{client: *fx.az.Client(), noIMDS: fx.noIMDS})
 }
 
 func golden(t *testing.T, file, got string) {
@@ -188,7 +188,7 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-var vague = []struct {
+var volatile = []struct {
 	is *regexp.Regexp
 	as string
 }{
@@ -201,18 +201,18 @@ var vague = []struct {
 	{regexp.MustCompile(`127\.0\.0\.1:\d{4,5}`), "127.0.0.1:<port>"},
 }
 
-func (s *scene) scrub(text string) string {
-	text = strings.NewReplacer(s.names...).Replace(text)
-	for _, v := range vague {
+func (fx *fixture) normalize(text string) string {
+	text = strings.NewReplacer(fx.replacements...).Replace(text)
+	for _, v := range volatile {
 		text = v.is.ReplaceAllString(text, v.as)
 	}
 	return text
 }
 
 // superuser runs SQL past the gateway, as superuser.
-func (s *scene) superuser(t *testing.T, statements ...string) {
+func (fx *fixture) execAsSuperuser(t *testing.T, statements ...string) {
 	t.Helper()
-	conn, err := pgx.Connect(context.Background(), s.az.PostgresDSN())
+	conn, err := pgx.Connect(context.Background(), fx.az.PostgresDSN())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,13 +225,13 @@ func (s *scene) superuser(t *testing.T, statements ...string) {
 }
 
 // asAdmin signs in as the Entra administrator, in database postgres.
-func (s *scene) asAdmin(t *testing.T) *sql.Conn {
+func (fx *fixture) connectAsAdmin(t *testing.T) *sql.Conn {
 	t.Helper()
-	user := s.admin.Name
-	if s.single {
+	user := fx.admin.Name
+	if fx.single {
 		user += "@" + emulator.ServerName
 	}
-	c, err := driver.NewConnector(s.az.DSN("user="+user, "aad_auth=access-token", "password="+s.az.Token(s.admin, nil)))
+	c, err := driver.NewConnector(fx.az.DSN("user="+user, "aad_auth=access-token", "password="+fx.az.Token(fx.admin, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,30 +244,30 @@ func (s *scene) asAdmin(t *testing.T) *sql.Conn {
 	return conn
 }
 
-var recipe = regexp.MustCompile(`(?s)(?:in database postgres|database's owner|administrator): (.*;)`)
+var hintSQL = regexp.MustCompile(`(?s)(?:in database postgres|database's owner|administrator): (.*;)`)
 
 // runSQL does what the hint says: it runs its SQL, as administrator.
-func runSQL(t *testing.T, s *scene, dsn string, e *driver.Error) string {
+func applySQL(t *testing.T, fx *fixture, dsn string, e *driver.Error) string {
 	t.Helper()
-	m := recipe.FindStringSubmatch(e.Hint)
+	m := hintSQL.FindStringSubmatch(e.Hint)
 	if m == nil {
 		t.Fatalf("no SQL in the hint: %s", e.Hint)
 	}
-	conn := s.asAdmin(t)
+	conn := fx.connectAsAdmin(t)
 	defer conn.Close()
-	err := conn.Raw(func(raw any) error { return simply(raw, m[1]) })
+	err := conn.Raw(func(raw any) error { return execSimple(raw, m[1]) })
 	if err != nil {
 		t.Errorf("%s: %v", m[1], err)
 	}
 	return dsn
 }
 
-var setting = regexp.MustCompile(`\b(?:aad_\w+|user)=(?:'(?:[^'\\]|\\.)*'|[^\s;,]+)`)
+var hintSetting = regexp.MustCompile(`\b(?:aad_\w+|user)=(?:'(?:[^'\\]|\\.)*'|[^\s;,]+)`)
 
 // setKey does what the hint says: it writes the key that it names into the DSN.
-func setKey(t *testing.T, s *scene, dsn string, e *driver.Error) string {
+func applySetting(t *testing.T, fx *fixture, dsn string, e *driver.Error) string {
 	t.Helper()
-	m := strings.TrimRight(setting.FindString(e.Hint), ":.")
+	m := strings.TrimRight(hintSetting.FindString(e.Hint), ":.")
 	key, _, ok := strings.Cut(m, "=")
 	if !ok {
 		t.Fatalf("no key in the hint: %s", e.Hint)
@@ -276,25 +276,25 @@ func setKey(t *testing.T, s *scene, dsn string, e *driver.Error) string {
 }
 
 // replaced is a mend by hand, where the hint leaves the value to people.
-func replaced(old, with string) func(*testing.T, *scene, string, *driver.Error) string {
-	return func(t *testing.T, s *scene, dsn string, _ *driver.Error) string {
-		if !strings.Contains(dsn, fill(old, s.app)) {
+func replace(old, with string) func(*testing.T, *fixture, string, *driver.Error) string {
+	return func(t *testing.T, fx *fixture, dsn string, _ *driver.Error) string {
+		if !strings.Contains(dsn, fill(old, fx.app)) {
 			t.Fatalf("%q is not in the DSN", old)
 		}
-		return strings.ReplaceAll(dsn, fill(old, s.app), fill(with, s.app))
+		return strings.ReplaceAll(dsn, fill(old, fx.app), fill(with, fx.app))
 	}
 }
 
 // given is a mend by a new token in the password's place.
-func given(token func(s *scene) string) func(*testing.T, *scene, string, *driver.Error) string {
-	return func(t *testing.T, s *scene, dsn string, _ *driver.Error) string {
-		t.Setenv("PGPASSWORD", token(s))
+func withToken(token func(fx *fixture) string) func(*testing.T, *fixture, string, *driver.Error) string {
+	return func(t *testing.T, fx *fixture, dsn string, _ *driver.Error) string {
+		t.Setenv("PGPASSWORD", token(fx))
 		return dsn
 	}
 }
 
 // lost is a host whose look-up fails as Go's resolver does.
-var lost = driver.WithConnConfig(func(c *pgx.ConnConfig) {
+var failLookup = driver.WithConnConfig(func(c *pgx.ConnConfig) {
 	c.LookupFunc = func(_ context.Context, host string) ([]string, error) {
 		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	}

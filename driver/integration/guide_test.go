@@ -77,7 +77,7 @@ func TestTroubleshootingGuide(t *testing.T) {
 					if !strings.Contains(params, "aad_server_type") {
 						params += kind
 					}
-					db, err := connect(t, at(a, host, params), toEmulator, driver.WithTransport(a.Client()))
+					db, err := connect(t, dsnWithHost(a, host, params), resolveToEmulator, driver.WithTransport(a.Client()))
 					switch {
 					case tt.want == "" && err != nil:
 						t.Error(err)

@@ -78,7 +78,7 @@ func TestSessionIsNotBounded(t *testing.T) {
 
 // meddler stands between the client and the emulator's gateway. It answers the request
 // for TLS with first, and keeps what it hears.
-func meddler(t *testing.T, first func(answer []byte) []byte) (port int, heard func() string) {
+func newManInTheMiddle(t *testing.T, first func(answer []byte) []byte) (port int, heard func() string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -152,7 +152,7 @@ func TestMeddler(t *testing.T) {
 		"forges an error":              {"E\x00\x00\x00\x1dSFATAL\x00C28P01\x00Mforged\x00\x00", "server refused TLS connection"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			port, heard := meddler(t, func(answer []byte) []byte {
+			port, heard := newManInTheMiddle(t, func(answer []byte) []byte {
 				if tt.first == "" {
 					return answer
 				}
@@ -187,7 +187,7 @@ func TestAuthorityThatRedirects(t *testing.T) {
 		asked int
 	)
 	transport := az.Client().Transport
-	client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	client := &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 		if r.URL.Host == "elsewhere.example" {
 			dump, _ := httputil.DumpRequest(r, true)
 			mu.Lock()
@@ -211,25 +211,25 @@ func TestAuthorityThatRedirects(t *testing.T) {
 	}{{emulator.Kubernetes, "workload-identity"}, {emulator.Pipelines, "azure-pipelines"}} {
 		t.Run(on.mode, func(t *testing.T) {
 			az.SetenvOn(t, on.host, id)
-			_, err := login(az.DSN("user='"+id.Name+"'", "aad_auth="+on.mode), client)
-			redirected(t, err)
+			_, err := requestCredentials(az.DSN("user='"+id.Name+"'", "aad_auth="+on.mode), client)
+			checkNotRedirected(t, err)
 		})
 	}
 	t.Run("client-secret", func(t *testing.T) {
-		_, err := login(az.DSN("user='"+id.Name+"'", "aad_auth=client-secret", "aad_disable_instance_discovery=true", "aad_authority_host="+az.Authority(),
+		_, err := requestCredentials(az.DSN("user='"+id.Name+"'", "aad_auth=client-secret", "aad_disable_instance_discovery=true", "aad_authority_host="+az.Authority(),
 			"aad_tenant_id="+emulator.TenantID, "aad_client_id="+id.ClientID, "aad_client_secret='"+id.Secret+"'"), client)
-		redirected(t, err)
+		checkNotRedirected(t, err)
 	})
 	if asked != 3 || heard.String() != "" {
 		t.Errorf("asked %d times, heard elsewhere: %s", asked, heard.String())
 	}
 }
 
-type roundTrip func(*http.Request) (*http.Response, error)
+type roundTripFunc func(*http.Request) (*http.Response, error)
 
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func login(dsn string, client *http.Client) (driver.Credentials, error) {
+func requestCredentials(dsn string, client *http.Client) (driver.Credentials, error) {
 	c, err := driver.NewConnector(dsn, driver.WithTransport(client))
 	if err != nil {
 		return driver.Credentials{}, err
@@ -238,7 +238,7 @@ func login(dsn string, client *http.Client) (driver.Credentials, error) {
 	return c.Credentials(context.Background())
 }
 
-func redirected(t *testing.T, err error) {
+func checkNotRedirected(t *testing.T, err error) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), "redirects to https://elsewhere.example, which is not followed with a secret") {
 		t.Errorf("got %v", err)

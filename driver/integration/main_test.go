@@ -72,7 +72,7 @@ func openDB(t testing.TB, dsn string) *sql.DB {
 }
 
 // hold opens n connections at once and returns them still open.
-func hold(t testing.TB, db *sql.DB, n int) {
+func openConns(t testing.TB, db *sql.DB, n int) {
 	t.Helper()
 	conns, errs := make([]*sql.Conn, n), make([]error, n)
 	var wg sync.WaitGroup
@@ -104,7 +104,7 @@ func TestStormMakesOneTokenRequest(t *testing.T) {
 	defer az.Faults.TokenDelay(0)
 	before := az.Counts()
 	db := openDB(t, dsn)
-	hold(t, db, 64)
+	openConns(t, db, 64)
 	after := az.Counts()
 	if n := after.Tokens - before.Tokens; n != 1 {
 		t.Errorf("64 connections made %d token requests", n)

@@ -23,13 +23,13 @@ import (
 )
 
 // around is what a way adds beside its DSN.
-type around struct {
+type testTransport struct {
 	client http.Client
 	opts   []driver.Option
 	noIMDS bool
 }
 
-func (a *around) Do(r *http.Request) (*http.Response, error) {
+func (a *testTransport) Do(r *http.Request) (*http.Response, error) {
 	if a.noIMDS && r.URL.Hostname() == "169.254.169.254" {
 		return nil, errors.New("no route to host")
 	}
@@ -44,15 +44,15 @@ func TestEveryMode(t *testing.T) {
 	az.Faults.TokenLife(4 * time.Minute)
 	defer az.Faults.TokenLife(0)
 	seen := map[string]bool{"password": true} // has a test of its own
-	for _, w := range ways {
+	for _, w := range modeTests {
 		for mode := range strings.SplitSeq(w.mode, ",") {
 			seen[mode] = true
 		}
 		t.Run(w.mode+" "+w.name, func(t *testing.T) {
-			if w.unix && runtime.GOOS == "windows" {
+			if w.unixOnly && runtime.GOOS == "windows" {
 				t.Skip("the emulated programs are shell scripts")
 			}
-			w.test(t)
+			w.run(t)
 		})
 	}
 	for _, m := range dsn.Modes() {
@@ -62,42 +62,42 @@ func TestEveryMode(t *testing.T) {
 	}
 }
 
-func (w way) test(t *testing.T) {
+func (m modeTest) run(t *testing.T) {
 	for _, name := range []string{"PGHOST", "PGUSER", "PGPASSWORD"} {
 		t.Setenv(name, "")
 	}
-	id, other := w.identity(t), w.identity(t)
-	if w.system {
+	id, other := m.identity(t), m.identity(t)
+	if m.systemAssigned {
 		id = emulator.Identity{Name: "app"}
 	}
-	o := &around{client: *az.Client()}
+	o := &testTransport{client: *az.Client()}
 	o.opts = []driver.Option{driver.WithTransport(o)}
-	params := "aad_auth=" + w.mode + " " + w.set(t, id, o)
+	params := "aad_auth=" + m.mode + " " + m.setup(t, id, o)
 
 	began := az.Counts()
 	seen := len(az.Requests())
-	db := w.open(t, params, o)
+	db := m.openDB(t, params, o)
 	if who := sessionUser(t, db); who != id.Name {
 		t.Errorf("fresh: signed in as %q, want %q", who, id.Name)
 	}
 	one := int64(1)
-	if w.noAuthority {
+	if m.noAuthority {
 		one = 0
 	}
 	fresh := az.Counts()
-	if n := fresh.Requests - began.Requests; n < one || n > 2*one || w.want["grant_type"] != "*device_code" && n != one { // a device code is polled for
+	if n := fresh.Requests - began.Requests; n < one || n > 2*one || m.want["grant_type"] != "*device_code" && n != one { // a device code is polled for
 		t.Errorf("fresh: %d token requests", n)
 	}
-	w.check(t, id, az.Requests()[seen:])
+	m.checkRequest(t, id, az.Requests()[seen:])
 
-	hold(t, db, 3)
-	hold(t, w.open(t, params, o), 3)
+	openConns(t, db, 3)
+	openConns(t, m.openDB(t, params, o), 3)
 	if n := az.Counts().Requests - fresh.Requests; n != 0 {
 		t.Errorf("cached: %d more token requests", n)
 	}
 
 	// The server lets nobody in as another: the same token, no further request.
-	err := w.open(t, params+" user='"+other.Name+"'", o).Ping()
+	err := m.openDB(t, params+" user='"+other.Name+"'", o).Ping()
 	var failed *driver.Error
 	if !errors.As(err, &failed) || failed.Step != driver.StepSignIn || !strings.Contains(err.Error(), "oid mismatch for role["+other.Name+"]") {
 		t.Errorf("refused by the server: %v", err)
@@ -106,32 +106,32 @@ func (w way) test(t *testing.T) {
 		t.Errorf("refused by the server: %d more token requests, %d refusals", n.Requests-fresh.Requests, n.Refused-fresh.Refused)
 	}
 
-	params = w.deny(t, id, params)
-	denied := &around{client: *az.Client(), noIMDS: o.noIMDS}
+	params = m.deny(t, id, params)
+	denied := &testTransport{client: *az.Client(), noIMDS: o.noIMDS}
 	denied.opts = append([]driver.Option{driver.WithTransport(denied)}, o.opts[1:]...)
-	err = w.open(t, params, denied).Ping()
-	if !errors.As(err, &failed) || failed.Step != driver.StepToken || !strings.Contains(err.Error(), w.says) || strings.ContainsAny(err.Error(), "\r\n") {
-		t.Errorf("refused by the authority: %v, want %q", err, w.says)
+	err = m.openDB(t, params, denied).Ping()
+	if !errors.As(err, &failed) || failed.Step != driver.StepToken || !strings.Contains(err.Error(), m.wantErr) || strings.ContainsAny(err.Error(), "\r\n") {
+		t.Errorf("refused by the authority: %v, want %q", err, m.wantErr)
 	}
 	if n := az.Counts(); n.SignIns != fresh.SignIns+5 || n.Tokens != fresh.Tokens {
 		t.Errorf("refused by the authority: %d sign-ins, %d tokens more", n.SignIns-fresh.SignIns-5, n.Tokens-fresh.Tokens)
 	}
 }
 
-func (w way) identity(t *testing.T) emulator.Identity {
+func (m modeTest) identity(t *testing.T) emulator.Identity {
 	t.Helper()
 	name := "mode " + rand.Text()[:8]
-	if w.kind == emulator.User {
+	if m.kind == emulator.User {
 		name = rand.Text()[:8] + "@contoso.com"
 	}
-	id := az.Add(emulator.Identity{Name: name, Kind: w.kind, Secret: "secret of " + name, Certificates: []*x509.Certificate{keys.cert, keys.ca}})
+	id := az.Add(emulator.Identity{Name: name, Kind: m.kind, Secret: "secret of " + name, Certificates: []*x509.Certificate{testCertificates.cert, testCertificates.ca}})
 	if err := az.Grant(context.Background(), id); err != nil {
 		t.Fatal(err)
 	}
 	return id
 }
 
-func (w way) open(t *testing.T, params string, o *around) *sql.DB {
+func (m modeTest) openDB(t *testing.T, params string, o *testTransport) *sql.DB {
 	t.Helper()
 	c, err := driver.NewConnector(az.DSN(params), o.opts...)
 	if err != nil {
@@ -143,10 +143,10 @@ func (w way) open(t *testing.T, params string, o *around) *sql.DB {
 }
 
 // check compares the token request, the last one of those seen, with what is wanted.
-func (w way) check(t *testing.T, id emulator.Identity, seen []emulator.Request) {
+func (m modeTest) checkRequest(t *testing.T, id emulator.Identity, seen []emulator.Request) {
 	t.Helper()
-	if w.noAuthority || len(seen) == 0 {
-		if !w.noAuthority {
+	if m.noAuthority || len(seen) == 0 {
+		if !m.noAuthority {
 			t.Error("no request was recorded")
 		}
 		return
@@ -155,7 +155,7 @@ func (w way) check(t *testing.T, id emulator.Identity, seen []emulator.Request) 
 	if r.Status != http.StatusOK {
 		t.Errorf("the request was answered with %d", r.Status)
 	}
-	for name, want := range w.want {
+	for name, want := range m.want {
 		want, got := fill(want, id), strings.Join(r.Form[name], " ")
 		kind, field, _ := strings.Cut(name, " ")
 		switch kind {
@@ -166,9 +166,9 @@ func (w way) check(t *testing.T, id emulator.Identity, seen []emulator.Request) 
 		case "header":
 			got = r.Header.Get(field)
 		case "assertion":
-			got = fmt.Sprint(part(t, r.Form.Get("client_assertion"), 1)[field])
+			got = fmt.Sprint(decodeJWT(t, r.Form.Get("client_assertion"), 1)[field])
 		case "chain":
-			chain, _ := part(t, r.Form.Get("client_assertion"), 0)["x5c"].([]any)
+			chain, _ := decodeJWT(t, r.Form.Get("client_assertion"), 0)["x5c"].([]any)
 			got = fmt.Sprint(len(chain))
 		case "hint":
 			got = ""
@@ -201,7 +201,7 @@ func matches(got, want string) bool {
 }
 
 // part decodes the header (0) or the claims (1) of a JWT.
-func part(t *testing.T, jwt string, i int) (fields map[string]any) {
+func decodeJWT(t *testing.T, jwt string, i int) (fields map[string]any) {
 	t.Helper()
 	parts := strings.Split(jwt, ".")
 	if len(parts) != 3 {
@@ -256,7 +256,7 @@ func TestPasswordMode(t *testing.T) {
 // A PKCS#12 file in an encryption that azidentity cannot read is told from a wrong
 // password by what to do about it.
 func TestModernPKCS12(t *testing.T) {
-	_, err := driver.NewConnector("host=h user=u aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=" + keys.file(t, keys.modern) + " aad_client_certificate_password=" + pfxPassword)
+	_, err := driver.NewConnector("host=h user=u aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate=" + testCertificates.write(t, testCertificates.pfxModern) + " aad_client_certificate_password=" + pfxPassword)
 	if err == nil || !strings.Contains(err.Error(), "openssl pkcs12 -export -legacy") || strings.Contains(err.Error(), pfxPassword) {
 		t.Errorf("got %v", err)
 	}
@@ -266,21 +266,21 @@ func TestModernPKCS12(t *testing.T) {
 func TestPersonIsAskedOnce(t *testing.T) {
 	az.Faults.TokenLife(2 * time.Second)
 	defer az.Faults.TokenLife(0)
-	for _, w := range ways {
-		if w.mode != "device-code" && w.mode != "interactive-browser" || w.unix && runtime.GOOS == "windows" {
+	for _, w := range modeTests {
+		if w.mode != "device-code" && w.mode != "interactive-browser" || w.unixOnly && runtime.GOOS == "windows" {
 			continue
 		}
 		t.Run(w.mode, func(t *testing.T) {
 			id := w.identity(t)
-			o := &around{client: *az.Client()}
+			o := &testTransport{client: *az.Client()}
 			o.opts = []driver.Option{driver.WithTransport(o)}
-			params := "aad_auth=" + w.mode + " " + w.set(t, id, o)
-			db := w.open(t, params, o)
-			hold(t, db, 1)
+			params := "aad_auth=" + w.mode + " " + w.setup(t, id, o)
+			db := w.openDB(t, params, o)
+			openConns(t, db, 1)
 			az.Logout() // nobody would answer now
 			seen := len(az.Requests())
 			time.Sleep(2 * time.Second)
-			hold(t, w.open(t, params, o), 1)
+			openConns(t, w.openDB(t, params, o), 1)
 			for _, r := range az.Requests()[seen:] {
 				if r.Form.Get("grant_type") != "refresh_token" || r.Status != http.StatusOK {
 					t.Errorf("asked %s, %s: %d", r.Path, r.Form.Get("grant_type"), r.Status)

@@ -18,9 +18,9 @@ func TestRoleNames(t *testing.T) {
 		if single {
 			opts, kind, suffix = append(opts, emulator.WithSingleServer()), "single", "@"+emulator.ServerName
 		}
-		s := newScene(t, opts...)
-		s.az.SetenvOn(t, emulator.VirtualMachine, s.app)
-		conn := s.asAdmin(t)
+		fx := newFixture(t, opts...)
+		fx.az.SetenvOn(t, emulator.VirtualMachine, fx.app)
+		conn := fx.connectAsAdmin(t)
 		defer conn.Close()
 		for _, name := range []string{
 			`x"; DROP ROLE billing; --`, `x', true, true); DROP ROLE billing; --`, `\'; DROP ROLE billing; --`, `back\slash`, `two""quotes`, `it''s`, `$$dollar$1$$`, `E'x'`, `U&"\0041"`,
@@ -28,9 +28,9 @@ func TestRoleNames(t *testing.T) {
 		} {
 			r := driver.Role{Name: name, Kind: "service-principal", ServerType: kind}
 			if single {
-				r.ClientID = s.app.ClientID
+				r.ClientID = fx.app.ClientID
 			} else {
-				r.ObjectID = s.app.ObjectID
+				r.ObjectID = fx.app.ObjectID
 			}
 			made, err := r.Apply(context.Background(), conn)
 			if err != nil || made == "" {
@@ -38,7 +38,7 @@ func TestRoleNames(t *testing.T) {
 				continue
 			}
 			quoted := "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name+suffix) + "'"
-			db, err := connect(t, s.dsn(secret+"user="+quoted), s.fresh())
+			db, err := connect(t, fx.dsn(secretDSN+"user="+quoted), fx.newTransport())
 			if err != nil {
 				t.Errorf("%s %q: %v", kind, name, err)
 				continue
@@ -53,7 +53,7 @@ func TestRoleNames(t *testing.T) {
 				t.Errorf("%s %q: %v", kind, name, err)
 				continue
 			}
-			runSQL(t, s, "", e)
+			applySQL(t, fx, "", e)
 		}
 		var left int
 		if err := conn.QueryRowContext(context.Background(), "select count(*) from pg_roles where rolname = 'billing'").Scan(&left); err != nil || left != 1 {

@@ -23,31 +23,31 @@ import (
 )
 
 // ledger is what is written down somewhere.
-type ledger struct {
+type syncBuffer struct {
 	mu  sync.Mutex
-	all bytes.Buffer
+	buf bytes.Buffer
 }
 
-func (l *ledger) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(b)
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
 }
 
-func (l *ledger) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 // mark has PostgreSQL log these words, and waits for them: what the session did before
 // is logged then too. It returns where they are.
-func (l *ledger) mark(t *testing.T, conn *pgx.Conn, words string) (after int) {
+func (b *syncBuffer) waitForLog(t *testing.T, conn *pgx.Conn, words string) (after int) {
 	t.Helper()
 	if _, err := conn.Exec(t.Context(), "select '"+words+"'"); err != nil {
 		t.Fatal(err)
 	}
-	if !within(10*time.Second, func() bool { after = strings.Index(l.String(), words); return after >= 0 }) {
+	if !eventually(10*time.Second, func() bool { after = strings.Index(b.String(), words); return after >= 0 }) {
 		t.Fatalf("PostgreSQL's log lacks %q", words)
 	}
 	return after
@@ -57,7 +57,7 @@ func (l *ledger) mark(t *testing.T, conn *pgx.Conn, words string) (after int) {
 // token is in the startup packets, in the log of a PostgreSQL that logs all it can,
 // in the driver's own, in Stats, errors, checks, or in what the command prints.
 func TestSecretsAreWrittenNowhere(t *testing.T) {
-	var server, own ledger
+	var server, own syncBuffer
 	a := emulator.Start(t, emulator.WithLog(&server))
 	admin, err := pgx.Connect(t.Context(), a.PostgresDSN())
 	if err != nil {
@@ -90,7 +90,7 @@ func TestSecretsAreWrittenNowhere(t *testing.T) {
 	if _, err := admin.Exec(t.Context(), "create role scram login password 's3cr3t-of-a-password'"); err != nil {
 		t.Fatal(err)
 	}
-	begin := server.mark(t, admin, "made, with a password") // which the statement has said
+	begin := server.waitForLog(t, admin, "made, with a password") // which the statement has said
 
 	app := " aad_disable_instance_discovery=true aad_authority_host=" + a.Authority() + " aad_tenant_id=" + emulator.TenantID + " aad_client_id=" + id.ClientID
 	var said []string
@@ -155,7 +155,7 @@ func TestSecretsAreWrittenNowhere(t *testing.T) {
 			say("aadpostgres %s: %s %v", args[0], out, err)
 		}
 	}
-	server.mark(t, admin, "all is done")
+	server.waitForLog(t, admin, "all is done")
 	log := server.String()[begin:]
 	for _, part := range []string{"connection authorized: user=billing", "select count(*) from pg_settings", "billing"} {
 		if !strings.Contains(log, part) {

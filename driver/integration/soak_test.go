@@ -19,7 +19,7 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-var soak = flag.Duration("soak", 5*time.Second, "how long TestSoak measures, within go test's -timeout")
+var soakDuration = flag.Duration("soak", 5*time.Second, "how long TestSoak measures, within go test's -timeout")
 
 // Nothing grows: connections that live for a moment, tokens that live for
 // two, work on all of them, and the heap and the goroutines at the end are what they
@@ -53,7 +53,7 @@ func TestSoak(t *testing.T) {
 	for w := range workers {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				if err := soakOnce(t.Context(), db, w, id.Name); err != nil {
+				if err := soakOperation(t.Context(), db, w, id.Name); err != nil {
 					if failed.Add(1) < 5 {
 						t.Error(err)
 					}
@@ -86,7 +86,7 @@ func TestSoak(t *testing.T) {
 	var all []sample
 	first := c.Stats()
 	began := time.Now()
-	lasts := *soak
+	lasts := *soakDuration
 	if end, ok := t.Deadline(); ok { // go test's own -timeout: ten minutes, unless said otherwise
 		lasts = min(lasts, time.Until(end)-20*time.Second)
 	}
@@ -123,7 +123,7 @@ func TestSoak(t *testing.T) {
 }
 
 // soakOnce is a little of everything: a transaction, a query, and who it is.
-func soakOnce(ctx context.Context, db *sql.DB, worker int, role string) error {
+func soakOperation(ctx context.Context, db *sql.DB, worker int, role string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func TestStatsByExpvar(t *testing.T) {
 	v := expvar.Func(func() any { return c.Stats() }) // expvar.Publish("aadpostgres", v)
 	db := sql.OpenDB(c)
 	defer db.Close()
-	hold(t, db, 3)
+	openConns(t, db, 3)
 	var got driver.Stats
 	if err := json.Unmarshal([]byte(v.String()), &got); err != nil || got.SignIns != 3 || got.TokenRequests != 1 || got.TokenExpires.IsZero() {
 		t.Errorf("%s, %v", v, err)

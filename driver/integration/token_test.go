@@ -19,12 +19,12 @@ import (
 
 // aged gives tokens of id that were issued ten minutes ago, as a cache on the way
 // to Entra does: one that is younger than a minute is not asked for again.
-type aged struct {
+type agedCredential struct {
 	id    emulator.Identity
 	calls atomic.Int64
 }
 
-func (a *aged) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+func (a *agedCredential) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	a.calls.Add(1)
 	return azcore.AccessToken{Token: az.Token(a.id, func(claims map[string]any) {
 		claims["iat"] = time.Now().Add(-15 * time.Minute).Unix()
@@ -35,7 +35,7 @@ func (a *aged) GetToken(context.Context, policy.TokenRequestOptions) (azcore.Acc
 // request together, and work.
 func TestRevoked(t *testing.T) {
 	id, _ := newIdentity(t, "revoked")
-	cred := &aged{id: id}
+	cred := &agedCredential{id: id}
 	c, err := driver.NewConnector(az.DSN(), driver.WithCredential(cred))
 	if err != nil {
 		t.Fatal(err)
@@ -43,9 +43,9 @@ func TestRevoked(t *testing.T) {
 	db := sql.OpenDB(c)
 	defer db.Close()
 	db.SetMaxIdleConns(-1)
-	hold(t, db, 1)
+	openConns(t, db, 1)
 	az.RevokeTokens()
-	hold(t, db, 16)
+	openConns(t, db, 16)
 	if n := cred.calls.Load(); n != 2 {
 		t.Errorf("%d token requests, want 2", n)
 	}
@@ -55,7 +55,7 @@ func TestRevoked(t *testing.T) {
 // A role that does not exist costs no token request, however often it is tried.
 func TestNoSuchRole(t *testing.T) {
 	id, _ := newIdentity(t, "without role")
-	cred := &aged{id: id}
+	cred := &agedCredential{id: id}
 	c, err := driver.NewConnector(az.DSN("user=nobody-here"), driver.WithCredential(cred))
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestExpiryUnderLoad(t *testing.T) {
 	defer db.Close()
 	db.SetMaxIdleConns(-1)
 	db.SetMaxOpenConns(32)
-	hold(t, db, 1)
+	openConns(t, db, 1)
 	var (
 		wg     sync.WaitGroup
 		failed atomic.Int64

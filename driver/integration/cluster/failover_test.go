@@ -18,14 +18,14 @@ import (
 // A pool whose server fails, and is replaced by another, goes on by itself: with the
 // token that it has, and without anything lost that was acknowledged.
 func TestFailover(t *testing.T) {
-	f := newFlock(t)
-	cloud, err := emulator.New(t.Context(), emulator.WithPostgres(f.superuser(f.nodes[:]...)+" target_session_attrs=read-write"))
+	c := newCluster(t)
+	cloud, err := emulator.New(t.Context(), emulator.WithPostgres(c.superuserDSN(c.nodes[:]...)+" target_session_attrs=read-write"))
 	check(t, err)
 	defer func() { check(t, cloud.Close()) }() // while both nodes run
 	cloud.Setenv(t)
 	var ports [2]int
-	for i, n := range f.nodes {
-		ports[i], err = cloud.Serve(t.Context(), f.superuser(n))
+	for i, n := range c.nodes {
+		ports[i], err = cloud.Serve(t.Context(), c.superuserDSN(n))
 		check(t, err)
 	}
 	id := cloud.Add(emulator.Identity{Name: "writer"})
@@ -42,22 +42,22 @@ func TestFailover(t *testing.T) {
 	db.SetMaxOpenConns(writers)
 	db.SetMaxIdleConns(writers)
 
-	lead, follow := f.leader(t)
-	l := f.takeover(t, db, "failover", follow, func() { lead.kill(t) })
-	t.Log(f.ctl(t, "list"))
+	leader, standby := c.leader(t)
+	w := c.checkFailover(t, db, "failover", standby, func() { leader.kill(t) })
+	t.Log(c.patronictl(t, "list"))
 
-	lead.start(t)
-	eventually(t, time.Minute, func() error { return lead.is("sync") })
-	t.Log(f.ctl(t, "list"))
-	standby := openDB(t, dsn+"standby") // it has the writes, and shows them soon
+	leader.start(t)
+	eventually(t, time.Minute, func() error { return leader.checkRole("sync") })
+	t.Log(c.patronictl(t, "list"))
+	standbyDB := openDB(t, dsn+"standby") // it has the writes, and shows them soon
 	eventually(t, 10*time.Second, func() error {
-		if lost, _ := l.missing(t, standby); lost > 0 {
+		if lost, _ := w.countLost(t, standbyDB); lost > 0 {
 			return fmt.Errorf("%d writes are not on the standby", lost)
 		}
 		return nil
 	})
 
-	f.takeover(t, db, "switchover", lead, func() { f.ctl(t, "switchover", "--candidate", lead.name, "--force") })
+	c.checkFailover(t, db, "switchover", leader, func() { c.patronictl(t, "switchover", "--candidate", leader.name, "--force") })
 
 	requests := 0
 	for _, r := range cloud.Requests() {
@@ -73,34 +73,34 @@ func TestFailover(t *testing.T) {
 
 // takeover writes while what is provoked makes next the primary, and holds what the
 // program saw of it against what next's own PostgreSQL says.
-func (f *flock) takeover(t testing.TB, db *sql.DB, name string, next *node, provoke func()) *load {
+func (c *cluster) checkFailover(t testing.TB, db *sql.DB, name string, next *node, provoke func()) *workload {
 	t.Helper()
 	const recovery = 5 * time.Second // a pool that asks every 20 ms has no reason to be late
-	l := newLoad(t, db, name)
-	defer l.end()
-	l.more(t, 500)
+	w := newWorkload(t, db, name)
+	defer w.stop()
+	w.waitForWrites(t, 500)
 	provoked := time.Now()
 	var done time.Time
-	promoted := f.promotion(t, next, func() { provoke(); done = time.Now() })
-	l.more(t, 1_000)
-	l.end()
+	promoted := c.waitForPromotion(t, next, func() { provoke(); done = time.Now() })
+	w.waitForWrites(t, 1_000)
+	w.stop()
 
-	first := l.first(t, promoted)
-	lost, saved := l.missing(t, f.at(t, next)) // the pool might ask another
+	first := w.firstWriteAfter(t, promoted)
+	lost, saved := w.countLost(t, c.openNode(t, next)) // the pool might ask another
 	t.Logf("%s: outage %s; %s from its cause to the promotion of %s, %s from there to the first write; %d writes acknowledged, %d of them lost; %d failed, %d of them are there all the same; ttl %s; errors: %v",
-		name, l.outage().Round(time.Millisecond), promoted.Sub(provoked).Round(time.Millisecond), next.name, first.Sub(promoted).Round(time.Millisecond),
-		len(l.acknowledged), lost, len(l.inDoubt), saved, ttl, slices.Sorted(maps.Keys(l.errors)))
+		name, w.outage().Round(time.Millisecond), promoted.Sub(provoked).Round(time.Millisecond), next.name, first.Sub(promoted).Round(time.Millisecond),
+		len(w.acknowledged), lost, len(w.inDoubt), saved, ttl, slices.Sorted(maps.Keys(w.errors)))
 	if lost > 0 {
 		t.Errorf("%s: %d acknowledged writes are lost", name, lost)
 	}
-	if len(l.inDoubt) == 0 {
+	if len(w.inDoubt) == 0 {
 		t.Errorf("%s: no write failed, so nothing happened to the old primary", name)
 	}
-	if n := l.within(done, promoted); n > 0 {
+	if n := w.countBetween(done, promoted); n > 0 {
 		t.Errorf("%s: %d writes were acknowledged when the old primary was gone and the new one not there", name, n)
 	}
 	if late := first.Sub(promoted); late > recovery {
 		t.Errorf("%s: the first write came %s after the promotion, want at most %s", name, late, recovery)
 	}
-	return l
+	return w
 }

@@ -14,9 +14,9 @@ import (
 
 // A load is eight writers, each of which inserts one key after the other and keeps
 // in mind which were acknowledged, and when.
-type load struct {
+type workload struct {
 	db   *sql.DB
-	stop context.CancelFunc
+	cancel context.CancelFunc
 	wg   sync.WaitGroup
 
 	mu           sync.Mutex // guards what follows until the load has ended
@@ -34,33 +34,33 @@ type insert struct {
 const writers = 8
 
 // newLoad begins to write.
-func newLoad(t testing.TB, db *sql.DB, name string) *load {
+func newWorkload(t testing.TB, db *sql.DB, name string) *workload {
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{db: db, stop: cancel, errors: map[string]int{}}
-	for w := range writers {
-		l.wg.Go(func() {
+	w := &workload{db: db, cancel: cancel, errors: map[string]int{}}
+	for writer := range writers {
+		w.wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				l.write(ctx, fmt.Sprintf("%s %d-%d", name, w, i))
+				w.write(ctx, fmt.Sprintf("%s %d-%d", name, writer, i))
 			}
 		})
 	}
-	return l
+	return w
 }
 
-func (l *load) write(ctx context.Context, key string) {
+func (w *workload) write(ctx context.Context, key string) {
 	const patience = 3 * time.Second // a server that has just died may not say so
 	began := time.Now()
 	each, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	_, err := l.db.ExecContext(each, "insert into kept (key) values ($1)", key)
-	l.mu.Lock()
+	_, err := w.db.ExecContext(each, "insert into kept (key) values ($1)", key)
+	w.mu.Lock()
 	if err == nil {
-		l.acknowledged = append(l.acknowledged, insert{key, began, time.Now()})
+		w.acknowledged = append(w.acknowledged, insert{key, began, time.Now()})
 	} else {
-		l.inDoubt = append(l.inDoubt, key)
-		l.errors[codeOf(err)]++
+		w.inDoubt = append(w.inDoubt, key)
+		w.errors[errorCode(err)]++
 	}
-	l.mu.Unlock()
+	w.mu.Unlock()
 	if err == nil {
 		return
 	}
@@ -71,53 +71,53 @@ func (l *load) write(ctx context.Context, key string) {
 }
 
 // more waits until n inserts were acknowledged that are not yet.
-func (l *load) more(t testing.TB, n int) {
+func (w *workload) waitForWrites(t testing.TB, n int) {
 	t.Helper()
-	before := l.count()
+	before := w.count()
 	eventually(t, time.Minute, func() error {
-		if got := l.count() - before; got < n {
+		if got := w.count() - before; got < n {
 			return fmt.Errorf("%d inserts, want %d", got, n)
 		}
 		return nil
 	})
 }
 
-func (l *load) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.acknowledged)
+func (w *workload) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.acknowledged)
 }
 
-func (l *load) end() {
-	l.stop()
-	l.wg.Wait()
+func (w *workload) stop() {
+	w.cancel()
+	w.wg.Wait()
 }
 
 // first returns when the first insert was acknowledged from that time on. The load
 // has ended.
-func (l *load) first(t testing.TB, from time.Time) time.Time {
+func (w *workload) firstWriteAfter(t testing.TB, from time.Time) time.Time {
 	t.Helper()
-	i := slices.IndexFunc(l.acknowledged, func(w insert) bool { return !w.at.Before(from) })
+	i := slices.IndexFunc(w.acknowledged, func(w insert) bool { return !w.at.Before(from) })
 	if i < 0 {
 		t.Fatal("nothing was written any more")
 	}
-	return l.acknowledged[i].at
+	return w.acknowledged[i].at
 }
 
 // outage is the longest time that nothing was acknowledged in: what the program saw
 // of it. The load has ended.
-func (l *load) outage() (longest time.Duration) {
-	for i, w := range l.acknowledged[1:] {
-		longest = max(longest, w.at.Sub(l.acknowledged[i].at))
+func (w *workload) outage() (longest time.Duration) {
+	for i, insert := range w.acknowledged[1:] {
+		longest = max(longest, insert.at.Sub(w.acknowledged[i].at))
 	}
 	return longest
 }
 
 // within counts the inserts that began and were acknowledged between two times. The
 // load has ended.
-func (l *load) within(from, to time.Time) (n int) {
-	for _, w := range l.acknowledged {
-		if w.began.After(from) && w.at.Before(to) {
+func (w *workload) countBetween(from, to time.Time) (n int) {
+	for _, insert := range w.acknowledged {
+		if insert.began.After(from) && insert.at.Before(to) {
 			n++
 		}
 	}
@@ -126,7 +126,7 @@ func (l *load) within(from, to time.Time) (n int) {
 
 // missing counts the acknowledged writes that are not there, and those that failed
 // and are. The load has ended.
-func (l *load) missing(t testing.TB, db *sql.DB) (lost, saved int) {
+func (w *workload) countLost(t testing.TB, db *sql.DB) (lost, saved int) {
 	t.Helper()
 	rows, err := db.QueryContext(context.Background(), "select key from kept")
 	check(t, err)
@@ -138,12 +138,12 @@ func (l *load) missing(t testing.TB, db *sql.DB) (lost, saved int) {
 		there[key] = true
 	}
 	check(t, rows.Err())
-	for _, w := range l.acknowledged {
-		if !there[w.key] {
+	for _, insert := range w.acknowledged {
+		if !there[insert.key] {
 			lost++
 		}
 	}
-	for _, key := range l.inDoubt {
+	for _, key := range w.inDoubt {
 		if there[key] {
 			saved++
 		}

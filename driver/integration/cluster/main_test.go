@@ -55,7 +55,7 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := give(dir); err != nil {
+	if err := chown(dir); err != nil {
 		return 1, err
 	}
 	if az, err = emulator.New(context.Background()); err != nil {
@@ -87,7 +87,7 @@ func openDB(t testing.TB, dsn string) *sql.DB {
 }
 
 // administerIn runs statements as superuser, past gateway and pooler.
-func administerIn(t testing.TB, database, sql string) {
+func execIn(t testing.TB, database, sql string) {
 	t.Helper()
 	config, err := pgx.ParseConfig(az.PostgresDSN())
 	check(t, err)
@@ -104,25 +104,25 @@ func newDir(t testing.TB) string {
 	t.Helper()
 	path, err := os.MkdirTemp(dir, "")
 	check(t, err)
-	check(t, give(path))
+	check(t, chown(path))
 	return path
 }
 
 // write writes one of a server's files, for it alone.
-func write(t testing.TB, path string, mode os.FileMode, text string) string {
+func writeFile(t testing.TB, path string, mode os.FileMode, text string) string {
 	t.Helper()
 	check(t, os.WriteFile(path, []byte(text), mode))
 	check(t, os.Chmod(path, mode))
-	check(t, give(path))
+	check(t, chown(path))
 	return path
 }
 
 // caFile is the certificate of the emulator's authority, where servers can read it.
-func caFile(t testing.TB) string {
+func copyCAFile(t testing.TB) string {
 	t.Helper()
 	b, err := os.ReadFile(az.CertFile())
 	check(t, err)
-	return write(t, filepath.Join(newDir(t), "ca.pem"), 0o600, string(b))
+	return writeFile(t, filepath.Join(newDir(t), "ca.pem"), 0o600, string(b))
 }
 
 // check stops the test at an error.

@@ -23,16 +23,16 @@ type pam struct {
 // where only root can make a folder, for a run that is interrupted leaves the service
 // behind, and PAM would go on to run what it finds: in /tmp, whatever anybody puts
 // there once the folder has been cleaned away.
-var pooled = pam{file: "/etc/pam.d/pgbouncer", dir: "/var/lib/aadpostgres-cluster"}
+var pgbouncerPAM = pam{file: "/etc/pam.d/pgbouncer", dir: "/var/lib/aadpostgres-cluster"}
 
-func (p pam) text() string {
+func (p pam) config() string {
 	return fmt.Sprintf("auth required pam_script.so dir=%s\naccount required pam_permit.so\n", p.dir)
 }
 
 // serve has PAM run the script, until release is called. One run does so at a time:
 // the lock ends with the process, however that ends, so a service of this test's that
 // nobody holds is a leftover, and is replaced.
-func (p pam) serve(script string) (release func(), err error) {
+func (p pam) install(script string) (release func(), err error) {
 	lock, err := os.Open(filepath.Dir(p.file)) // the file itself comes and goes, so two could hold it
 	if err != nil {
 		return nil, err
@@ -46,13 +46,13 @@ func (p pam) serve(script string) (release func(), err error) {
 		return nil, fmt.Errorf("%s is locked: %w; wait until the other run of these tests ends", lock.Name(), err)
 	}
 	switch there, err := os.ReadFile(p.file); {
-	case err == nil && string(there) != p.text():
+	case err == nil && string(there) != p.config():
 		return nil, fmt.Errorf("%s is there and not of this run's making; move it away, unless other tests use it now", p.file)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
 	for _, err := range []error{os.RemoveAll(p.dir), os.Mkdir(p.dir, 0o755), // all of it must be root's
-		os.WriteFile(filepath.Join(p.dir, "pam_script_auth"), []byte(script), 0o755), os.WriteFile(p.file, []byte(p.text()), 0o644)} {
+		os.WriteFile(filepath.Join(p.dir, "pam_script_auth"), []byte(script), 0o755), os.WriteFile(p.file, []byte(p.config()), 0o644)} {
 		if err != nil {
 			return nil, fmt.Errorf("PgBouncer's PAM service is made by root only: %w", err)
 		}
@@ -77,14 +77,14 @@ func TestPAM(t *testing.T) {
 	}
 	refused := func(why string) {
 		t.Helper()
-		if _, err := p.serve("refused"); err == nil || !strings.Contains(err.Error(), why) {
+		if _, err := p.install("refused"); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%v, want %q", err, why)
 		}
 	}
 
-	release, err := p.serve("first")
+	release, err := p.install("first")
 	check(t, err)
-	has(p.file, p.text())
+	has(p.file, p.config())
 	has(script, "first")
 	refused("wait until the other run")
 	has(script, "first")
@@ -96,12 +96,12 @@ func TestPAM(t *testing.T) {
 	}
 
 	for _, folder := range []bool{false, true} { // a run was interrupted
-		check(t, os.WriteFile(p.file, []byte(p.text()), 0o644))
+		check(t, os.WriteFile(p.file, []byte(p.config()), 0o644))
 		if folder {
 			check(t, os.Mkdir(p.dir, 0o755))
 			check(t, os.WriteFile(script, []byte("left"), 0o755))
 		}
-		release, err := p.serve("second")
+		release, err := p.install("second")
 		check(t, err)
 		has(script, "second")
 		release()
@@ -111,7 +111,7 @@ func TestPAM(t *testing.T) {
 	refused("move it away")
 	has(p.file, "auth required pam_unix.so\n")
 	check(t, os.Remove(p.file)) // a refusal keeps no lock
-	release, err = p.serve("third")
+	release, err = p.install("third")
 	check(t, err)
 	release()
 }

@@ -36,14 +36,14 @@ type node struct {
 
 // A flock is two nodes, one of which leads. Which one, Patroni decides, by who
 // holds a key in etcd.
-type flock struct {
+type cluster struct {
 	nodes    [2]*node
 	password string
 }
 
 // newFlock starts etcd and both nodes, and waits until one leads and the other is
 // its synchronous standby: nothing is acknowledged that the other does not have.
-func newFlock(t testing.TB) *flock {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	check(t, err)
@@ -55,25 +55,25 @@ func newFlock(t testing.TB) *flock {
 	etcd := launch(t, "etcd", "--data-dir", filepath.Join(newDir(t), "etcd"), "--name", "one", "--initial-cluster", "one="+url(peer),
 		"--listen-peer-urls", url(peer), "--initial-advertise-peer-urls", url(peer), "--listen-client-urls", url(client), "--advertise-client-urls", url(client),
 		"--heartbeat-interval", "20", "--election-timeout", "200", "--log-level", "error")
-	etcd.answers(t, client)
+	etcd.waitForPort(t, client)
 
-	f := &flock{password: rand.Text()}
+	c := &cluster{password: rand.Text()}
 	for i, name := range []string{"north", "south"} {
 		n := &node{name: name, home: newDir(t), port: freePort(t), rest: freePort(t)}
 		n.config = filepath.Join(n.home, "patroni.yml")
-		text, err := json.Marshal(f.settings(n, client, bins[len(bins)-1])) // which is YAML, too
+		text, err := json.Marshal(c.nodeConfig(n, client, bins[len(bins)-1])) // which is YAML, too
 		check(t, err)
-		write(t, n.config, 0o600, string(text))
-		f.nodes[i] = n
+		writeFile(t, n.config, 0o600, string(text))
+		c.nodes[i] = n
 	}
-	for _, n := range f.nodes {
+	for _, n := range c.nodes {
 		n.start(t)
-		eventually(t, time.Minute, func() error { return n.is("health") })
+		eventually(t, time.Minute, func() error { return n.checkRole("health") })
 	}
-	lead, follow := f.leader(t)
-	eventually(t, time.Minute, func() error { return follow.is("sync") })
-	t.Logf("%s leads, %s is its synchronous standby", lead.name, follow.name)
-	return f
+	leader, standby := c.leader(t)
+	eventually(t, time.Minute, func() error { return standby.checkRole("sync") })
+	t.Logf("%s leads, %s is its synchronous standby", leader.name, standby.name)
+	return c
 }
 
 // ttl is how long Patroni waits for a leader that is not heard of.
@@ -81,7 +81,7 @@ const ttl = 5 * time.Second
 
 type yaml = map[string]any
 
-func (f *flock) settings(n *node, etcd int, bin string) yaml {
+func (c *cluster) nodeConfig(n *node, etcd int, bin string) yaml {
 	local := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 	return yaml{
 		"scope": "aadpostgres", "name": n.name,
@@ -96,8 +96,8 @@ func (f *flock) settings(n *node, etcd int, bin string) yaml {
 		"postgresql": yaml{
 			"listen": local(n.port), "connect_address": local(n.port), "data_dir": filepath.Join(n.home, "data"), "bin_dir": bin, "pgpass": filepath.Join(n.home, "pgpass"),
 			"authentication": yaml{
-				"superuser":   yaml{"username": "postgres", "password": f.password},
-				"replication": yaml{"username": "replicator", "password": f.password},
+				"superuser":   yaml{"username": "postgres", "password": c.password},
+				"replication": yaml{"username": "replicator", "password": c.password},
 			},
 			"parameters": yaml{"unix_socket_directories": n.home, "fsync": "off"}, // no machine fails here
 			"pg_hba":     []string{"host all all 127.0.0.1/32 scram-sha-256", "host replication all 127.0.0.1/32 scram-sha-256"},
@@ -181,11 +181,11 @@ func cutStat(stat string) (pid int, rest string, err error) {
 }
 
 // asks of Patroni keep no connection, which would be one more goroutine.
-var asking = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var patroniClient = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // is asks Patroni what the node is: health, primary, replica or sync.
-func (n *node) is(what string) error {
-	r, err := asking.Get(fmt.Sprintf("http://127.0.0.1:%d/%s", n.rest, what))
+func (n *node) checkRole(what string) error {
+	r, err := patroniClient.Get(fmt.Sprintf("http://127.0.0.1:%d/%s", n.rest, what))
 	if err != nil {
 		return err
 	}
@@ -197,32 +197,32 @@ func (n *node) is(what string) error {
 }
 
 // leader returns the node that leads, once one does, and the other.
-func (f *flock) leader(t testing.TB) (lead, follow *node) {
+func (c *cluster) leader(t testing.TB) (leader, standby *node) {
 	t.Helper()
 	eventually(t, time.Minute, func() error {
-		at := slices.IndexFunc(f.nodes[:], func(n *node) bool { return n.is("primary") == nil })
+		at := slices.IndexFunc(c.nodes[:], func(n *node) bool { return n.checkRole("primary") == nil })
 		if at < 0 {
 			return fmt.Errorf("nobody leads")
 		}
-		lead, follow = f.nodes[at], f.nodes[1-at]
+		leader, standby = c.nodes[at], c.nodes[1-at]
 		return nil
 	})
-	return lead, follow
+	return leader, standby
 }
 
 // superuser is a DSN that leads past the emulator, to the first of the nodes that suits.
-func (f *flock) superuser(nodes ...*node) string {
+func (c *cluster) superuserDSN(nodes ...*node) string {
 	hosts, ports := "127.0.0.1", fmt.Sprint(nodes[0].port)
 	for _, n := range nodes[1:] {
 		hosts, ports = hosts+",127.0.0.1", ports+fmt.Sprintf(",%d", n.port)
 	}
-	return fmt.Sprintf("host=%s port=%s user=postgres password=%s dbname=postgres sslmode=disable require_auth=scram-sha-256 connect_timeout=2", hosts, ports, f.password)
+	return fmt.Sprintf("host=%s port=%s user=postgres password=%s dbname=postgres sslmode=disable require_auth=scram-sha-256 connect_timeout=2", hosts, ports, c.password)
 }
 
 // at opens the node's own PostgreSQL, whatever its part is, as superuser.
-func (f *flock) at(t testing.TB, n *node) *sql.DB {
+func (c *cluster) openNode(t testing.TB, n *node) *sql.DB {
 	t.Helper()
-	config, err := pgx.ParseConfig(f.superuser(n))
+	config, err := pgx.ParseConfig(c.superuserDSN(n))
 	check(t, err)
 	db := stdlib.OpenDB(*config)
 	t.Cleanup(func() { db.Close() })
@@ -232,12 +232,12 @@ func (f *flock) at(t testing.TB, n *node) *sql.DB {
 // promotion provokes one and returns when the node was promoted: the last time that
 // it was still in recovery when asked, so nothing can have been written at it before.
 // Patroni's /primary will not do, it tells of the key in etcd, which comes first.
-func (f *flock) promotion(t testing.TB, n *node, provoke func()) time.Time {
+func (c *cluster) waitForPromotion(t testing.TB, n *node, provoke func()) time.Time {
 	t.Helper()
 	const most = time.Minute
 	ctx, cancel := context.WithTimeout(t.Context(), most)
 	defer cancel()
-	db := f.at(t, n)
+	db := c.openNode(t, n)
 	promoted := make(chan time.Time, 1)
 	go func() {
 		defer close(promoted)
@@ -264,9 +264,9 @@ func (f *flock) promotion(t testing.TB, n *node, provoke func()) time.Time {
 }
 
 // ctl runs patronictl and returns what it prints.
-func (f *flock) ctl(t testing.TB, args ...string) string {
+func (c *cluster) patronictl(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("patronictl", append([]string{"-c", f.nodes[0].config}, args...)...).CombinedOutput()
+	out, err := exec.Command("patronictl", append([]string{"-c", c.nodes[0].config}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("patronictl %v: %v: %s", args, err, out)
 	}

@@ -23,7 +23,7 @@ import (
 
 // judge is what PAM runs for each sign-in at PgBouncer: it holds the token against
 // the server's own sign-in.
-const judge = `#!/bin/sh
+const pamScript = `#!/bin/sh
 PGUSER=$PAM_USER PGPASSWORD=$PAM_AUTHTOK exec psql -qXAtw -c 'select' \
 	'host=127.0.0.1 port=%d dbname=postgres sslmode=verify-full sslrootcert=%s' >/dev/null
 `
@@ -39,13 +39,13 @@ PGUSER=$PAM_USER PGPASSWORD=$PAM_AUTHTOK exec psql -qXAtw -c 'select' \
 // beforehand in that mode only.
 func newPgBouncer(t testing.TB, settings map[string]string) (port int, cert string) {
 	t.Helper()
-	home, ca := newDir(t), caFile(t)
-	release, err := pooled.serve(fmt.Sprintf(judge, az.Port(), ca))
+	home, ca := newDir(t), copyCAFile(t)
+	release, err := pgbouncerPAM.install(fmt.Sprintf(pamScript, az.Port(), ca))
 	check(t, err)
 	t.Cleanup(release)
 
 	port = freePort(t)
-	cert, key := certificate(t, home)
+	cert, key := newCertificate(t, home)
 	all := map[string]string{
 		"listen_addr": "127.0.0.1", "listen_port": fmt.Sprint(port), "unix_socket_dir": "",
 		"auth_type": "pam", "pool_mode": "transaction", "default_pool_size": "5", "max_client_conn": "200",
@@ -57,13 +57,13 @@ func newPgBouncer(t testing.TB, settings map[string]string) (port int, cert stri
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		ini += name + " = " + all[name] + "\n"
 	}
-	p := launch(t, "pgbouncer", write(t, filepath.Join(home, "pgbouncer.ini"), 0o600, ini))
-	p.answers(t, port)
+	p := launch(t, "pgbouncer", writeFile(t, filepath.Join(home, "pgbouncer.ini"), 0o600, ini))
+	p.waitForPort(t, port)
 	return port, cert
 }
 
 // minor is the installed PgBouncer's version: 18 for 1.18.0.
-func minor(t testing.TB) (n int) {
+func pgbouncerMinor(t testing.TB) (n int) {
 	t.Helper()
 	out, err := exec.Command("pgbouncer", "-V").Output()
 	check(t, err)
@@ -73,12 +73,12 @@ func minor(t testing.TB) (n int) {
 }
 
 // through is a DSN that leads through a PgBouncer.
-func through(port int, cert string, params ...string) string {
+func poolerDSN(port int, cert string, params ...string) string {
 	return fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres sslrootcert=%s ", port, cert) + strings.Join(params, " ")
 }
 
 // certificate makes one for this host that vouches for itself.
-func certificate(t testing.TB, dir string) (cert, key string) {
+func newCertificate(t testing.TB, dir string) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(t, err)
@@ -93,7 +93,7 @@ func certificate(t testing.TB, dir string) (cert, key string) {
 	bytes, err := x509.MarshalPKCS8PrivateKey(private)
 	check(t, err)
 	file := func(name, kind string, b []byte) string {
-		return write(t, filepath.Join(dir, name), 0o600, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b})))
+		return writeFile(t, filepath.Join(dir, name), 0o600, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b})))
 	}
 	return file("cert.pem", "CERTIFICATE", der), file("key.pem", "PRIVATE KEY", bytes)
 }

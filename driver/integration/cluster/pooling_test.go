@@ -17,15 +17,15 @@ import (
 )
 
 // asked are queries with parameters, each with the answer that it must have.
-var asked = []func(ctx context.Context, db *sql.DB, i int) error{
+var queries = []func(ctx context.Context, db *sql.DB, i int) error{
 	func(ctx context.Context, db *sql.DB, i int) error {
-		return row(ctx, db, int64(i+7), "select $1::bigint + $2::bigint", i, 7)
+		return checkRow(ctx, db, int64(i+7), "select $1::bigint + $2::bigint", i, 7)
 	},
 	func(ctx context.Context, db *sql.DB, i int) error {
-		return row(ctx, db, fmt.Sprintf("key %d é'", i), "select $1::text || ' ' || $2::int || ' ' || $3::text", "key", i, "é'")
+		return checkRow(ctx, db, fmt.Sprintf("key %d é'", i), "select $1::text || ' ' || $2::int || ' ' || $3::text", "key", i, "é'")
 	},
 	func(ctx context.Context, db *sql.DB, i int) error {
-		return row(ctx, db, fmt.Sprint(i), "select $1::jsonb #>> '{a,1}'", fmt.Sprintf(`{"a": [0, %d]}`, i))
+		return checkRow(ctx, db, fmt.Sprint(i), "select $1::jsonb #>> '{a,1}'", fmt.Sprintf(`{"a": [0, %d]}`, i))
 	},
 	func(ctx context.Context, db *sql.DB, i int) error { // there and back
 		var got []int64
@@ -37,7 +37,7 @@ var asked = []func(ctx context.Context, db *sql.DB, i int) error{
 		return err
 	},
 	func(ctx context.Context, db *sql.DB, i int) error { // one of a kind
-		return row(ctx, db, int64(i), fmt.Sprintf("select $1::bigint as c%d", i%50), i)
+		return checkRow(ctx, db, int64(i), fmt.Sprintf("select $1::bigint as c%d", i%50), i)
 	},
 	func(ctx context.Context, db *sql.DB, i int) error {
 		tx, err := db.BeginTx(ctx, nil)
@@ -60,7 +60,7 @@ var asked = []func(ctx context.Context, db *sql.DB, i int) error{
 }
 
 // row holds a query against its answer.
-func row[T comparable](ctx context.Context, db *sql.DB, want T, query string, args ...any) error {
+func checkRow[T comparable](ctx context.Context, db *sql.DB, want T, query string, args ...any) error {
 	var got T
 	err := db.QueryRowContext(ctx, query, args...).Scan(&got)
 	if err == nil && got != want {
@@ -71,7 +71,7 @@ func row[T comparable](ctx context.Context, db *sql.DB, want T, query string, ar
 
 // storm runs n queries from 12 goroutines and returns how many have failed, by
 // SQLSTATE or else by text.
-func storm(t *testing.T, db *sql.DB, n int) (failed int, by map[string]int) {
+func runQueries(t *testing.T, db *sql.DB, n int) (failed int, by map[string]int) {
 	const routines = 12
 	db.SetMaxOpenConns(routines)
 	db.SetMaxIdleConns(routines)
@@ -82,10 +82,10 @@ func storm(t *testing.T, db *sql.DB, n int) (failed int, by map[string]int) {
 	for range routines {
 		wg.Go(func() {
 			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
-				if err := asked[i%len(asked)](t.Context(), db, i); err != nil {
+				if err := queries[i%len(queries)](t.Context(), db, i); err != nil {
 					mu.Lock()
 					failed++
-					by[codeOf(err)]++
+					by[errorCode(err)]++
 					mu.Unlock()
 				}
 			}
@@ -95,7 +95,7 @@ func storm(t *testing.T, db *sql.DB, n int) (failed int, by map[string]int) {
 	return failed, by
 }
 
-func codeOf(err error) string {
+func errorCode(err error) string {
 	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) {
 		return pg.Code
 	}
@@ -107,7 +107,7 @@ func codeOf(err error) string {
 // decides is its max_prepared_statements: it came with 1.21, and is on by default from
 // 1.24. pgx's default mode prepares; cache_describe, exec and simple_protocol do not.
 func TestTransactionMode(t *testing.T) {
-	prepares := minor(t) >= 24 // these PgBouncers have the default
+	prepares := pgbouncerMinor(t) >= 24 // these PgBouncers have the default
 	id := newIdentity(t, "pooled")
 	port, cert := newPgBouncer(t, nil)
 	for _, mode := range []struct {
@@ -117,10 +117,10 @@ func TestTransactionMode(t *testing.T) {
 	}{{"cache_describe", 10_000, true}, {"exec", 4_000, true}, {"simple_protocol", 4_000, true}, {"cache_statement", 2_400, prepares}} {
 		t.Run(mode.name, func(t *testing.T) {
 			database := az.Database(t)
-			administerIn(t, database.Name, `CREATE TABLE done (key int PRIMARY KEY, extra jsonb); GRANT ALL ON done TO PUBLIC`)
+			execIn(t, database.Name, `CREATE TABLE done (key int PRIMARY KEY, extra jsonb); GRANT ALL ON done TO PUBLIC`)
 			before := az.Counts().SignIns
-			db := openDB(t, through(port, cert, "dbname="+database.Name, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode="+mode.name))
-			failed, by := storm(t, db, mode.n)
+			db := openDB(t, poolerDSN(port, cert, "dbname="+database.Name, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode="+mode.name))
+			failed, by := runQueries(t, db, mode.n)
 			t.Logf("%s: %d of %d queries failed (%.1f %%) %v", mode.name, failed, mode.n, 100*float64(failed)/float64(mode.n), by)
 			if mode.good != (failed == 0) {
 				t.Errorf("%s: %d failures", mode.name, failed)
@@ -134,8 +134,8 @@ func TestTransactionMode(t *testing.T) {
 			if mode.good {
 				var rows int
 				queryIn(t, database.Name, &rows, "select count(*) from done")
-				if rows != mode.n/len(asked) {
-					t.Errorf("%d transactions are done, want %d", rows, mode.n/len(asked))
+				if rows != mode.n/len(queries) {
+					t.Errorf("%d transactions are done, want %d", rows, mode.n/len(queries))
 				}
 				// Each client signs in, by PAM; and each of the sessions that they share.
 				t.Logf("%d clients, %d sign-ins at the gateway", clients, signIns)

@@ -25,7 +25,7 @@ type program struct {
 }
 
 // servant is whom servers run as where this process is root, or nil.
-var servant = sync.OnceValues(func() (*syscall.Credential, error) {
+var serverUser = sync.OnceValues(func() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
 	}
@@ -39,8 +39,8 @@ var servant = sync.OnceValues(func() (*syscall.Credential, error) {
 })
 
 // give makes a file the servants'.
-func give(path string) error {
-	c, err := servant()
+func chown(path string) error {
+	c, err := serverUser()
 	if err != nil || c == nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func launch(t testing.TB, name string, args ...string) *program {
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = file, file, dir
 	cmd.Env = append(os.Environ(), "HOME="+dir, "LC_ALL=C.UTF-8")
-	as, err := servant()
+	as, err := serverUser()
 	check(t, err)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)
@@ -77,7 +77,7 @@ func launch(t testing.TB, name string, args ...string) *program {
 	t.Cleanup(func() {
 		p.end(syscall.SIGTERM)
 		if t.Failed() {
-			t.Logf("%s: %s", name, p.said())
+			t.Logf("%s: %s", name, p.logTail())
 		}
 	})
 	return p
@@ -100,12 +100,12 @@ func (p *program) end(s syscall.Signal) {
 }
 
 // answers waits until something listens on the port.
-func (p *program) answers(t testing.TB, port int) {
+func (p *program) waitForPort(t testing.TB, port int) {
 	t.Helper()
 	eventually(t, 20*time.Second, func() error {
 		select {
 		case <-p.exited:
-			t.Fatalf("it ended at once: %s", p.said())
+			t.Fatalf("it ended at once: %s", p.logTail())
 		default:
 		}
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -145,7 +145,7 @@ func freePort(t testing.TB) int {
 }
 
 // said returns the last words of a program.
-func (p *program) said() string {
+func (p *program) logTail() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()

@@ -17,7 +17,7 @@ func TestStartupParameters(t *testing.T) {
 	id := newIdentity(t, "starter")
 	port, cert := newPgBouncer(t, nil)
 	signIn := func(params ...string) string {
-		return through(port, cert, append(params, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode=cache_describe")...)
+		return poolerDSN(port, cert, append(params, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode=cache_describe")...)
 	}
 	for _, param := range []string{"application_name=app", "client_encoding=UTF8", "datestyle=ISO", "timezone=UTC", "standard_conforming_strings=on", "target_session_attrs=read-write"} {
 		if err := openDB(t, signIn(param)).Ping(); err != nil {
@@ -41,17 +41,17 @@ func TestSettings(t *testing.T) {
 	id := newIdentity(t, "setter")
 	port, cert := newPgBouncer(t, map[string]string{"default_pool_size": "1", "ignore_startup_parameters": "search_path"})
 	open := func(params ...string) *sql.DB {
-		db := openDB(t, through(port, cert, append(params, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode=cache_describe")...))
+		db := openDB(t, poolerDSN(port, cert, append(params, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode=cache_describe")...))
 		db.SetMaxOpenConns(1)
 		return db
 	}
 	show := func(db *sql.DB, setting, want string) {
 		t.Helper()
-		if err := row(t.Context(), db, want, "select current_setting($1)", setting); err != nil {
+		if err := checkRow(t.Context(), db, want, "select current_setting($1)", setting); err != nil {
 			t.Errorf("%s: %v", setting, err)
 		}
 	}
-	administerIn(t, "postgres", "ALTER ROLE "+pgx.Identifier{id.Name}.Sanitize()+" SET lock_timeout = '7s'")
+	execIn(t, "postgres", "ALTER ROLE "+pgx.Identifier{id.Name}.Sanitize()+" SET lock_timeout = '7s'")
 	mine, others := open("search_path=elsewhere"), open()
 	show(mine, "lock_timeout", "7s")
 	show(others, "lock_timeout", "7s")
@@ -84,15 +84,15 @@ func TestJSONByMode(t *testing.T) {
 		"exec":            {"unable to encode map", "22P02"},
 		"simple_protocol": {"unable to encode map", "22P02"},
 	} {
-		db := openDB(t, through(port, cert, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode="+mode))
+		db := openDB(t, poolerDSN(port, cert, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode="+mode))
 		const query = "select $1::jsonb ->> 'a'"
 		for i, value := range []any{map[string]any{"a": "b"}, []byte(`{"a": "b"}`)} {
-			err := row(context.Background(), db, "b", query, value)
+			err := checkRow(context.Background(), db, "b", query, value)
 			if want[i] == "" && err != nil || want[i] != "" && (err == nil || !strings.Contains(err.Error(), want[i])) {
 				t.Errorf("%s: %T as jsonb: %v, want %q", mode, value, err, want[i])
 			}
 		}
-		if err := row(context.Background(), db, "b", query, `{"a": "b"}`); err != nil {
+		if err := checkRow(context.Background(), db, "b", query, `{"a": "b"}`); err != nil {
 			t.Errorf("%s: a string as jsonb: %v", mode, err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // tokenOf makes a good token of n characters, or one less: not every length can be
 // had. On Azure groups do the padding, up to 7,000 characters have been seen.
-func tokenOf(t testing.TB, id emulator.Identity, n int) string {
+func newToken(t testing.TB, id emulator.Identity, n int) string {
 	t.Helper()
 	longest := ""
 	for pad := max(0, (n-len(az.Token(id, nil)))*3/4-20); ; pad++ {
@@ -32,15 +32,15 @@ func TestTokenLength(t *testing.T) {
 	id := newIdentity(t, "long")
 	port, cert := newPgBouncer(t, nil)
 	for _, length := range []int{1_200, 2_000, 2_047, 2_050, 2_200, 3_000, 7_000, 12_000, 30_000} {
-		token := tokenOf(t, id, length)
-		file := write(t, filepath.Join(newDir(t), "token"), 0o600, token)
+		token := newToken(t, id, length)
+		file := writeFile(t, filepath.Join(newDir(t), "token"), 0o600, token)
 		who := []string{"aad_auth=access-token", "user='" + id.Name + "'", "aad_token_file=" + file, "default_query_exec_mode=cache_describe"}
 		if err := openDB(t, az.DSN(who...)).Ping(); err != nil {
 			t.Errorf("%d characters, past PgBouncer: %v", len(token), err)
 		}
-		err := openDB(t, through(port, cert, who...)).Ping()
+		err := openDB(t, poolerDSN(port, cert, who...)).Ping()
 		t.Logf("%d characters: %v", len(token), err)
-		if len(token) <= 2_047 || minor(t) >= 26 {
+		if len(token) <= 2_047 || pgbouncerMinor(t) >= 26 {
 			if err != nil {
 				t.Errorf("%d characters: %v", len(token), err)
 			}
@@ -56,9 +56,9 @@ func TestTokenLength(t *testing.T) {
 func TestRefusedThroughPgBouncer(t *testing.T) {
 	id, other := newIdentity(t, "refused"), newIdentity(t, "another")
 	port, cert := newPgBouncer(t, nil)
-	check(t, openDB(t, through(port, cert, "aad_auth=managed-identity", "aad_client_id="+id.ClientID)).Ping())
-	file := write(t, filepath.Join(newDir(t), "token"), 0o600, az.Token(other, nil))
-	err := openDB(t, through(port, cert, "aad_auth=access-token", "user='"+id.Name+"'", "aad_token_file="+file)).Ping()
+	check(t, openDB(t, poolerDSN(port, cert, "aad_auth=managed-identity", "aad_client_id="+id.ClientID)).Ping())
+	file := writeFile(t, filepath.Join(newDir(t), "token"), 0o600, az.Token(other, nil))
+	err := openDB(t, poolerDSN(port, cert, "aad_auth=access-token", "user='"+id.Name+"'", "aad_token_file="+file)).Ping()
 	if err == nil || !strings.Contains(err.Error(), "PAM authentication failed") {
 		t.Errorf("another's token: %v", err)
 	}
@@ -75,12 +75,12 @@ func TestTokenOutlived(t *testing.T) {
 		t.Run(lifetime.String(), func(t *testing.T) {
 			id := newIdentity(t, "outlived")
 			port, cert := newPgBouncer(t, map[string]string{"server_lifetime": "1", "query_wait_timeout": "2", "server_login_retry": "1"})
-			db := openDB(t, through(port, cert, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode=cache_describe"))
+			db := openDB(t, poolerDSN(port, cert, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode=cache_describe"))
 			db.SetMaxOpenConns(1)
 			db.SetConnMaxLifetime(lifetime)
-			check(t, row(t.Context(), db, id.Name, "select session_user"))
+			check(t, checkRow(t.Context(), db, id.Name, "select session_user"))
 			time.Sleep(life)
-			err := row(t.Context(), db, id.Name, "select session_user")
+			err := checkRow(t.Context(), db, id.Name, "select session_user")
 			t.Logf("SetConnMaxLifetime(%s): %v", lifetime, err)
 			if good && err != nil || !good && (err == nil || !strings.Contains(err.Error(), "server login has been failing") && !strings.Contains(err.Error(), "query_wait_timeout")) {
 				t.Errorf("SetConnMaxLifetime(%s): %v", lifetime, err)

@@ -15,14 +15,14 @@ import (
 )
 
 // interfaces are methods that others call: fmt, slog, encoding/json, errors, database/sql.
-const interfaces = " String Format GoString LogValue MarshalText GobEncode Error Unwrap Close Driver Connect Open OpenConnector "
+const interfaceMethods = " String Format GoString LogValue MarshalText GobEncode Error Unwrap Close Driver Connect Open OpenConnector "
 
 // Whatever is exported is shown in use: by an example, by the code of a page, by a
 // command, by a program or a tool's test. Package dsn is there for package driver too,
 // the emulator for tests.
 func TestExportedIsShown(t *testing.T) {
 	used, byDriver, tests := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	note := func(f *ast.File, in map[string]bool) {
+	collect := func(f *ast.File, in map[string]bool) {
 		names := map[string]string{} // of imports, where the file has its own
 		for _, i := range f.Imports {
 			if i.Name != nil {
@@ -58,20 +58,20 @@ func TestExportedIsShown(t *testing.T) {
 			return err
 		}
 		dir, base := path.Split(file)
-		test := strings.HasSuffix(base, "_test.go")
-		switch shown := strings.Contains(dir, "/cmd/") || strings.HasPrefix(dir, "driver/integration/examples/") || strings.HasPrefix(dir, "driver/integration/tools/"); {
-		case shown && !test, strings.HasPrefix(base, "example"), strings.HasPrefix(dir, "driver/integration/tools/"), strings.HasPrefix(dir, "driver/integration/examples/"):
-			note(f, used)
-		case test:
-			note(f, tests)
+		isTest := strings.HasSuffix(base, "_test.go")
+		switch isExample := strings.Contains(dir, "/cmd/") || strings.HasPrefix(dir, "driver/integration/examples/") || strings.HasPrefix(dir, "driver/integration/tools/"); {
+		case isExample && !isTest, strings.HasPrefix(base, "example"), strings.HasPrefix(dir, "driver/integration/tools/"), strings.HasPrefix(dir, "driver/integration/examples/"):
+			collect(f, used)
+		case isTest:
+			collect(f, tests)
 		case dir == "dsn/", dir == "driver/", dir == "driver/emulator/", dir == "driver/migrate/":
 			for _, d := range f.Decls {
-				for _, n := range public(d) {
+				for _, n := range exportedNames(d) {
 					exported = append(exported, name{f.Name.Name, n})
 				}
 			}
 			if dir == "driver/" {
-				note(f, byDriver)
+				collect(f, byDriver)
 			}
 		}
 		return nil
@@ -80,13 +80,13 @@ func TestExportedIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, b := range blocks(t) {
-		for _, text := range map[string][]string{"go": {b.text}, "diff": {side(b.text, '-')}}[b.lang] {
-			if code, err := test(0, text); err == nil {
+		for _, text := range map[string][]string{"go": {b.text}, "diff": {diffSide(b.text, '-')}}[b.lang] {
+			if code, err := goTest(0, text); err == nil {
 				f, err := parser.ParseFile(token.NewFileSet(), "", code, 0)
 				if err != nil {
 					t.Fatal(err)
 				}
-				note(f, used)
+				collect(f, used)
 			}
 		}
 	}
@@ -97,7 +97,7 @@ func TestExportedIsShown(t *testing.T) {
 			if ok {
 				key = "." + method
 			}
-			return ok && strings.Contains(interfaces, " "+method+" ") || used[key] || e.pkg == "dsn" && byDriver[key] || e.pkg == "emulator" && tests[key]
+			return ok && strings.Contains(interfaceMethods, " "+method+" ") || used[key] || e.pkg == "dsn" && byDriver[key] || e.pkg == "emulator" && tests[key]
 		}) {
 			t.Errorf("%s: %s is exported, and no example, page, command or tool shows its use", e.pkg, strings.Join(e.full, ", "))
 		}
@@ -110,7 +110,7 @@ func TestExportedIsShown(t *testing.T) {
 // public are the exported names of a declaration: functions, values, and the fields and
 // methods of types. A type itself need not be named to be used, nor each of a group of
 // constants or of a struct's fields.
-func public(d ast.Decl) (names [][]string) {
+func exportedNames(d ast.Decl) (names [][]string) {
 	add := func(of string, idents ...*ast.Ident) {
 		for _, n := range idents {
 			if n.IsExported() {

@@ -21,7 +21,7 @@ import (
 )
 
 // packages are what the code of pages may name without an import.
-var packages = map[string]string{
+var implicitImports = map[string]string{
 	"context":    "context",
 	"errors":     "errors",
 	"fmt":        "fmt",
@@ -40,7 +40,7 @@ var packages = map[string]string{
 }
 
 // surrounding is what the code of pages may use without saying where it has it from.
-const surrounding = `package pages
+const preamble = `package pages
 
 import (
 	"context"
@@ -78,7 +78,7 @@ func run(t *testing.T, block func(*testing.T) error) {
 `
 
 // opened is what is done with what a block has opened: it is used once.
-var opened = map[string]string{
+var useOpened = map[string]string{
 	"db":   "if err := db.Ping(); err != nil { return err }; db.Close()",
 	"pool": "if err := pool.Ping(ctx); err != nil { return err }; pool.Close()",
 	"conn": "if err := conn.Ping(ctx); err != nil { return err }; conn.Close(ctx)",
@@ -87,7 +87,7 @@ var opened = map[string]string{
 // Every block of Go compiles and runs, and so do both sides of every diff: what is
 // moved away from works too, or the move would not be one.
 func TestCode(t *testing.T) {
-	s := newShowroom(t)
+	e := newPageEnv(t)
 	dir := t.TempDir()
 	overlay := map[string]string{}
 	add := func(name, text string) {
@@ -95,11 +95,11 @@ func TestCode(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		here, err := filepath.Abs(name)
+		path, err := filepath.Abs(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		overlay[here] = file
+		overlay[path] = file
 	}
 	var programs []string
 	tests := map[string]block{}
@@ -109,19 +109,19 @@ func TestCode(t *testing.T) {
 		switch b.lang {
 		case "go":
 		case "diff":
-			texts = map[string]string{" before": side(b.text, '+'), " after": side(b.text, '-')}
+			texts = map[string]string{" before": diffSide(b.text, '+'), " after": diffSide(b.text, '-')}
 		default:
 			continue
 		}
 		for _, which := range slices.Sorted(maps.Keys(texts)) {
 			n++
-			text := s.here(texts[which])
+			text := e.rewrite(texts[which])
 			if strings.HasPrefix(text, "package main") {
 				programs = append(programs, fmt.Sprintf("./blocks/main%d", n))
 				add(fmt.Sprintf("blocks/main%d/main.go", n), text)
 				continue
 			}
-			code, err := test(n, text)
+			code, err := goTest(n, text)
 			if err != nil {
 				t.Errorf("%v%s: %v", b, which, err)
 				continue
@@ -130,7 +130,7 @@ func TestCode(t *testing.T) {
 			tests[fmt.Sprintf("TestBlock%d", n)] = b
 		}
 	}
-	add("blocks/given_test.go", strings.Replace(surrounding, "DSN", fmt.Sprintf("%q", s.az.DSN()), 1))
+	add("blocks/given_test.go", strings.Replace(preamble, "DSN", fmt.Sprintf("%q", e.az.DSN()), 1))
 	b, err := json.Marshal(map[string]any{"Replace": overlay})
 	if err != nil {
 		t.Fatal(err)
@@ -143,14 +143,14 @@ func TestCode(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	var wg sync.WaitGroup
-	room := make(chan bool, runtime.NumCPU())
+	slots := make(chan bool, runtime.NumCPU())
 	for name, where := range tests { // each in a process of its own: azidentity shares tokens within one
 		wg.Go(func() {
-			room <- true
-			defer func() { <-room }()
+			slots <- true
+			defer func() { <-slots }()
 			cmd := exec.Command(binary, "-test.v", "-test.timeout=1m", "-test.run=^"+name+"$")
-			if cmd.Dir = s.dir; !strings.Contains(where.text, "az.") { // else it has an Azure of its own
-				cmd.Env = s.env
+			if cmd.Dir = e.dir; !strings.Contains(where.text, "az.") { // else it has an Azure of its own
+				cmd.Env = e.env
 			}
 			if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: "+name)) {
 				t.Errorf("%v: %v: %s", where, err, out)
@@ -163,7 +163,7 @@ func TestCode(t *testing.T) {
 	}
 	for _, p := range programs {
 		cmd := exec.Command("go", "run", "-overlay", file, p)
-		cmd.Env = s.env
+		cmd.Env = e.env
 		if out, err := cmd.CombinedOutput(); err != nil || !bytes.HasSuffix(out, []byte(" signed in as app\n")) {
 			t.Errorf("%s: %v: %s", p, err, out)
 		}
@@ -171,7 +171,7 @@ func TestCode(t *testing.T) {
 }
 
 // side is what a diff has before or after it: without the lines that begin so.
-func side(diff string, without byte) string {
+func diffSide(diff string, without byte) string {
 	var b strings.Builder
 	for line := range strings.Lines(diff) {
 		if line[0] != without {
@@ -184,18 +184,18 @@ func side(diff string, without byte) string {
 var imports = regexp.MustCompile(`(?ms)^import (\(.*?^\)|[^\n]+)\n`)
 
 // test makes a file of a piece of code: the test of that number.
-func test(n int, text string) (string, error) {
-	said := strings.Join(imports.FindAllString(text, -1), "")
+func goTest(n int, text string) (string, error) {
+	declared := strings.Join(imports.FindAllString(text, -1), "")
 	body := imports.ReplaceAllString(text, "")
 	const head = "package pages\n"
-	f, err := parser.ParseFile(token.NewFileSet(), "", head+said+"func _() error {\n"+body+"\nreturn nil\n}\n", 0)
+	f, err := parser.ParseFile(token.NewFileSet(), "", head+declared+"func _() error {\n"+body+"\nreturn nil\n}\n", 0)
 	if err != nil {
 		return "", err
 	}
 	used := map[string]bool{}
 	ast.Inspect(f, func(n ast.Node) bool {
 		if s, ok := n.(*ast.SelectorExpr); ok {
-			if x, ok := s.X.(*ast.Ident); ok && packages[x.Name] != "" && !strings.Contains(said, `"`+packages[x.Name]+`"`) {
+			if x, ok := s.X.(*ast.Ident); ok && implicitImports[x.Name] != "" && !strings.Contains(declared, `"`+implicitImports[x.Name]+`"`) {
 				used[x.Name] = true
 			}
 		}
@@ -205,7 +205,7 @@ func test(n int, text string) (string, error) {
 		used["emulator"] = true
 	}
 	for _, p := range slices.Sorted(maps.Keys(used)) {
-		said += fmt.Sprintf("import %q\n", packages[p])
+		declared += fmt.Sprintf("import %q\n", implicitImports[p])
 	}
 	var checked, after string
 	for _, s := range f.Decls[len(f.Decls)-1].(*ast.FuncDecl).Body.List {
@@ -217,8 +217,8 @@ func test(n int, text string) (string, error) {
 			switch name := x.(*ast.Ident).Name; {
 			case name == "err":
 				checked = "if err != nil { return err }\n"
-			case opened[name] != "":
-				after += opened[name] + "\n"
+			case useOpened[name] != "":
+				after += useOpened[name] + "\n"
 			default:
 				after += "_ = " + name + "\n"
 			}
@@ -231,7 +231,7 @@ func test(n int, text string) (string, error) {
 	if strings.Contains(text, "az.") && !strings.Contains(text, "az := ") {
 		start = "az = emulator.Start(t)\n"
 	}
-	code := head + said + fmt.Sprintf("import \"testing\"\nfunc TestBlock%d(t *testing.T) { %s run(t, func(t *testing.T) error {\n_ = t\n{", n, start) +
+	code := head + declared + fmt.Sprintf("import \"testing\"\nfunc TestBlock%d(t *testing.T) { %s run(t, func(t *testing.T) error {\n_ = t\n{", n, start) +
 		body + checked + after + "}\nreturn nil\n}) }\n" // braces, so that it may have a t of its own
 	b, err := format.Source([]byte(code))
 	return string(b), err

@@ -17,15 +17,15 @@ import (
 
 // A showroom is the Azure that pages are tried on, in the place of the one that they
 // name: whoever it is that they sign in, and the database app.
-type showroom struct {
+type pageEnv struct {
 	az  *emulator.Azure
 	env []string
 	dir string // to run commands in
 }
 
-func newShowroom(t *testing.T) *showroom {
+func newPageEnv(t *testing.T) *pageEnv {
 	t.Helper()
-	az, admin := workplace(t)
+	az, admin := newAzure(t)
 	az.Add(emulator.Identity{Name: "Admins", Kind: emulator.Group})
 	for _, sql := range []struct{ db, statement string }{
 		{"postgres", "CREATE ROLE appuser LOGIN PASSWORD 'secret'"},
@@ -42,8 +42,8 @@ func newShowroom(t *testing.T) *showroom {
 		}
 		db.Close(t.Context())
 	}
-	s := &showroom{az: az, env: append(append(os.Environ(), surroundings(t, az, admin)...), "DATABASE_URL=aad"+strings.Replace(az.URL("aad_auth=managed-identity"), "/postgres?", "/app?", 1)), dir: t.TempDir()}
-	if err := os.Mkdir(filepath.Join(s.dir, "migrations"), 0o755); err != nil {
+	e := &pageEnv{az: az, env: append(append(os.Environ(), commandEnv(t, az, admin)...), "DATABASE_URL=aad"+strings.Replace(az.URL("aad_auth=managed-identity"), "/postgres?", "/app?", 1)), dir: t.TempDir()}
+	if err := os.Mkdir(filepath.Join(e.dir, "migrations"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
@@ -54,31 +54,31 @@ func newShowroom(t *testing.T) *showroom {
 		"run-my-tests":                "#!/bin/sh\nexec aadpostgres ping\n",
 		"report.sh":                   "#!/bin/sh\nexec aadpostgres ping\n",
 	} {
-		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(e.dir, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return s
+	return e
 }
 
 // here writes the showroom's server where a page has that of its reader.
-func (s *showroom) here(text string) string {
-	place := fmt.Sprintf("127.0.0.1 port=%d sslrootcert=%s", s.az.Port(), s.az.CertFile())
+func (e *pageEnv) rewrite(text string) string {
+	place := fmt.Sprintf("127.0.0.1 port=%d sslrootcert=%s", e.az.Port(), e.az.CertFile())
 	return strings.NewReplacer(
 		"PGHOST=app.postgres.database.azure.com", "DATABASE_URL= PGDATABASE=app PGHOST="+strings.Replace(strings.Replace(place, "port", "PGPORT", 1), "sslrootcert", "PGSSLROOTCERT", 1),
 		"host=app.postgres.database.azure.com", "host="+place,
-		"//app.postgres.database.azure.com/app?", fmt.Sprintf("//127.0.0.1:%d/app?sslrootcert=%s&", s.az.Port(), s.az.CertFile()),
-		"//app.postgres.database.azure.com/app", fmt.Sprintf("//127.0.0.1:%d/app?sslrootcert=%s", s.az.Port(), s.az.CertFile()),
-		"client_id=00000000-0000-0000-0000-00000000000a", "client_id="+s.az.Identity("app").ClientID,
+		"//app.postgres.database.azure.com/app?", fmt.Sprintf("//127.0.0.1:%d/app?sslrootcert=%s&", e.az.Port(), e.az.CertFile()),
+		"//app.postgres.database.azure.com/app", fmt.Sprintf("//127.0.0.1:%d/app?sslrootcert=%s", e.az.Port(), e.az.CertFile()),
+		"client_id=00000000-0000-0000-0000-00000000000a", "client_id="+e.az.Identity("app").ClientID,
 	).Replace(text)
 }
 
 // elsewhere are commands that run somewhere else than in TestCommands.
-var elsewhere = map[string]string{
+var testedBy = map[string]string{
 	`^go test work$|^\.ci/`:                     ".ci/run",
 	`^go run ./driver/emulator/.*-demo$`:        ".ci/run",
-	released.String():                           "TestStranger",
-	`^emulate -- go run \.$`:                    "TestStranger", // in a folder that has README's program
+	releasedCommand.String():                           "TestInstall",
+	`^emulate -- go run \.$`:                    "TestInstall", // in a folder that has README's program
 	`^emulate$`:                                 "TestExports",
 	`^go run ./driver/integration/cmd/figures`:  "TestFigures",
 	`^go run ./driver/integration/cmd/pictures`: "TestPictures",
@@ -87,17 +87,17 @@ var elsewhere = map[string]string{
 
 // Every command that is printed runs; the tests among them are there.
 func TestCommands(t *testing.T) {
-	s := newShowroom(t)
-	places := regexp.MustCompile("(?:^|\n) +((?:[A-Z]+=\\S+ )?(?:aadpostgres|emulate|aadpostgres-migrate|goose) [^\n]*)")
+	e := newPageEnv(t)
+	examplePattern := regexp.MustCompile("(?:^|\n) +((?:[A-Z]+=\\S+ )?(?:aadpostgres|emulate|aadpostgres-migrate|goose) [^\n]*)")
 	all := blocks(t)
-	bin, err := program()
+	bin, err := buildCommands()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"aadpostgres", "ping"}, {"aadpostgres", "doctor"}, {"aadpostgres", "role"}, {"aadpostgres", "token"}, {"aadpostgres", "exec"}, {"emulate"}, {"aadpostgres-migrate"}} {
 		out, _ := exec.Command(filepath.Join(bin, args[0]), append(args[1:], "-h")...).CombinedOutput() // flag's own ends with 2
 		_, examples, _ := strings.Cut(string(out), "\n")                                                // the first line is the synopsis
-		found := places.FindAllStringSubmatch("\n"+examples, -1)
+		found := examplePattern.FindAllStringSubmatch("\n"+examples, -1)
 		if len(found) == 0 {
 			t.Errorf("%v -h has no example", args)
 		}
@@ -106,46 +106,46 @@ func TestCommands(t *testing.T) {
 			all = append(all, block{page: strings.Join(args, " ") + " -h", lang: "sh", text: line})
 		}
 	}
-	tried := map[string]bool{}
+	seen := map[string]bool{}
 	printed := "" // by the commands that make roles
 	for _, b := range all {
 		switch b.lang {
 		case "sh":
-			out := s.run(t, b, tried)
+			out := e.run(t, b, seen)
 			if strings.Contains(b.text, "aadpostgres role ") {
 				printed += out
 			}
 		case "sql":
 			if !strings.Contains(b.text, "aad") {
-				s.sql(t, b)
+				e.execSQL(t, b)
 			} else if !strings.Contains(printed, b.text) {
 				t.Errorf("%v: is not what aadpostgres role prints: %s", b, printed)
 			}
 		}
 	}
-	for pattern := range elsewhere {
-		if !tried[pattern] {
+	for pattern := range testedBy {
+		if !seen[pattern] {
 			t.Errorf("no page has a command like %s", pattern)
 		}
 	}
 }
 
 // run tries a block of commands, as one script, and returns what it prints.
-func (s *showroom) run(t *testing.T, b block, tried map[string]bool) string {
+func (e *pageEnv) run(t *testing.T, b block, seen map[string]bool) string {
 	t.Helper()
 	var script []string
 next:
 	for line := range strings.Lines(strings.ReplaceAll(b.text, "\\\n", "")) {
 		line = strings.TrimSpace(line)
-		for pattern, where := range elsewhere {
+		for pattern, where := range testedBy {
 			if regexp.MustCompile(pattern).MatchString(line) {
-				tried[pattern] = true
-				named(t, b, line, where)
+				seen[pattern] = true
+				checkTestedBy(t, b, line, where)
 				continue next
 			}
 		}
 		if regexp.MustCompile(`^(cd \S+ && )?go test `).MatchString(line) {
-			listed(t, b, line)
+			checkTestsExist(t, b, line)
 			continue
 		}
 		script = append(script, line)
@@ -153,8 +153,8 @@ next:
 	if len(script) == 0 {
 		return ""
 	}
-	cmd := exec.Command("bash", "-euc", s.here(strings.Join(script, "\n")))
-	cmd.Dir, cmd.Env = s.dir, s.env
+	cmd := exec.Command("bash", "-euc", e.rewrite(strings.Join(script, "\n")))
+	cmd.Dir, cmd.Env = e.dir, e.env
 	out, err := cmd.CombinedOutput()
 	if err != nil && !strings.HasSuffix(b.text, " -h") { // flag's own ends with 2
 		t.Errorf("%v: %v: %s", b, err, out)
@@ -163,9 +163,9 @@ next:
 }
 
 // sql runs statements as superuser.
-func (s *showroom) sql(t *testing.T, b block) {
+func (e *pageEnv) execSQL(t *testing.T, b block) {
 	t.Helper()
-	db, err := pgx.Connect(t.Context(), s.az.PostgresDSN())
+	db, err := pgx.Connect(t.Context(), e.az.PostgresDSN())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func (s *showroom) sql(t *testing.T, b block) {
 }
 
 // named sees that a test is there, or that .ci/run has the command.
-func named(t *testing.T, b block, line, where string) {
+func checkTestedBy(t *testing.T, b block, line, where string) {
 	t.Helper()
 	if where == ".ci/run" {
 		script, err := os.ReadFile(filepath.Join(root, ".ci/run"))
@@ -198,7 +198,7 @@ func named(t *testing.T, b block, line, where string) {
 }
 
 // listed sees that a go test command means at least one test in each of its packages.
-func listed(t *testing.T, b block, line string) {
+func checkTestsExist(t *testing.T, b block, line string) {
 	t.Helper()
 	pattern := "."
 	if m := regexp.MustCompile(`-(?:run|fuzz) '?([^' ]+)'?`).FindStringSubmatch(line); m != nil {

@@ -11,7 +11,7 @@ import (
 
 // sources tell of each figure in the README's text what measures it: a test or a
 // benchmark, or who documents it.
-var sources = map[string]string{
+var figureSources = map[string]string{
 	"24 hours":          "https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/managed-identity-best-practice-recommendations",
 	"2,047 characters":  "TestTokenLength",
 	"fifth of a second": "BenchmarkStart",
@@ -19,7 +19,7 @@ var sources = map[string]string{
 
 // Every figure that the README quotes is measured by what is named here, or stands in
 // a table that a command writes.
-func TestFiguresHaveASource(t *testing.T) {
+func TestFiguresHaveSource(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -29,11 +29,11 @@ func TestFiguresHaveASource(t *testing.T) {
 	quoted := map[string]bool{}
 	for _, f := range figure.FindAllString(text, -1) {
 		quoted[f] = true
-		if sources[f] == "" {
+		if figureSources[f] == "" {
 			t.Errorf("README.md quotes %q; say in sources what measures it", f)
 		}
 	}
-	for f, source := range sources {
+	for f, source := range figureSources {
 		if !quoted[f] {
 			t.Errorf("README.md does not quote %q", f)
 		}

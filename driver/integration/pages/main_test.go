@@ -10,7 +10,7 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if err := os.RemoveAll(built); err != nil {
+	if err := os.RemoveAll(buildDir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

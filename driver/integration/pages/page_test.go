@@ -28,14 +28,14 @@ type block struct {
 func (b block) String() string { return fmt.Sprintf("%s:%d: %.60q", b.page, b.line, b.text) }
 
 // markdown are the pages that are not Go's.
-var markdown = []string{"README.md", "CONTRIBUTING.md", "driver/MOVING.md", "driver/TROUBLESHOOTING.md", ".github/SECURITY.md", "CHANGELOG.md"}
+var pages = []string{"README.md", "CONTRIBUTING.md", "driver/MOVING.md", "driver/TROUBLESHOOTING.md", ".github/SECURITY.md", "CHANGELOG.md"}
 
 // blocks reads all pages, and the package comments and -h of everything that is public.
 func blocks(t *testing.T) []block {
 	t.Helper()
 	var all []block
-	for _, page := range markdown {
-		all = append(all, fences(t, page)...)
+	for _, page := range pages {
+		all = append(all, markdownBlocks(t, page)...)
 	}
 	err := fs.WalkDir(os.DirFS(root), ".", func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git" || file == "driver/integration/tools") {
@@ -54,7 +54,7 @@ func blocks(t *testing.T) []block {
 		}
 		for _, c := range new(comment.Parser).Parse(f.Doc.Text()).Content {
 			if code, ok := c.(*comment.Code); ok {
-				all = append(all, block{page: file, lang: language(code.Text), text: code.Text})
+				all = append(all, block{page: file, lang: blockLanguage(code.Text), text: code.Text})
 			}
 		}
 		return nil
@@ -73,7 +73,7 @@ var (
 )
 
 // fences returns the blocks of a Markdown page, and the commands within its text.
-func fences(t *testing.T, page string) (all []block) {
+func markdownBlocks(t *testing.T, page string) (all []block) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(page)))
 	if err != nil {
@@ -101,7 +101,7 @@ func fences(t *testing.T, page string) (all []block) {
 }
 
 // language tells what a block of a doc comment is: it does not say.
-func language(text string) string {
+func blockLanguage(text string) string {
 	first, _, _ := strings.Cut(text, "\n")
 	switch {
 	case strings.Contains(first, "   "), strings.Contains(first, "["):
@@ -117,7 +117,7 @@ func language(text string) string {
 }
 
 // texts are the blocks that are neither code nor commands, by how they begin.
-var texts = map[string]string{
+var untested = map[string]string{
 	"aad_auth\n    a mode,":     "TestTables writes it",
 	"default\n    azidentity's": "TestTables writes it",
 	"public\n    host ends in":  "TestTables writes it",
@@ -139,7 +139,7 @@ func TestPagesAreTried(t *testing.T) {
 		case "go", "diff", "sh", "sql":
 		case "text":
 			known := false
-			for begin := range texts {
+			for begin := range untested {
 				known = known || strings.HasPrefix(b.text, begin)
 			}
 			if !known {

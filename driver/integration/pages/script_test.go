@@ -18,15 +18,15 @@ import (
 )
 
 // built is where program has built, or "": TestMain removes it.
-var built string
+var buildDir string
 
 // program builds the commands once, in a folder that lives as long as the tests.
-var program = sync.OnceValues(func() (string, error) {
+var buildCommands = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "aadpostgres-program-")
 	if err != nil {
 		return "", err
 	}
-	built = dir
+	buildDir = dir
 	const project = "github.com/aadpostgres/aadpostgres/driver/"
 	out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), project+"cmd/aadpostgres", project+"emulator/cmd/emulate",
 		project+"migrate/cmd/aadpostgres-migrate", project+"integration/examples/goose").CombinedOutput()
@@ -38,9 +38,9 @@ var program = sync.OnceValues(func() (string, error) {
 
 // surroundings are what a command finds that runs on a workstation and, for its
 // managed identity, on App Service too.
-func surroundings(t *testing.T, a *emulator.Azure, admin emulator.Identity) []string {
+func commandEnv(t *testing.T, a *emulator.Azure, admin emulator.Identity) []string {
 	t.Helper()
-	bin, err := program()
+	bin, err := buildCommands()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func surroundings(t *testing.T, a *emulator.Azure, admin emulator.Identity) []st
 }
 
 // workplace is an Azure and its Entra administrator, who is signed in to az and its kind.
-func workplace(t *testing.T) (*emulator.Azure, emulator.Identity) {
+func newAzure(t *testing.T) (*emulator.Azure, emulator.Identity) {
 	t.Helper()
 	a := emulator.Start(t)
 	admin := a.Add(emulator.Identity{Name: "admin@contoso.com", Kind: emulator.User})
@@ -74,7 +74,7 @@ func workplace(t *testing.T) (*emulator.Azure, emulator.Identity) {
 
 // The commands, as they are used and misused.
 func TestScripts(t *testing.T) {
-	a, admin := workplace(t)
+	a, admin := newAzure(t)
 	a.Add(emulator.Identity{Name: "Prod DB Readonly", Kind: emulator.Group})
 	billing := a.Add(emulator.Identity{Name: "billing", Secret: "opensesame"})
 	single := emulator.Start(t, emulator.WithSingleServer())
@@ -83,7 +83,7 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	myapp := single.Add(emulator.Identity{Name: "myapp", Secret: "opensesame"})
-	env := append(surroundings(t, a, admin), "BILLING_OID="+billing.ObjectID, "BILLING_ID="+billing.ClientID, "BILLING_SECRET="+billing.Secret,
+	env := append(commandEnv(t, a, admin), "BILLING_OID="+billing.ObjectID, "BILLING_ID="+billing.ClientID, "BILLING_SECRET="+billing.Secret,
 		"SINGLE="+single.DSN("aad_server_type=single"), "SINGLE_AUTHORITY="+single.Authority(), "SINGLE_CERT="+single.CertFile(), "MYAPP_ID="+myapp.ClientID)
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),

@@ -81,9 +81,9 @@ func atlasChanges(t *testing.T, client *sqlclient.Client, hcl string) []schema.C
 }
 
 func TestAtlas(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	ctx := t.Context()
-	client, err := sqlclient.Open(ctx, p.URL)
+	client, err := sqlclient.Open(ctx, d.URL)
 	check(t, err)
 	defer client.Close()
 	apply := func(hcl string, atLeast int) {
@@ -99,7 +99,7 @@ func TestAtlas(t *testing.T) {
 	}
 	apply(atlasAuthors, 1)
 
-	p.expire()
+	d.expire()
 	apply(atlasBooks, 2)
 	realm, err := client.InspectRealm(ctx, &schema.InspectRealmOption{Schemas: []string{"public"}})
 	check(t, err)
@@ -126,7 +126,7 @@ func TestAtlas(t *testing.T) {
 	check(t, unlock())
 
 	// Versioned files: an index beside the work, and one that fails.
-	dir := migrate.OpenMemDir(p.Role)
+	dir := migrate.OpenMemDir(d.Role)
 	defer dir.Close()
 	executor, err := migrate.NewExecutor(client.Driver, dir, migrate.NopRevisionReadWriter{}, migrate.WithAllowDirty(true))
 	check(t, err)
@@ -149,5 +149,5 @@ func TestAtlas(t *testing.T) {
 }
 
 func TestAtlasWithout(t *testing.T) {
-	wants(t, errAtlas, `unknown driver "aadpostgres"`)
+	checkError(t, errAtlas, `unknown driver "aadpostgres"`)
 }

@@ -66,8 +66,8 @@ func gooseGo() []*goose.Migration {
 }
 
 func TestGoose(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
 	var fsys fs.FS = goosePlain
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, fsys)
 	check(t, err)
@@ -82,7 +82,7 @@ func TestGoose(t *testing.T) {
 		t.Errorf("got %q", shouted)
 	}
 
-	p.expire()
+	d.expire()
 	// Two begin at once; one migrates, the other waits for its lock and finds nothing.
 	var all errgroup.Group
 	counts := make([]int, 2)
@@ -140,8 +140,8 @@ func TestGoose(t *testing.T) {
 
 // A migration that fails is undone, those before it stay.
 func TestGooseFails(t *testing.T) {
-	p := newPlace(t)
-	db := p.open()
+	d := newTestDB(t)
+	db := d.open()
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, fstest.MapFS{
 		"1_a.sql": {Data: []byte("-- +goose Up\nCREATE TABLE a ();\n")},
 		"2_b.sql": {Data: []byte("-- +goose Up\nCREATE TABLE b ();\nCREATE TABLE a ();\n")},
@@ -162,5 +162,5 @@ func TestGooseFails(t *testing.T) {
 
 func TestGooseWithout(t *testing.T) {
 	_, err := goose.OpenDBWithDriver("aadpostgres", az.DSN())
-	wants(t, err, `"aadpostgres": unknown dialect`)
+	checkError(t, err, `"aadpostgres": unknown dialect`)
 }

@@ -54,8 +54,8 @@ func gormClose(t *testing.T, db *gorm.DB) {
 }
 
 func TestGorm(t *testing.T) {
-	p := newPlace(t)
-	dsn := p.DSN
+	d := newTestDB(t)
+	dsn := d.DSN
 	db, err := gorm.Open(postgres.New(postgres.Config{DriverName: "aadpostgres", DSN: dsn}), gormQuiet())
 	check(t, err)
 	defer gormClose(t, db)
@@ -66,7 +66,7 @@ func TestGorm(t *testing.T) {
 		Books: []gormBook{{Title: "Coal"}, {Title: "Zami", Genres: []gormGenre{{"memoir"}, {"poetry"}}}}}
 	check(t, db.Create(&lorde).Error)
 
-	p.expire()
+	d.expire()
 
 	type gormBook struct { // has changed
 		ID    uint
@@ -86,13 +86,13 @@ func TestGorm(t *testing.T) {
 	if !got.Born.Equal(born) {
 		t.Errorf("born: got %v, want %v", got.Born, born)
 	}
-	same(t, "session_user", got.By, p.Role)
+	checkEqual(t, "session_user", got.By, d.Role)
 	zami := lorde.Books[1]
 	got.Born, got.Books, lorde.Books = lorde.Born, nil, nil
-	same(t, "author", got, lorde)
+	checkEqual(t, "author", got, lorde)
 
 	err = db.Create(&gormAuthor{Name: "Lorde"}).Error
-	if !errors.Is(err, gorm.ErrDuplicatedKey) || state(err) != "23505" {
+	if !errors.Is(err, gorm.ErrDuplicatedKey) || sqlState(err) != "23505" {
 		t.Errorf("a second Lorde: got %v", err)
 	}
 	if err := db.Table("gorm_books").Create(map[string]any{"title": "1", "year": 1}).Error; !errors.Is(err, gorm.ErrCheckConstraintViolated) {
@@ -109,14 +109,14 @@ func TestGorm(t *testing.T) {
 	check(t, db.Clauses(upsert).CreateInBatches(&many, 2).Error)
 	var now []gormAuthor
 	check(t, db.Order("name").Find(&now).Error)
-	same(t, "authors", []any{len(now), now[0].Bio, now[0].Photo, now[1].Tags}, []any{3, (*string)(nil), lorde.Photo, pq.StringArray(nil)})
+	checkEqual(t, "authors", []any{len(now), now[0].Bio, now[0].Photo, now[1].Tags}, []any{3, (*string)(nil), lorde.Photo, pq.StringArray(nil)})
 
 	genres := func(want ...string) {
 		t.Helper()
 		var got []string
 		check(t, db.Table("gorm_book_genres").Where("gorm_book_id = ?", zami.ID).Order("gorm_genre_name").Pluck("gorm_genre_name", &got).Error)
-		same(t, "genres of a book", got, want)
-		same(t, "their count", db.Model(&zami).Association("Genres").Count(), int64(len(want)))
+		checkEqual(t, "genres of a book", got, want)
+		checkEqual(t, "their count", db.Model(&zami).Association("Genres").Count(), int64(len(want)))
 	}
 	genres("memoir", "poetry")
 	check(t, db.Model(&zami).Association("Genres").Append(&gormGenre{"myth"}))
@@ -163,7 +163,7 @@ func TestGorm(t *testing.T) {
 	}))
 	var names []string
 	check(t, db.Model(&gormGenre{}).Where("name IN ?", []string{"copied", "kept", "lost", "saved"}).Order("name").Pluck("name", &names).Error)
-	same(t, "genres", names, []string{"copied", "kept", "saved"})
+	checkEqual(t, "genres", names, []string{"copied", "kept", "saved"})
 
 	m := db.Migrator()
 	check(t, m.DropColumn("gorm_books", "year"))
@@ -175,39 +175,39 @@ func TestGorm(t *testing.T) {
 
 // A pool that is open already serves too.
 func TestGormConn(t *testing.T) {
-	p := newPlace(t)
-	db, err := gorm.Open(postgres.New(postgres.Config{Conn: p.open()}), gormQuiet())
+	d := newTestDB(t)
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: d.open()}), gormQuiet())
 	check(t, err)
 	check(t, db.AutoMigrate(&gormGenre{}))
 	check(t, db.Create(&gormGenre{"early"}).Error)
-	p.expire()
+	d.expire()
 	check(t, db.Create(&gormGenre{"late"}).Error)
 	var names []string
 	check(t, db.Model(&gormGenre{}).Order("name").Pluck("name", &names).Error)
-	same(t, "genres", names, []string{"early", "late"})
+	checkEqual(t, "genres", names, []string{"early", "late"})
 }
 
 // Left to itself gorm's driver opens pgx, which has no password and takes our keys
 // for the server's.
 func TestGormWithout(t *testing.T) {
-	p := newPlace(t)
-	dsn := p.DSN + " user=" + p.Role
+	d := newTestDB(t)
+	dsn := d.DSN + " user=" + d.Role
 	_, err := gorm.Open(postgres.Open(dsn), gormQuiet())
-	wants(t, err, "28P01")
+	checkError(t, err, "28P01")
 	t.Log(err)
 	c, err := driver.NewConnector(dsn)
 	check(t, err)
 	login, err := c.Credentials(t.Context())
 	check(t, err)
 	_, err = gorm.Open(postgres.Open(dsn+" sslmode=verify-full password="+login.Password), gormQuiet())
-	wants(t, err, `unrecognized configuration parameter "aad_`)
+	checkError(t, err, `unrecognized configuration parameter "aad_`)
 	t.Log(err)
 }
 
 // Two fields of Config go past a driver that is named: what pgx reads in the DSN
 // does as well, but for the zone of a timestamp without one.
 func TestGormConfig(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	open := func(config postgres.Config) (zone string, prepared int, at time.Time) {
 		t.Helper()
 		db, err := gorm.Open(postgres.New(config), &gorm.Config{Logger: logger.Discard})
@@ -217,14 +217,14 @@ func TestGormConfig(t *testing.T) {
 		check(t, row.Scan(&zone, &prepared, &at))
 		return zone, prepared, at
 	}
-	_, n, _ := open(postgres.Config{DriverName: "aadpostgres", DSN: p.DSN, PreferSimpleProtocol: true})
-	same(t, "statements prepared with PreferSimpleProtocol", n, 1)
-	_, n, _ = open(postgres.Config{DriverName: "aadpostgres", DSN: p.DSN + " default_query_exec_mode=simple_protocol"})
-	same(t, "statements prepared with default_query_exec_mode", n, 0)
+	_, n, _ := open(postgres.Config{DriverName: "aadpostgres", DSN: d.DSN, PreferSimpleProtocol: true})
+	checkEqual(t, "statements prepared with PreferSimpleProtocol", n, 1)
+	_, n, _ = open(postgres.Config{DriverName: "aadpostgres", DSN: d.DSN + " default_query_exec_mode=simple_protocol"})
+	checkEqual(t, "statements prepared with default_query_exec_mode", n, 0)
 
 	const berlin = " TimeZone=Europe/Berlin"
-	zone, _, at := open(postgres.Config{DriverName: "aadpostgres", DSN: p.DSN + berlin})
-	same(t, "our zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "UTC", "2026-07-01 12:00:00"})
+	zone, _, at := open(postgres.Config{DriverName: "aadpostgres", DSN: d.DSN + berlin})
+	checkEqual(t, "our zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "UTC", "2026-07-01 12:00:00"})
 	zone, _, at = open(postgres.Config{DSN: az.PostgresDSN() + berlin})
-	same(t, "gorm's zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "Europe/Berlin", "2026-07-01 12:00:00"})
+	checkEqual(t, "gorm's zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "Europe/Berlin", "2026-07-01 12:00:00"})
 }

@@ -83,7 +83,7 @@ func TestMatrix(t *testing.T) {
 	for _, tool := range matrix {
 		file := strings.ToLower(tool.Func) + "_test.go"
 		files = slices.DeleteFunc(files, func(f string) bool { return f == file })
-		code, texts := read(t, file)
+		code, texts := parseFile(t, file)
 		test := "Test" + tool.Func
 		if !strings.Contains(code[test], tool.Line) && !strings.Contains(code["init"], tool.Line) && !strings.Contains(code["import"], tool.Line) {
 			t.Errorf("%s does not have %s in %s, init or an import", file, tool.Line, test)
@@ -108,7 +108,7 @@ func TestMatrix(t *testing.T) {
 		table += fmt.Sprintf("| [%s](driver/integration/tools/%s) | %s | `%s` |%s |\n", tool.Name, file, version, tool.Line, without)
 	}
 	for _, file := range files {
-		if !slices.Contains([]string{"matrix_test.go", "place_test.go", "raw_test.go", "sql_test.go"}, file) {
+		if !slices.Contains([]string{"matrix_test.go", "main_test.go", "raw_test.go", "sql_test.go"}, file) {
 			t.Errorf("%s has no row", file)
 		}
 	}
@@ -130,7 +130,7 @@ func TestMatrix(t *testing.T) {
 
 // read returns a file's functions and imports without their comments, and what is
 // said in the strings of each function, by its name.
-func read(t *testing.T, file string) (code, texts map[string]string) {
+func parseFile(t *testing.T, file string) (code, texts map[string]string) {
 	t.Helper()
 	set := token.NewFileSet()
 	f, err := parser.ParseFile(set, file, nil, parser.SkipObjectResolution) // drops comments

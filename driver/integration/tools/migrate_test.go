@@ -23,11 +23,11 @@ var migrations = fstest.MapFS{
 }
 
 func TestMigrate(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	open := func() *migrate.Migrate {
 		source, err := iofs.New(migrations, ".")
 		check(t, err)
-		m, err := migrate.NewWithSourceInstance("iofs", source, p.URL+"&x-migrations-table=ledger")
+		m, err := migrate.NewWithSourceInstance("iofs", source, d.URL+"&x-migrations-table=ledger")
 		check(t, err)
 		return m
 	}
@@ -36,7 +36,7 @@ func TestMigrate(t *testing.T) {
 		sourceErr, databaseErr := m.Close()
 		check(t, errors.Join(sourceErr, databaseErr))
 	}
-	db := p.open()
+	db := d.open()
 	sees := func(what string, want int) {
 		t.Helper()
 		var n int
@@ -50,7 +50,7 @@ func TestMigrate(t *testing.T) {
 	sees("pg_indexes WHERE indexname = 'author_name'", 1)
 	sees("ledger WHERE version = 2 AND NOT dirty", 1)
 
-	p.expire()
+	d.expire()
 	// It keeps one session for its life, and does not make another.
 	if err := m.Up(); err == nil {
 		t.Error("a session that has ended goes on")
@@ -83,5 +83,5 @@ func TestMigrate(t *testing.T) {
 func TestMigrateWithout(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "run", "./testdata/migrate").CombinedOutput()
 	check(t, err)
-	wants(t, errors.New(string(out)), "unknown driver aadpostgres (forgotten import?)")
+	checkError(t, errors.New(string(out)), "unknown driver aadpostgres (forgotten import?)")
 }

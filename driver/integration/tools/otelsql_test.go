@@ -17,8 +17,8 @@ import (
 )
 
 func TestOtelsql(t *testing.T) {
-	p := newPlace(t)
-	dsn := p.DSN
+	d := newTestDB(t)
+	dsn := d.DSN
 	spans := tracetest.NewSpanRecorder()
 	reader := metric.NewManualReader()
 	options := []otelsql.Option{
@@ -52,7 +52,7 @@ func TestOtelsql(t *testing.T) {
 			before := len(spans.Ended())
 			var who, text string
 			check(t, db.QueryRowContext(t.Context(), "select session_user, $1::text", "ä").Scan(&who, &text))
-			if who != p.Role || text != "ä" {
+			if who != d.Role || text != "ä" {
 				t.Errorf("signed in as %q, got %q", who, text)
 			}
 			tx, err := db.BeginTx(t.Context(), &sql.TxOptions{ReadOnly: true})
@@ -65,7 +65,7 @@ func TestOtelsql(t *testing.T) {
 				t.Error("nothing was traced")
 			}
 		}
-		wants(t, refused.PingContext(t.Context()), "28P01")
+		checkError(t, refused.PingContext(t.Context()), "28P01")
 		var metrics metricdata.ResourceMetrics
 		check(t, reader.Collect(t.Context(), &metrics))
 		b, err := json.Marshal([]any{tracetest.SpanStubsFromReadOnlySpans(spans.Ended()), metrics})
@@ -80,10 +80,10 @@ func TestOtelsql(t *testing.T) {
 			}
 		}
 		slices.Sort(open)
-		same(t, "connections in the metrics, none in use and one idle", open, []int64{0, 1})
+		checkEqual(t, "connections in the metrics, none in use and one idle", open, []int64{0, 1})
 	}
 	work()
-	p.expire()
+	d.expire()
 	work()
 	// Status and events of a span hold the error: what the server said, and not what
 	// was presented to it. Each of an authority's tokens begins with the same header.

@@ -15,9 +15,9 @@ import (
 )
 
 func TestPgxpool(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	ctx := t.Context()
-	c, err := driver.NewConnector(p.DSN)
+	c, err := driver.NewConnector(d.DSN)
 	check(t, err)
 	defer c.Close()
 	config, err := pgxpool.ParseConfig("") // its own settings, pool_max_conns say
@@ -40,7 +40,7 @@ func TestPgxpool(t *testing.T) {
 			var tags []string
 			var when time.Time
 			err := row.Scan(&who, &tags, &n, &when)
-			if who != p.Role || len(tags) != 2 || tags[1] != "b,c" || n != "1" || !when.Equal(ripe) {
+			if who != d.Role || len(tags) != 2 || tags[1] != "b,c" || n != "1" || !when.Equal(ripe) {
 				t.Errorf("got %q, %q, %q, %v", who, tags, n, when)
 			}
 			return err
@@ -50,7 +50,7 @@ func TestPgxpool(t *testing.T) {
 		var was, is uuid.NullUUID
 		update := "update fruit set key = @key where name = @name returning (select key from fruit where name = @name), key"
 		check(t, pool.QueryRow(ctx, update, pgx.NamedArgs{"name": name, "key": key}).Scan(&was, &is))
-		same(t, "keys", []uuid.NullUUID{was, is}, []uuid.NullUUID{{}, {UUID: key, Valid: true}})
+		checkEqual(t, "keys", []uuid.NullUUID{was, is}, []uuid.NullUUID{{}, {UUID: key, Valid: true}})
 		_, err := pool.Exec(ctx, "insert into fruit (name) values ($1)", name)
 		if pg := (*pgconn.PgError)(nil); !errors.As(err, &pg) || pg.Code != "23505" {
 			t.Errorf("a name twice: %v", err)
@@ -65,7 +65,7 @@ func TestPgxpool(t *testing.T) {
 				_, err := tx.Exec(ctx, "delete from fruit")
 				return errors.Join(err, errors.New("no"))
 			})
-			wants(t, err, "no")
+			checkError(t, err, "no")
 			return nil
 		}))
 		check(t, pool.QueryRow(ctx, "select count(*) from fruit where name like $1", name+"%").Scan(&n))
@@ -77,22 +77,22 @@ func TestPgxpool(t *testing.T) {
 	listener, err := pool.Acquire(ctx)
 	check(t, err)
 	defer listener.Release()
-	hear(t, pool, listener)
-	p.expire()
+	checkNotify(t, pool, listener)
+	d.expire()
 	late, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	_, err = listener.Conn().WaitForNotification(late)
-	same(t, "what the listener is told last", state(err), "57P01")
+	checkEqual(t, "what the listener is told last", sqlState(err), "57P01")
 	listener.Release()
 	work("pear")
 	again, err := pool.Acquire(ctx)
 	check(t, err)
 	defer again.Release()
-	hear(t, pool, again)
+	checkNotify(t, pool, again)
 }
 
 // hear has listener, of the pool, hear what another connection says.
-func hear(t *testing.T, pool *pgxpool.Pool, listener *pgxpool.Conn) {
+func checkNotify(t *testing.T, pool *pgxpool.Pool, listener *pgxpool.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -109,8 +109,8 @@ func hear(t *testing.T, pool *pgxpool.Pool, listener *pgxpool.Conn) {
 
 // The config alone has no password.
 func TestPgxpoolWithout(t *testing.T) {
-	p := newPlace(t)
-	c, err := driver.NewConnector(p.DSN + " user=" + p.Role)
+	d := newTestDB(t)
+	c, err := driver.NewConnector(d.DSN + " user=" + d.Role)
 	check(t, err)
 	defer c.Close()
 	config, err := pgxpool.ParseConfig("")
@@ -119,5 +119,5 @@ func TestPgxpoolWithout(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	check(t, err)
 	defer pool.Close()
-	wants(t, pool.Ping(t.Context()), "28P01")
+	checkError(t, pool.Ping(t.Context()), "28P01")
 }

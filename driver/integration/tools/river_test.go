@@ -51,8 +51,8 @@ func (m *mailer) Work(ctx context.Context, job *river.Job[mail]) error {
 func (*mailer) NextRetry(*river.Job[mail]) time.Time { return time.Now() }
 
 func TestRiver(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
 	quiet := slog.New(slog.DiscardHandler) // it tells of the sessions that half-time ends
 	migrator, err := rivermigrate.New(riverdatabasesql.New(db), &rivermigrate.Config{Logger: quiet})
 	check(t, err)
@@ -108,8 +108,8 @@ func TestRiver(t *testing.T) {
 	check(t, client.Start(context.Background()))
 	wait(1)
 
-	p.expire()
-	p.expire() // river never rests: its sessions after the first still had the old token
+	d.expire()
+	d.expire() // river never rests: its sessions after the first still had the old token
 	if !order("Mary", true) || order("Mary", true) {
 		t.Error("a job that is unique is there twice, or not at all")
 	}
@@ -154,9 +154,9 @@ func (note) Kind() string { return "note" }
 // Over pgxpool river listens: what is inserted is worked at once, though river would
 // look for it by itself in an hour only.
 func TestRiverPgx(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	ctx := t.Context()
-	c, err := driver.NewConnector(p.DSN)
+	c, err := driver.NewConnector(d.DSN)
 	check(t, err)
 	defer c.Close()
 	pools, err := pgxpool.ParseConfig("")
@@ -197,7 +197,7 @@ func TestRiverPgx(t *testing.T) {
 		t.Errorf("after a second a job is %s", got)
 	}
 	worked()
-	p.expire()
-	p.expire() // as above
+	d.expire()
+	d.expire() // as above
 	worked()
 }

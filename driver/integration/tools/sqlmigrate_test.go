@@ -25,9 +25,9 @@ DROP FUNCTION shout;
 })}
 
 func TestSQLMigrate(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	migrate.MigrationDialects["aadpostgres"] = gorp.PostgresDialect{}
-	db := p.open()
+	db := d.open()
 	exec := func(direction migrate.MigrationDirection, limit, want int) {
 		t.Helper()
 		n, err := migrate.ExecMaxContext(t.Context(), db, "aadpostgres", sqlMigrations, direction, limit)
@@ -39,7 +39,7 @@ func TestSQLMigrate(t *testing.T) {
 	exec(migrate.Up, 2, 2)
 	exec(migrate.Down, 1, 1)
 
-	p.expire()
+	d.expire()
 	exec(migrate.Up, 0, 2)
 	exec(migrate.Up, 0, 0)
 	records, err := migrate.GetMigrationRecords(db, "aadpostgres")
@@ -74,5 +74,5 @@ func TestSQLMigrateWithout(t *testing.T) {
 	check(t, err)
 	defer db.Close()
 	_, err = migrate.Exec(db, "aadpostgres", sqlMigrations, migrate.Up)
-	wants(t, err, "Unknown dialect: aadpostgres")
+	checkError(t, err, "Unknown dialect: aadpostgres")
 }

@@ -55,5 +55,5 @@ func TestSqlmock(t *testing.T) {
 }
 
 func TestSqlmockWithout(t *testing.T) {
-	wants(t, errSqlmock, `unknown driver "aadpostgres-mock"`)
+	checkError(t, errSqlmock, `unknown driver "aadpostgres-mock"`)
 }

@@ -17,8 +17,8 @@ var ternMigrations = fstest.MapFS{
 }
 
 func TestTern(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
 	// tern hands f a migrator on one connection of db.
 	tern := func(f func(*migrate.Migrator) error) error {
 		conn, err := db.Conn(ctx)
@@ -60,7 +60,7 @@ func TestTern(t *testing.T) {
 	check(t, tern(func(m *migrate.Migrator) error { return m.MigrateTo(ctx, 2) }))
 	version(2)
 
-	p.expire()
+	d.expire()
 	check(t, tern(func(m *migrate.Migrator) error { return m.Migrate(ctx) }))
 	version(3)
 	var authors int

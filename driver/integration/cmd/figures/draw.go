@@ -6,12 +6,12 @@ import (
 )
 
 // distances are those of BenchmarkColdConnect.
-var distances = []string{"0s", "5ms", "20ms", "40ms"}
+var roundTrips = []string{"0s", "5ms", "20ms", "40ms"}
 
 // draw makes two bars for each distance, in scale.
-func draw(m measured) (string, error) {
+func draw(m measurements) (string, error) {
 	most := 0.0
-	for _, d := range distances {
+	for _, d := range roundTrips {
 		of := m["ColdConnect/"+d]
 		if of["ms-ours"] == 0 || of["ms-hook"] == 0 {
 			return "", fmt.Errorf("BenchmarkColdConnect/%s has no ms-ours and ms-hook", d)
@@ -19,7 +19,7 @@ func draw(m measured) (string, error) {
 		most = max(most, of["ms-ours"], of["ms-hook"])
 	}
 	const width, left, line = 640, 110, 18
-	height := 50 + len(distances)*(2*line+12)
+	height := 50 + len(roundTrips)*(2*line+12)
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width, height)
 	b.WriteString("<title>Milliseconds of a first connect, by distance: aadpostgres and a hand-written hook</title>\n")
@@ -29,7 +29,7 @@ func draw(m measured) (string, error) {
 		n := int(ms / most * (width - left - 80))
 		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/><text x="%d" y="%d">%.0f ms</text>`+"\n", left, y, n, line-3, color, left+n+6, y+12, ms)
 	}
-	for i, d := range distances {
+	for i, d := range roundTrips {
 		y := 38 + i*(2*line+12)
 		fmt.Fprintf(&b, `<text x="8" y="%d">%s away</text>`+"\n", y+line+2, d)
 		bar(y, m["ColdConnect/"+d]["ms-ours"], "#0a66c2")

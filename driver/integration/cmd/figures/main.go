@@ -43,7 +43,7 @@ func run() error {
 	if err := cmd.Run(); err != nil {
 		return err
 	}
-	m, err := read(&out)
+	m, err := parseBenchmarks(&out)
 	if err != nil {
 		return err
 	}

@@ -12,14 +12,14 @@ import (
 )
 
 // everything is what the benchmarks print, with v for each figure.
-func everything(v string) string {
+func benchmarkOutput(v string) string {
 	units := map[string]string{}
 	for _, f := range figures {
-		for _, p := range place.FindAllStringSubmatch(f.ours+f.beside, -1) {
+		for _, p := range placeholder.FindAllStringSubmatch(f.ours+f.comparison, -1) {
 			units[p[1]] += "\t" + v + " " + p[2]
 		}
 	}
-	for _, d := range distances {
+	for _, d := range roundTrips {
 		units["ColdConnect/"+d] = "\t" + v + " ms-ours\t" + v + " ms-hook"
 	}
 	var b strings.Builder
@@ -31,7 +31,7 @@ func everything(v string) string {
 }
 
 func TestFigures(t *testing.T) {
-	m, err := read(strings.NewReader(everything("9") + everything("148.2") + everything("1000")))
+	m, err := parseBenchmarks(strings.NewReader(benchmarkOutput("9") + benchmarkOutput("148.2") + benchmarkOutput("1000")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,10 +50,10 @@ func TestFigures(t *testing.T) {
 	if _, err := table(m); err == nil || !strings.Contains(err.Error(), "no requests-ours of BenchmarkStorm") {
 		t.Errorf("a benchmark that did not run is missed so: %v", err)
 	}
-	if _, err := draw(measured{}); err == nil {
+	if _, err := draw(measurements{}); err == nil {
 		t.Error("nothing is drawn")
 	}
-	if _, err := read(strings.NewReader("BenchmarkQuery-2 5 x ms-ours")); err == nil {
+	if _, err := parseBenchmarks(strings.NewReader("BenchmarkQuery-2 5 x ms-ours")); err == nil {
 		t.Error("x is a figure")
 	}
 }
@@ -61,7 +61,7 @@ func TestFigures(t *testing.T) {
 // The README's table and the picture are this command's: all but their figures.
 func TestPrinted(t *testing.T) {
 	t.Chdir("../../../..")
-	m, err := read(strings.NewReader(everything("1")))
+	m, err := parseBenchmarks(strings.NewReader(benchmarkOutput("1")))
 	if err != nil {
 		t.Fatal(err)
 	}

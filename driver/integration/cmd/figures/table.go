@@ -13,7 +13,7 @@ import (
 
 // A figure is one row of the README's table. What stands in braces is a benchmark,
 // one of its units, and how to write it.
-type figure struct{ what, ours, beside string }
+type figure struct{ name, ours, comparison string }
 
 var figures = []figure{
 	{"a query", "{Query ours/pgx %.2f} of pgx's time, {Query more-allocs %.0f} allocations more", ""},
@@ -27,10 +27,10 @@ var figures = []figure{
 }
 
 // measured are the figures of each benchmark, by its name and their units.
-type measured map[string]map[string]float64
+type measurements map[string]map[string]float64
 
 // read finds the lines of benchmarks, and of several runs takes the median, and the least and the most.
-func read(r io.Reader) (measured, error) {
+func parseBenchmarks(r io.Reader) (measurements, error) {
 	runs := map[string]map[string][]float64{}
 	cores := regexp.MustCompile(`-\d+$`)
 	s := bufio.NewScanner(r)
@@ -51,7 +51,7 @@ func read(r io.Reader) (measured, error) {
 			runs[name][f[i+1]] = append(runs[name][f[i+1]], v)
 		}
 	}
-	m := measured{}
+	m := measurements{}
 	for name, units := range runs {
 		m[name] = map[string]float64{}
 		for unit, values := range units {
@@ -62,14 +62,14 @@ func read(r io.Reader) (measured, error) {
 	return m, s.Err()
 }
 
-var place = regexp.MustCompile(`\{(\S+) (\S+) (\S+)\}`)
+var placeholder = regexp.MustCompile(`\{(\S+) (\S+) (\S+)\}`)
 
 // table is the README's.
-func table(m measured) (string, error) {
+func table(m measurements) (string, error) {
 	var err error
 	fill := func(text string) string {
-		return place.ReplaceAllStringFunc(text, func(s string) string {
-			p := place.FindStringSubmatch(s)
+		return placeholder.ReplaceAllStringFunc(text, func(s string) string {
+			p := placeholder.FindStringSubmatch(s)
 			v, ok := m[p[1]][p[2]]
 			if !ok {
 				err = errors.Join(err, fmt.Errorf("no %s of Benchmark%s", p[2], p[1]))
@@ -81,10 +81,10 @@ func table(m measured) (string, error) {
 	b.WriteString("| | aadpostgres | others |\n|---|---|---|\n")
 	for _, f := range figures {
 		beside := ""
-		if f.beside != "" {
-			beside = " " + fill(f.beside)
+		if f.comparison != "" {
+			beside = " " + fill(f.comparison)
 		}
-		fmt.Fprintf(&b, "| %s | %s |%s |\n", f.what, fill(f.ours), beside)
+		fmt.Fprintf(&b, "| %s | %s |%s |\n", f.name, fill(f.ours), beside)
 	}
 	return b.String(), err
 }

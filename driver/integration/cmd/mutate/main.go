@@ -45,16 +45,16 @@ func main() {
 		log.Fatal("where is the root module? ", err)
 	}
 	root := strings.TrimSpace(string(out))
-	chosen := choose(mutants, os.Args[1:])
-	if err := sound(root, chosen); err != nil {
+	chosen := selectMutants(mutants, os.Args[1:])
+	if err := checkUnmutated(root, chosen); err != nil {
 		log.Fatal(err)
 	}
-	if n := report(root, chosen); n > 0 {
+	if n := runAll(root, chosen); n > 0 {
 		os.Exit(1)
 	}
 }
 
-func choose(all []mutant, words []string) (chosen []mutant) {
+func selectMutants(all []mutant, words []string) (chosen []mutant) {
 	for _, m := range all {
 		if len(words) == 0 || slices.ContainsFunc(words, func(w string) bool { return strings.Contains(m.String(), w) }) {
 			chosen = append(chosen, m)
@@ -70,7 +70,7 @@ func (m mutant) String() string {
 }
 
 // sound runs the tests without a mutant: they must pass, or they kill anything.
-func sound(root string, all []mutant) error {
+func checkUnmutated(root string, all []mutant) error {
 	tests := map[string][]string{}
 	for _, m := range all {
 		if dir := filepath.Dir(m.file); !slices.Contains(tests[dir], m.run) {
@@ -87,7 +87,7 @@ func sound(root string, all []mutant) error {
 
 // report tries all, two at a time for each processor would only wait, and counts those
 // that were not killed.
-func report(root string, all []mutant) (alive int) {
+func runAll(root string, all []mutant) (alive int) {
 	began := time.Now()
 	var (
 		wg   sync.WaitGroup
@@ -99,7 +99,7 @@ func report(root string, all []mutant) (alive int) {
 		wg.Go(func() {
 			defer func() { <-seat }()
 			began := time.Now()
-			fate, why := try(root, m)
+			fate, why := run(root, m)
 			mu.Lock()
 			defer mu.Unlock()
 			if fate != killed {
@@ -113,7 +113,7 @@ func report(root string, all []mutant) (alive int) {
 	return alive
 }
 
-func try(root string, m mutant) (fate, why string) {
+func run(root string, m mutant) (fate, why string) {
 	path := filepath.Join(root, filepath.FromSlash(m.file))
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -145,7 +145,7 @@ func try(root string, m mutant) (fate, why string) {
 
 // test runs tests of one package, with an overlay unless that is "".
 func test(root, dir, run, overlay string) (string, error) {
-	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=60s", "-run", anchored(run), "-overlay", overlay, "./"+filepath.ToSlash(dir))
+	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=60s", "-run", anchor(run), "-overlay", overlay, "./"+filepath.ToSlash(dir))
 	if overlay == "" {
 		cmd.Args = slices.DeleteFunc(cmd.Args, func(a string) bool { return a == "-overlay" || a == "" })
 	}
@@ -159,7 +159,7 @@ func test(root, dir, run, overlay string) (string, error) {
 
 // anchored makes names of tests, with | between them and of subtests after a slash, the
 // whole names.
-func anchored(run string) string {
+func anchor(run string) string {
 	names := strings.Split(run, "|")
 	for i, name := range names {
 		test, sub, ok := strings.Cut(name, "/")

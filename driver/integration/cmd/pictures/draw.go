@@ -8,9 +8,9 @@ import (
 )
 
 // inks are the colours that the commands ask a terminal for.
-var inks = map[string]string{"31": "#ff7b72", "32": "#7ee787", "33": "#e3b341"}
+var colors = map[string]string{"31": "#ff7b72", "32": "#7ee787", "33": "#e3b341"}
 
-var colour = regexp.MustCompile(`\x1b\[(\d+)m`)
+var colorCode = regexp.MustCompile(`\x1b\[(\d+)m`)
 
 // draw makes a terminal's window with the command and what it printed.
 func draw(prompt, screen string) string {
@@ -27,11 +27,11 @@ func draw(prompt, screen string) string {
 	ink := "" // goes on from line to line, as a terminal's does
 	for i, text := range lines {
 		// Each is as long as its characters, whatever the font's are.
-		fmt.Fprintf(&b, `<text x="%d" y="%d" xml:space="preserve" textLength="%.0f">`, margin, bar+14+i*line, float64(len([]rune(colour.ReplaceAllString(text, ""))))*char)
+		fmt.Fprintf(&b, `<text x="%d" y="%d" xml:space="preserve" textLength="%.0f">`, margin, bar+14+i*line, float64(len([]rune(colorCode.ReplaceAllString(text, ""))))*char)
 		for text != "" {
 			piece, next, rest := text, ink, ""
-			if at := colour.FindStringSubmatchIndex(text); at != nil {
-				piece, next, rest = text[:at[0]], inks[text[at[2]:at[3]]], text[at[1]:]
+			if at := colorCode.FindStringSubmatchIndex(text); at != nil {
+				piece, next, rest = text[:at[0]], colors[text[at[2]:at[3]]], text[at[1]:]
 			}
 			if piece = html.EscapeString(piece); ink != "" && piece != "" {
 				piece = fmt.Sprintf(`<tspan fill="%s">%s</tspan>`, ink, piece)
@@ -50,7 +50,7 @@ func wrap(s string) (lines []string) {
 	for text := range strings.SplitSeq(s, "\n") {
 		n, from := 0, 0
 		for i := 0; i < len(text); {
-			if at := colour.FindStringIndex(text[i:]); at != nil && at[0] == 0 {
+			if at := colorCode.FindStringIndex(text[i:]); at != nil && at[0] == 0 {
 				i += at[1]
 				continue
 			}

@@ -15,7 +15,7 @@ import (
 	"path/filepath"
 )
 
-const folder = "driver/integration/pictures"
+const outputDir = "driver/integration/pictures"
 
 func main() {
 	log.SetFlags(0)
@@ -26,23 +26,23 @@ func main() {
 }
 
 func run() error {
-	if _, err := os.Stat(folder); err != nil {
+	if _, err := os.Stat(outputDir); err != nil {
 		return fmt.Errorf("%w; run this from the repository's root", err)
 	}
-	return shoot(context.Background(), func(s scene, screen string) error {
-		return os.WriteFile(filepath.Join(folder, s.name+".svg"), []byte(draw(s.prompt, screen)), 0o644)
+	return record(context.Background(), func(s recording, screen string) error {
+		return os.WriteFile(filepath.Join(outputDir, s.name+".svg"), []byte(draw(s.prompt, screen)), 0o644)
 	})
 }
 
 // shoot runs each scene and hands what it printed to take.
-func shoot(ctx context.Context, take func(scene, string) error) (err error) {
-	st, err := build(ctx)
+func record(ctx context.Context, take func(recording, string) error) (err error) {
+	st, err := newTerminal(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	for _, s := range scenes {
-		screen, err := st.play(ctx, s)
+	for _, s := range recordings {
+		screen, err := st.run(ctx, s)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}

@@ -11,10 +11,10 @@ import (
 )
 
 // varies is what differs from one run, day or machine to the next.
-var varies = regexp.MustCompile(`\d{4}-\d\d-\d\d(T[\d:]+Z)?|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\d.]+ *(ms|µs|s\b)|(:|port=)\d{4,5}|PostgreSQL \d[\w.]*( \([^)]*\))?|\s+`)
+var volatile = regexp.MustCompile(`\d{4}-\d\d-\d\d(T[\d:]+Z)?|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\d.]+ *(ms|µs|s\b)|(:|port=)\d{4,5}|PostgreSQL \d[\w.]*( \([^)]*\))?|\s+`)
 
 // text is what is to be read in a picture: the words alone.
-func text(t *testing.T, picture string) string {
+func pictureText(t *testing.T, picture string) string {
 	t.Helper()
 	var v struct {
 		Title string `xml:"title"`
@@ -32,7 +32,7 @@ func text(t *testing.T, picture string) string {
 			b.WriteByte('\n') // else the terminal wrapped it
 		}
 	}
-	return varies.ReplaceAllString(b.String(), " ")
+	return volatile.ReplaceAllString(b.String(), " ")
 }
 
 // The pictures show what the commands print today.
@@ -40,12 +40,12 @@ func TestPictures(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("has no pseudo terminals")
 	}
-	err := shoot(t.Context(), func(s scene, screen string) error {
+	err := record(t.Context(), func(s recording, screen string) error {
 		shown, err := os.ReadFile(filepath.Join("..", "..", "pictures", s.name+".svg"))
 		if err != nil {
 			return err
 		}
-		if now, then := text(t, draw(s.prompt, screen)), text(t, string(shown)); now != then {
+		if now, then := pictureText(t, draw(s.prompt, screen)), pictureText(t, string(shown)); now != then {
 			t.Errorf("%s.svg shows\n%s\nand the command prints\n%s\nso run go run ./driver/integration/cmd/pictures", s.name, then, now)
 		}
 		return nil

@@ -21,27 +21,27 @@ const pfxPassword = "opensesame"
 
 // keys are what applications sign in with: a certificate of their own in two
 // formats, one that an authority issued, and a stranger's.
-var keys = newKeyring()
+var testCertificates = newCertificates()
 
-type keyring struct {
-	cert, ca                           *x509.Certificate
-	pem, pfx, modern, issued, stranger []byte
+type certificates struct {
+	cert, ca                                  *x509.Certificate
+	pem, pfx, pfxModern, issued, unregistered []byte
 }
 
-func newKeyring() *keyring {
-	var k keyring
+func newCertificates() *certificates {
+	var k certificates
 	key, other := newKey(), newKey()
 	k.cert = newCertificate("own", key, nil, nil)
 	k.ca = newCertificate("authority", other, nil, nil)
 	leaf := newCertificate("issued", key, k.ca, other)
-	k.pem = bundle(key, k.cert)
-	k.issued = bundle(key, leaf, k.ca)
-	k.stranger = bundle(key, newCertificate("stranger", key, nil, nil))
+	k.pem = encodePEM(key, k.cert)
+	k.issued = encodePEM(key, leaf, k.ca)
+	k.unregistered = encodePEM(key, newCertificate("stranger", key, nil, nil))
 	var err error
 	if k.pfx, err = pkcs12.Legacy.Encode(key, k.cert, nil, pfxPassword); err != nil {
 		panic(err)
 	}
-	if k.modern, err = pkcs12.Modern.Encode(key, k.cert, nil, pfxPassword); err != nil {
+	if k.pfxModern, err = pkcs12.Modern.Encode(key, k.cert, nil, pfxPassword); err != nil {
 		panic(err)
 	}
 	return &k
@@ -76,7 +76,7 @@ func newCertificate(name string, key *rsa.PrivateKey, issuer *x509.Certificate, 
 	return c
 }
 
-func bundle(key *rsa.PrivateKey, certs ...*x509.Certificate) []byte {
+func encodePEM(key *rsa.PrivateKey, certs ...*x509.Certificate) []byte {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		panic(err)
@@ -89,7 +89,7 @@ func bundle(key *rsa.PrivateKey, certs ...*x509.Certificate) []byte {
 }
 
 // file puts data into a file of the test's own.
-func (*keyring) file(t *testing.T, data []byte) string {
+func (*certificates) write(t *testing.T, data []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, data, 0o600); err != nil {

@@ -66,7 +66,7 @@ func run(m *testing.M) (code int, err error) {
 
 // A place is where one tool works: a database and an identity to itself, each
 // signed in to by the DSN and the URL.
-type place struct {
+type testDB struct {
 	DSN, URL string
 	Role     string // the identity's, and session_user
 
@@ -75,37 +75,37 @@ type place struct {
 	database string
 }
 
-func newPlace(t *testing.T) *place {
+func newTestDB(t *testing.T) *testDB {
 	t.Helper()
 	t.Parallel()
 	name := strings.ToLower(t.Name() + "_" + rand.Text()[:6]) // tests may run more than once
-	p := &place{Role: name, t: t, id: az.Add(emulator.Identity{Name: name})}
-	if err := az.Grant(t.Context(), p.id); err != nil {
+	d := &testDB{Role: name, t: t, id: az.Add(emulator.Identity{Name: name})}
+	if err := az.Grant(t.Context(), d.id); err != nil {
 		t.Fatal(err)
 	}
 	database := az.Database(t)
-	p.database = database.Name
-	t.Cleanup(func() { t.Logf("%d connections with %d token requests", p.connections(), p.requests()) })
-	params := []string{"aad_auth=managed-identity", "aad_client_id=" + p.id.ClientID}
-	p.DSN, p.URL = database.DSN(params...), strings.Replace(database.URL(params...), "postgres://", "aadpostgres://", 1)
-	return p
+	d.database = database.Name
+	t.Cleanup(func() { t.Logf("%d connections with %d token requests", d.connections(), d.tokenRequests()) })
+	params := []string{"aad_auth=managed-identity", "aad_client_id=" + d.id.ClientID}
+	d.DSN, d.URL = database.DSN(params...), strings.Replace(database.URL(params...), "postgres://", "aadpostgres://", 1)
+	return d
 }
 
 // open opens the place by the driver's name and closes it with the test.
-func (p *place) open() *sql.DB {
-	p.t.Helper()
-	db, err := sql.Open("aadpostgres", p.DSN)
+func (d *testDB) open() *sql.DB {
+	d.t.Helper()
+	db, err := sql.Open("aadpostgres", d.DSN)
 	if err != nil {
-		p.t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	p.t.Cleanup(func() { db.Close() })
+	d.t.Cleanup(func() { db.Close() })
 	return db
 }
 
 // requests are those for the identity's token, so far.
-func (p *place) requests() (n int) {
+func (d *testDB) tokenRequests() (n int) {
 	for _, r := range az.Requests() {
-		if r.Form.Get("client_id") == p.id.ClientID {
+		if r.Form.Get("client_id") == d.id.ClientID {
 			n++
 		}
 	}
@@ -113,9 +113,9 @@ func (p *place) requests() (n int) {
 }
 
 // connections are those that named the role, so far, let in or not.
-func (p *place) connections() (n int) {
+func (d *testDB) connections() (n int) {
 	for _, s := range az.Startups() {
-		if s["user"] == p.Role {
+		if s["user"] == d.Role {
 			n++
 		}
 	}
@@ -125,31 +125,31 @@ func (p *place) connections() (n int) {
 // expire is half-time: it sees that every session is the role's, ends them all, as
 // a server's restart does, and waits until the token at hand has expired. The test
 // must go on after it, and is seen to have asked for a token and connected.
-func (p *place) expire() {
-	p.t.Helper()
-	requests, connections := p.requests(), p.connections()
+func (d *testDB) expire() {
+	d.t.Helper()
+	requests, connections := d.tokenRequests(), d.connections()
 	if requests == 0 || connections == 0 {
-		p.t.Fatalf("nothing connected before half-time: %d token requests, %d connections", requests, connections)
+		d.t.Fatalf("nothing connected before half-time: %d token requests, %d connections", requests, connections)
 	}
-	conn, err := pgx.Connect(p.t.Context(), az.PostgresDSN())
+	conn, err := pgx.Connect(d.t.Context(), az.PostgresDSN())
 	if err != nil {
-		p.t.Fatal(err)
+		d.t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
 	var others int
-	if err := conn.QueryRow(p.t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usename <> $2", p.database, p.Role).Scan(&others); err != nil {
-		p.t.Fatal(err)
+	if err := conn.QueryRow(d.t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usename <> $2", d.database, d.Role).Scan(&others); err != nil {
+		d.t.Fatal(err)
 	}
 	if others > 0 {
-		p.t.Errorf("%d sessions that Entra did not sign in", others)
+		d.t.Errorf("%d sessions that Entra did not sign in", others)
 	}
-	if _, err := conn.Exec(p.t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", p.Role); err != nil {
-		p.t.Fatal(err)
+	if _, err := conn.Exec(d.t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", d.Role); err != nil {
+		d.t.Fatal(err)
 	}
 	time.Sleep(tokenLife)
-	p.t.Cleanup(func() {
-		if p.requests() == requests || p.connections() == connections {
-			p.t.Errorf("after half-time nothing asked for a token and connected: %d token requests, %d connections before", requests, connections)
+	d.t.Cleanup(func() {
+		if d.tokenRequests() == requests || d.connections() == connections {
+			d.t.Errorf("after half-time nothing asked for a token and connected: %d token requests, %d connections before", requests, connections)
 		}
 	})
 }
@@ -168,9 +168,9 @@ const notes = `CREATE TABLE notes (
 
 // unbound is the same driver by a name that no tool has been told of: what sqlx
 // and xorm are told counts for the whole process.
-const unbound = "aadpostgres-unbound"
+const unboundDriver = "aadpostgres-unbound"
 
-func init() { driver.Register(unbound) }
+func init() { driver.Register(unboundDriver) }
 
 // check stops the test at an error.
 func check(t testing.TB, err error) {
@@ -181,7 +181,7 @@ func check(t testing.TB, err error) {
 }
 
 // wants reports an error that does not say what it should.
-func wants(t testing.TB, err error, want string) {
+func checkError(t testing.TB, err error, want string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want an error with %q", err, want)
@@ -193,7 +193,7 @@ func wants(t testing.TB, err error, want string) {
 var born = time.Date(1934, 2, 18, 1, 2, 3, 456789000, time.FixedZone("Kathmandu", 5*3600+45*60))
 
 // same reports two values that differ.
-func same(t testing.TB, what string, got, want any) {
+func checkEqual(t testing.TB, what string, got, want any) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%s: got %v, want %v", what, got, want)
@@ -201,7 +201,7 @@ func same(t testing.TB, what string, got, want any) {
 }
 
 // state is the SQLSTATE of the server's error that err wraps.
-func state(err error) string {
+func sqlState(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}

@@ -20,30 +20,30 @@ import (
 const columns = 112
 
 // A scene is a command as its user types it.
-type scene struct {
+type recording struct {
 	name    string // of the picture
 	prompt  string // what the picture says was typed
 	args    []string
 	granted bool // the role was made
-	fails   bool
+	wantFailure   bool
 }
 
-var scenes = []scene{
+var recordings = []recording{
 	{name: "demo", prompt: "go run ./driver/emulator/cmd/emulate -demo", args: []string{"emulate", "-demo"}},
-	{name: "doctor", prompt: "aadpostgres doctor", args: []string{"aadpostgres", "doctor"}, fails: true},
+	{name: "doctor", prompt: "aadpostgres doctor", args: []string{"aadpostgres", "doctor"}, wantFailure: true},
 	{name: "ping", prompt: "aadpostgres ping", args: []string{"aadpostgres", "ping"}, granted: true},
 }
 
 // A stage is where scenes play: the workstation of a person who ran az login.
-type stage struct {
+type terminal struct {
 	dir string // the commands, and the server's certificate authority
 	az  *emulator.Azure
 	me  emulator.Identity
 	env []string
 }
 
-func build(ctx context.Context) (_ *stage, err error) {
-	s := &stage{}
+func newTerminal(ctx context.Context) (_ *terminal, err error) {
+	s := &terminal{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -74,7 +74,7 @@ func build(ctx context.Context) (_ *stage, err error) {
 	return s, os.WriteFile(filepath.Join(s.dir, "ca.pem"), ca, 0o600)
 }
 
-func (s *stage) close() (err error) {
+func (s *terminal) close() (err error) {
 	if s.az != nil {
 		err = s.az.Close()
 	}
@@ -82,7 +82,7 @@ func (s *stage) close() (err error) {
 }
 
 // play runs a scene's command in a terminal and returns what was on it.
-func (s *stage) play(ctx context.Context, sc scene) (string, error) {
+func (s *terminal) run(ctx context.Context, sc recording) (string, error) {
 	if sc.granted {
 		if err := s.az.Grant(ctx, s.me); err != nil {
 			return "", err
@@ -99,7 +99,7 @@ func (s *stage) play(ctx context.Context, sc scene) (string, error) {
 	if err != nil && !errors.Is(err, syscall.EIO) { // which on Linux is the end
 		return "", err
 	}
-	if err := cmd.Wait(); (err != nil) != sc.fails {
+	if err := cmd.Wait(); (err != nil) != sc.wantFailure {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return strings.ReplaceAll(string(out), "\r\n", "\n"), nil

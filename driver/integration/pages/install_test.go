@@ -19,7 +19,7 @@ import (
 
 // release packs the modules as a module proxy has them, all in the version that they
 // require of each other, and returns the proxy's URL.
-func release(t *testing.T) string {
+func newProxy(t *testing.T) string {
 	t.Helper()
 	const path = "github.com/aadpostgres/aadpostgres"
 	mod, err := os.ReadFile("../go.mod")
@@ -59,11 +59,11 @@ func release(t *testing.T) string {
 			}
 		}
 	}
-	return folder(proxy)
+	return fileURL(proxy)
 }
 
 // folder is a folder's URL.
-func folder(dir string) string {
+func fileURL(dir string) string {
 	if dir = filepath.ToSlash(dir); runtime.GOOS == "windows" {
 		dir = "/" + dir
 	}
@@ -72,15 +72,15 @@ func folder(dir string) string {
 
 // A stranger has Go, no checkout and no workspace: the commands that pages print get
 // and install the modules from where they are published, and README's program runs.
-func TestStranger(t *testing.T) {
-	s := newShowroom(t)
+func TestInstall(t *testing.T) {
+	e := newPageEnv(t)
 	var known struct{ GOCACHE, GOMODCACHE, GOPROXY string }
 	if out, err := exec.Command("go", "env", "-json").Output(); err != nil || json.Unmarshal(out, &known) != nil {
 		t.Fatal(err)
 	}
 	home := t.TempDir()
-	env := append(s.env, "GOWORK=off", "HOME="+home, "GOMODCACHE="+filepath.Join(home, "mod"), "GOBIN="+filepath.Join(home, "bin"),
-		"GOPROXY="+release(t)+","+folder(filepath.Join(known.GOMODCACHE, "cache", "download"))+","+known.GOPROXY,
+	env := append(e.env, "GOWORK=off", "HOME="+home, "GOMODCACHE="+filepath.Join(home, "mod"), "GOBIN="+filepath.Join(home, "bin"),
+		"GOPROXY="+newProxy(t)+","+fileURL(filepath.Join(known.GOMODCACHE, "cache", "download"))+","+known.GOPROXY,
 		"GOSUMDB=off",                                   // the checksums were looked at on the way into that cache
 		"GOCACHE="+known.GOCACHE, "GOFLAGS=-modcacherw") // so that it can be removed
 	dir := t.TempDir()
@@ -97,26 +97,26 @@ func TestStranger(t *testing.T) {
 		return string(out)
 	}
 	run("go mod init example.com/program")
-	tried := map[string]bool{}
+	ran := map[string]bool{}
 	for _, b := range blocks(t) {
 		if b.lang != "sh" {
 			continue
 		}
 		for line := range strings.Lines(b.text) {
-			if line = strings.TrimSpace(line); released.MatchString(line) && !tried[line] {
-				tried[line] = true
+			if line = strings.TrimSpace(line); releasedCommand.MatchString(line) && !ran[line] {
+				ran[line] = true
 				run(line)
 			}
 		}
 	}
-	if len(tried) < 5 {
-		t.Errorf("%d commands: the pattern is off", len(tried))
+	if len(ran) < 5 {
+		t.Errorf("%d commands: the pattern is off", len(ran))
 	}
 	for _, b := range blocks(t) {
 		if b.page != "README.md" || !strings.HasPrefix(b.text, "package main") {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(s.here(b.text)), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(e.rewrite(b.text)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if out := run("go run ."); !strings.HasSuffix(out, " signed in as app\n") {
@@ -126,7 +126,7 @@ func TestStranger(t *testing.T) {
 	for _, use := range []struct{ command, says string }{
 		{"aadpostgres ping", `sign-in  as "app"`},
 		{"emulate -- go run .", "signed in as app"},
-		{"aadpostgres-migrate -path '" + filepath.Join(s.dir, "migrations") + "' up", "1/u fruit"},
+		{"aadpostgres-migrate -path '" + filepath.Join(e.dir, "migrations") + "' up", "1/u fruit"},
 	} {
 		if out := run(`"$GOBIN"/` + use.command); !strings.Contains(out, use.says) {
 			t.Errorf("%s prints %s", use.command, out)
@@ -135,4 +135,4 @@ func TestStranger(t *testing.T) {
 }
 
 // released are the commands that need no checkout.
-var released = regexp.MustCompile(`^go (get|install|run) github\.com/aadpostgres/\S+( -demo)?$`)
+var releasedCommand = regexp.MustCompile(`^go (get|install|run) github\.com/aadpostgres/\S+( -demo)?$`)
