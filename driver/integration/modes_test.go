@@ -14,41 +14,41 @@ import (
 
 const scope = "https://ossrdbms-aad.database.windows.net/.default"
 
-// A way is a mode with its surroundings.
+// A modeTest is a mode on a host.
 type modeTest struct {
 	mode string
 	name string
-	kind string // of the identity; default a managed identity, which is an application too
-	// set prepares the surroundings and returns the DSN's part. The transport is
-	// new for each test, so that no token is there before.
-	setup func(t *testing.T, id emulator.Identity, o *testTransport) string
-	// want is what must have reached the authority in the one token request: its
-	// path, and of the form what is listed (a value that ends in * is a beginning).
+	kind string // of the identity; "": a managed identity, which is an application too
+	// setup prepares the host and returns params of the DSN. tr is new for each test, so no
+	// token is cached.
+	setup func(t *testing.T, id emulator.Identity, tr *testTransport) string
+	// want is the token request, by the names of form fields and by those that checkRequest
+	// knows. Values are patterns for matches.
 	want map[string]string
-	// deny spoils the surroundings so that the authority refuses, and may return
-	// another DSN; says is what the error must hold then.
+	// deny changes the host so that the authority refuses, and returns the DSN for that.
+	// The error must contain wantErr.
 	deny           func(t *testing.T, id emulator.Identity, dsn string) string
 	wantErr        string
-	systemAssigned bool // the host's own identity, the emulator's first
-	noAuthority    bool // nobody is asked
-	unixOnly       bool // needs shell scripts
+	systemAssigned bool // the emulator's first identity
+	noAuthority    bool // no token is requested
+	unixOnly       bool // the emulated programs are shell scripts
 }
 
 func onHost(h emulator.Host, params string) func(*testing.T, emulator.Identity, *testTransport) string {
-	return func(t *testing.T, id emulator.Identity, o *testTransport) string {
+	return func(t *testing.T, id emulator.Identity, tr *testTransport) string {
 		az.SetenvOn(t, h, id)
-		o.noIMDS = h != emulator.VirtualMachine
+		tr.noIMDS = h != emulator.VirtualMachine
 		return fill(params, id)
 	}
 }
 
-// fill puts an identity's ids where params has their names in braces.
+// fill replaces names in braces by an identity's ids.
 func fill(params string, id emulator.Identity) string {
 	return strings.NewReplacer("{tenant}", emulator.TenantID, "{client}", id.ClientID, "{object}", id.ObjectID, "{resource}", id.ResourceID,
 		"{secret}", id.Secret, "{connection}", id.ServiceConnectionID, "{name}", id.Name).Replace(params)
 }
 
-// nobody is an id that the emulated tenant does not know.
+// unknownID is an id that the emulated tenant does not know.
 const unknownID = "00000000-0000-0000-0000-00000000dead"
 
 func replaceInDSN(old, with string) func(*testing.T, emulator.Identity, string) string {
@@ -85,20 +85,20 @@ var modeTests = []modeTest{
 	{mode: "default", name: "workstation", kind: emulator.User, unixOnly: true, setup: onHost(emulator.Workstation, ""),
 		want: map[string]string{"path": "/program/az", "arg": "account get-access-token*"},
 		deny: logout, wantErr: "az login"},
-	{mode: "environment", name: "secret", setup: func(t *testing.T, id emulator.Identity, o *testTransport) string {
+	{mode: "environment", name: "secret", setup: func(t *testing.T, id emulator.Identity, tr *testTransport) string {
 		az.SetenvOn(t, emulator.VirtualMachine, id)
-		for name, v := range map[string]string{"AZURE_TENANT_ID": emulator.TenantID, "AZURE_CLIENT_ID": id.ClientID, "AZURE_CLIENT_SECRET": id.Secret} {
-			t.Setenv(name, v)
-		}
+		t.Setenv("AZURE_TENANT_ID", emulator.TenantID)
+		t.Setenv("AZURE_CLIENT_ID", id.ClientID)
+		t.Setenv("AZURE_CLIENT_SECRET", id.Secret)
 		return fill("user='{name}'", id)
 	}, want: map[string]string{"path": tokenPath, "grant_type": "client_credentials", "client_id": "{client}", "client_secret": "{secret}", "scope": scope + "*"},
 		deny: setenv("AZURE_CLIENT_SECRET", "wrong"), wantErr: "AADSTS7000215"},
-	{mode: "environment", name: "certificate", setup: func(t *testing.T, id emulator.Identity, o *testTransport) string {
+	{mode: "environment", name: "certificate", setup: func(t *testing.T, id emulator.Identity, tr *testTransport) string {
 		az.SetenvOn(t, emulator.VirtualMachine, id)
-		for name, v := range map[string]string{"AZURE_TENANT_ID": emulator.TenantID, "AZURE_CLIENT_ID": id.ClientID,
-			"AZURE_CLIENT_CERTIFICATE_PATH": testCertificates.write(t, testCertificates.pfx), "AZURE_CLIENT_CERTIFICATE_PASSWORD": pfxPassword} {
-			t.Setenv(name, v)
-		}
+		t.Setenv("AZURE_TENANT_ID", emulator.TenantID)
+		t.Setenv("AZURE_CLIENT_ID", id.ClientID)
+		t.Setenv("AZURE_CLIENT_CERTIFICATE_PATH", testCertificates.write(t, testCertificates.pfx))
+		t.Setenv("AZURE_CLIENT_CERTIFICATE_PASSWORD", pfxPassword)
 		return fill("user='{name}'", id)
 	}, want: map[string]string{"path": tokenPath, "grant_type": "client_credentials", "client_id": "{client}", "client_assertion_type": assertionType},
 		deny: func(t *testing.T, id emulator.Identity, dsn string) string {
@@ -113,7 +113,7 @@ var modeTests = []modeTest{
 			t.Setenv("AZURE_FEDERATED_TOKEN_FILE", testCertificates.write(t, []byte(other)))
 			return dsn
 		}, wantErr: "AADSTS70021"},
-	{mode: "workload-identity", name: "DSN", setup: func(t *testing.T, id emulator.Identity, o *testTransport) string {
+	{mode: "workload-identity", name: "DSN", setup: func(t *testing.T, id emulator.Identity, tr *testTransport) string {
 		az.SetenvOn(t, emulator.VirtualMachine, id)
 		return fill("user='{name}' aad_tenant_id={tenant} aad_client_id={client} aad_federated_token_file=", id) + testCertificates.write(t, []byte(az.FederatedToken(id, nil)))
 	}, want: map[string]string{"path": tokenPath, "client_id": "{client}", "assertion sub": "system:serviceaccount:default:{name}"},
@@ -150,7 +150,7 @@ var modeTests = []modeTest{
 		want: map[string]string{"path": tokenPath, "client_assertion_type": assertionType, "assertion iss": "{client}"}, deny: otherCertificate, wantErr: "AADSTS700027"},
 	{mode: "client-certificate", name: "chain", setup: withCertificate(&testCertificates.issued, " aad_send_certificate_chain=true"),
 		want: map[string]string{"path": tokenPath, "assertion iss": "{client}", "chain": "2"},
-		deny: func(_ *testing.T, _ emulator.Identity, dsn string) string { // its issuer is trusted, but the server does not see it
+		deny: func(_ *testing.T, _ emulator.Identity, dsn string) string { // Entra trusts its issuer, but does not receive the issuer's certificate
 			return strings.Replace(dsn, " aad_send_certificate_chain=true", "", 1)
 		}, wantErr: "AADSTS700027"},
 	{mode: "azure-cli", kind: emulator.User, unixOnly: true, setup: onHost(emulator.Workstation, "aad_tenant_id={tenant} aad_subscription='My Subscription'"),
@@ -167,29 +167,29 @@ var modeTests = []modeTest{
 	{mode: "interactive-browser", kind: emulator.User, unixOnly: true, setup: onHost(emulator.Workstation, "aad_tenant_id={tenant} aad_login_hint={name}"),
 		want: map[string]string{"path": tokenPath, "grant_type": "authorization_code", "code": "?", "code_verifier": "?", "scope": "*" + scope + "*", "hint": "{name}"},
 		deny: logout, wantErr: "AADSTS65004"},
-	{mode: "device-code", kind: emulator.User, setup: func(t *testing.T, id emulator.Identity, o *testTransport) string {
+	{mode: "device-code", kind: emulator.User, setup: func(t *testing.T, id emulator.Identity, tr *testTransport) string {
 		az.SetenvOn(t, emulator.VirtualMachine, id)
 		az.Login(id)
 		t.Cleanup(az.Logout)
 		prompted := false
-		o.opts = append(o.opts, driver.WithDeviceCodePrompt(func(_ context.Context, m azidentity.DeviceCodeMessage) error {
+		tr.opts = append(tr.opts, driver.WithDeviceCodePrompt(func(_ context.Context, m azidentity.DeviceCodeMessage) error {
 			prompted = m.UserCode != "" && m.VerificationURL != ""
 			return nil
 		}))
 		t.Cleanup(func() {
 			if !prompted {
-				t.Error("nobody was told the code")
+				t.Error("the prompt was not called with a code and a URL")
 			}
 		})
 		return fill("aad_tenant_id={tenant}", id)
 	}, want: map[string]string{"path": tokenPath, "grant_type": "*device_code", "device_code": "?"}, deny: logout, wantErr: "denied"},
-	{mode: "access-token", name: "file", noAuthority: true, setup: func(t *testing.T, id emulator.Identity, o *testTransport) string {
+	{mode: "access-token", name: "file", noAuthority: true, setup: func(t *testing.T, id emulator.Identity, tr *testTransport) string {
 		return "aad_token_file=" + testCertificates.write(t, []byte(az.Token(id, nil)+"\n"))
 	}, deny: func(t *testing.T, id emulator.Identity, dsn string) string {
 		old := az.Token(id, func(c map[string]any) { c["exp"] = time.Now().Add(-time.Minute).Unix() })
 		return "aad_auth=access-token aad_token_file=" + testCertificates.write(t, []byte(old))
 	}, wantErr: "the access token expired"},
-	{mode: "access-token", name: "in the password's place", noAuthority: true, setup: func(t *testing.T, id emulator.Identity, o *testTransport) string {
+	{mode: "access-token", name: "password", noAuthority: true, setup: func(t *testing.T, id emulator.Identity, tr *testTransport) string {
 		t.Setenv("PGPASSWORD", az.Token(id, nil))
 		return ""
 	}, deny: setenv("PGPASSWORD", ""), wantErr: "no access token is given"},
@@ -201,7 +201,7 @@ var modeTests = []modeTest{
 		want: map[string]string{"path": "/program/az"}, deny: logout, wantErr: "managed-identity: no instance metadata service answers here / AzureCLICredential: ERROR: Please run 'az login'"},
 }
 
-// nowhere is a place where nothing is given.
+// onBareHost sets up a host whose environment has no credential.
 func onBareHost(params string) func(*testing.T, emulator.Identity, *testTransport) string {
 	return onHost(emulator.VirtualMachine, params)
 }
@@ -215,7 +215,7 @@ func failTokens(status int) func(*testing.T, emulator.Identity, string) string {
 }
 
 func withCertificate(data *[]byte, more string) func(*testing.T, emulator.Identity, *testTransport) string {
-	return func(t *testing.T, id emulator.Identity, o *testTransport) string {
+	return func(t *testing.T, id emulator.Identity, tr *testTransport) string {
 		az.SetenvOn(t, emulator.VirtualMachine, id)
 		return fill("user='{name}' aad_tenant_id={tenant} aad_client_id={client} aad_client_certificate=", id) + testCertificates.write(t, *data) + more
 	}

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"crypto/rand"
 	"database/sql"
 	"fmt"
@@ -17,20 +16,23 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-// Every way in signs the same identity in: by name, by connector, by a name of
-// one's own, by pgx and its pool, from a URL, a service file, the environment.
-func TestWaysIn(t *testing.T) {
-	id, dsn := newIdentity(t, "ways in")
-	ctx := context.Background()
-	ask := func(t *testing.T, row interface{ Scan(...any) error }) {
+// TestOpen signs in by every public way to open a connection, and from every source of
+// settings.
+func TestOpen(t *testing.T) {
+	id, dsn := newIdentity(t, "open")
+	ctx := t.Context()
+	checkUser := func(t *testing.T, row interface{ Scan(...any) error }) {
 		t.Helper()
-		var who string
-		if err := row.Scan(&who); err != nil || who != id.Name {
-			t.Errorf("signed in as %q, %v", who, err)
+		var got string
+		if err := row.Scan(&got); err != nil {
+			t.Error(err)
+		}
+		if got != id.Name {
+			t.Errorf("session_user = %q, want %q", got, id.Name)
 		}
 	}
 	const query = "select session_user"
-	connector := func(t *testing.T) *driver.Connector {
+	newConnector := func(t *testing.T) *driver.Connector {
 		t.Helper()
 		c, err := driver.NewConnector(dsn)
 		if err != nil {
@@ -39,26 +41,27 @@ func TestWaysIn(t *testing.T) {
 		t.Cleanup(func() { c.Close() })
 		return c
 	}
-	t.Run("sql.Open", func(t *testing.T) { ask(t, openDB(t, dsn).QueryRow(query)) })
+	t.Run("sql.Open", func(t *testing.T) { checkUser(t, openDB(t, dsn).QueryRow(query)) })
 	t.Run("sql.OpenDB", func(t *testing.T) {
-		db := sql.OpenDB(connector(t))
+		db := sql.OpenDB(newConnector(t))
 		defer db.Close()
-		ask(t, db.QueryRow(query))
+		checkUser(t, db.QueryRow(query))
 	})
 	t.Run("Register", func(t *testing.T) {
-		name, changed := "mine "+rand.Text(), false
-		driver.Register(name, driver.WithConnConfig(func(*pgx.ConnConfig) { changed = true }))
+		name, called := "mine "+rand.Text(), false
+		driver.Register(name, driver.WithConnConfig(func(*pgx.ConnConfig) { called = true }))
 		db, err := sql.Open(name, dsn)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		if ask(t, db.QueryRow(query)); !changed {
-			t.Error("the option was not heard")
+		checkUser(t, db.QueryRow(query))
+		if !called {
+			t.Error("the function of WithConnConfig was not called")
 		}
 	})
 	t.Run("pgx", func(t *testing.T) {
-		c := connector(t)
+		c := newConnector(t)
 		config := c.Config()
 		if err := c.BeforeConnect(ctx, config); err != nil {
 			t.Fatal(err)
@@ -68,10 +71,10 @@ func TestWaysIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close(ctx)
-		ask(t, conn.QueryRow(ctx, query))
+		checkUser(t, conn.QueryRow(ctx, query))
 	})
 	t.Run("pgxpool", func(t *testing.T) {
-		c := connector(t)
+		c := newConnector(t)
 		config, err := pgxpool.ParseConfig("")
 		if err != nil {
 			t.Fatal(err)
@@ -82,13 +85,13 @@ func TestWaysIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer pool.Close()
-		ask(t, pool.QueryRow(ctx, query))
+		checkUser(t, pool.QueryRow(ctx, query))
 	})
-	t.Run("URL", func(t *testing.T) {
-		u := fmt.Sprintf("aadpostgres://127.0.0.1:%d/postgres?sslrootcert=%s&aad_auth=ActiveDirectoryMSI&aad_client_id=%s", az.Port(), url.QueryEscape(az.CertFile()), id.ClientID)
-		ask(t, openDB(t, u).QueryRow(query))
-		named := strings.Replace(u, "aadpostgres://", "postgres://"+strings.ReplaceAll(url.QueryEscape(id.Name), "+", "%20")+"@", 1)
-		ask(t, openDB(t, named).QueryRow(query))
+	u := fmt.Sprintf("aadpostgres://127.0.0.1:%d/postgres?sslrootcert=%s&aad_auth=ActiveDirectoryMSI&aad_client_id=%s", az.Port(), url.QueryEscape(az.CertFile()), id.ClientID)
+	t.Run("URL", func(t *testing.T) { checkUser(t, openDB(t, u).QueryRow(query)) })
+	t.Run("URL with user", func(t *testing.T) {
+		withUser := strings.Replace(u, "aadpostgres://", "postgres://"+url.User(id.Name).String()+"@", 1)
+		checkUser(t, openDB(t, withUser).QueryRow(query))
 	})
 	t.Run("service file", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "services")
@@ -97,44 +100,47 @@ func TestWaysIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Setenv("PGSERVICEFILE", file)
-		ask(t, openDB(t, "service=app").QueryRow(query))
+		checkUser(t, openDB(t, "service=app").QueryRow(query))
 		t.Setenv("PGSERVICE", "app")
-		ask(t, openDB(t, "").QueryRow(query))
+		checkUser(t, openDB(t, "").QueryRow(query))
 	})
 	t.Run("environment", func(t *testing.T) {
-		for name, v := range map[string]string{"PGHOST": "127.0.0.1", "PGPORT": fmt.Sprint(az.Port()), "PGDATABASE": "postgres", "PGUSER": id.Name, "PGSSLROOTCERT": az.CertFile()} {
-			t.Setenv(name, v)
-		}
-		ask(t, openDB(t, "aad_auth=managed-identity aad_client_id="+id.ClientID).QueryRow(query))
+		t.Setenv("PGHOST", "127.0.0.1")
+		t.Setenv("PGPORT", fmt.Sprint(az.Port()))
+		t.Setenv("PGDATABASE", "postgres")
+		t.Setenv("PGUSER", id.Name)
+		t.Setenv("PGSSLROOTCERT", az.CertFile())
+		checkUser(t, openDB(t, "aad_auth=managed-identity aad_client_id="+id.ClientID).QueryRow(query))
 	})
 }
 
-// The user comes from the DSN, else the service, else PGUSER, else the token.
-func TestWhichUser(t *testing.T) {
+// TestUserPrecedence checks where the user comes from: the DSN, else the service, else
+// PGUSER, else the token.
+func TestUserPrecedence(t *testing.T) {
 	id, dsn := newIdentity(t, "which user")
-	others := map[string]string{}
-	for _, from := range []string{"dsn", "service", "env"} {
-		other, _ := newIdentity(t, "user of "+from)
-		others[from] = other.Name
-	}
+	ofDSN, _ := newIdentity(t, "user of the DSN")
+	ofService, _ := newIdentity(t, "user of the service")
+	ofEnv, _ := newIdentity(t, "user of the environment")
 	file := filepath.Join(t.TempDir(), "services")
-	if err := os.WriteFile(file, []byte("[s]\nuser="+others["service"]+"\n[empty]\napplication_name=x\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("[s]\nuser="+ofService.Name+"\n[empty]\napplication_name=x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PGSERVICEFILE", file)
-	for _, tt := range []struct{ params, env, want string }{
-		{"", "", id.Name},
-		{" user=''", "", id.Name},
-		{"", others["env"], others["env"]},
-		{" service=s", others["env"], others["service"]},
-		{" service=empty", others["env"], others["env"]},
-		{" service=s user='" + others["dsn"] + "'", others["env"], others["dsn"]},
+	for _, tt := range []struct{ name, params, pguser, want string }{
+		{"token", "", "", id.Name},
+		{"token, empty user", " user=''", "", id.Name},
+		{"PGUSER", "", ofEnv.Name, ofEnv.Name},
+		{"service before PGUSER", " service=s", ofEnv.Name, ofService.Name},
+		{"service without user", " service=empty", ofEnv.Name, ofEnv.Name},
+		{"DSN before service", " service=s user='" + ofDSN.Name + "'", ofEnv.Name, ofDSN.Name},
 	} {
-		t.Setenv("PGUSER", tt.env)
-		openDB(t, dsn+tt.params).Ping() // a refusal where it is another's role
-		startups := az.Startups()
-		if sent := startups[len(startups)-1]["user"]; sent != tt.want {
-			t.Errorf("%q, PGUSER=%q: sent %q, want %q", tt.params, tt.env, sent, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("PGUSER", tt.pguser)
+			openDB(t, dsn+tt.params).Ping() // fails if the role is another identity's
+			startups := az.Startups()
+			if got := startups[len(startups)-1]["user"]; got != tt.want {
+				t.Errorf("user in the startup packet = %q, want %q", got, tt.want)
+			}
+		})
 	}
 }
