@@ -19,9 +19,9 @@ var update = flag.Bool("update", false, "write testdata/failures")
 // A failure is one row: how it is caused, and how its hint is followed.
 type failure struct {
 	name   string
-	dsn    string // params for fixture.dsn
-	cause  string // the first line of the golden file
-	single bool   // on single server
+	dsn    string                          // params for fixture.dsn
+	cause  string                          // the first line of the golden file
+	single bool                            // on single server
 	token  func(fx *fixture) string        // in place of the password; nil: none
 	setup  func(t *testing.T, fx *fixture) // causes the failure; nil: the DSN does
 	// Exactly one of these is set. fix follows the hint and returns a DSN that works.
