@@ -128,10 +128,10 @@ func TestBun(t *testing.T) {
 	var got bunAuthor
 	check(t, orm.NewSelect().Model(&got).Where("name = ?", "Lorde").Where("'a' = ANY(tags)").Where(`extra @> ?`, `{"k":[1]}`).Relation("Books").Relation("Books.Genres").Relation("Books.Author").Scan(ctx))
 	if len(got.Books) != 2 || len(got.Books[1].Genres) != 2 || got.Books[0].Author.Name != "Lorde" {
-		t.Errorf("relations: got %v", got.Books)
+		t.Errorf("relations = %v, want 2 books with author and genres", got.Books)
 	}
 	if !got.Born.Equal(born) {
-		t.Errorf("born: got %v, want %v", got.Born, born)
+		t.Errorf("born = %v, want %v", got.Born, born)
 	}
 	got.Born, got.Books = lorde.Born, nil
 	checkEqual(t, "author", &got, lorde)

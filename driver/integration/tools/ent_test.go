@@ -28,19 +28,19 @@ func TestEnt(t *testing.T) {
 
 	d.expire()
 
-	_, err = db.ExecContext(ctx, "ALTER TABLE persons ADD stray int") // that the schema does not have
+	_, err = db.ExecContext(ctx, "ALTER TABLE persons ADD stray int") // not in ent's schema
 	check(t, err)
 	check(t, client.Schema.Create(ctx, migrate.WithDropColumn(true)))
 	var strays int
 	check(t, db.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.columns WHERE column_name = 'stray'").Scan(&strays))
-	checkEqual(t, "columns that are not the schema's", strays, 0)
+	checkEqual(t, "columns that ent's schema lacks", strays, 0)
 	who, err := client.QueryContext(ctx, "SELECT session_user")
 	check(t, err)
 	defer who.Close()
 	var name string
 	check(t, entsql.ScanOne(who, &name))
 	check(t, who.Err())
-	check(t, who.Close()) // and gives its session back
+	check(t, who.Close()) // returns its session to the pool
 	checkEqual(t, "session_user", name, d.Role)
 
 	got, err := client.Person.Query().
@@ -50,10 +50,10 @@ func TestEnt(t *testing.T) {
 		WithStaff(func(q *entdb.PersonQuery) { q.WithBoss().WithFriends().Order(entdb.Asc(person.FieldName)) }).Only(ctx)
 	check(t, err)
 	if s := got.Edges.Staff; len(s) != 2 || s[1].Name != "Bea" || s[1].Edges.Boss.ID != lorde.ID || len(s[1].Edges.Friends) != 1 || len(s[0].Edges.Friends) != 0 {
-		t.Errorf("edges: got %v", s)
+		t.Errorf("edges = %v, want Ann and Bea with boss and friends", s)
 	}
 	if !got.Born.Equal(born) {
-		t.Errorf("born: got %v, want %v", got.Born, born)
+		t.Errorf("born = %v, want %v", got.Born, born)
 	}
 	checkEqual(t, "fields", []any{got.ID, *got.Bio, got.Photo, got.Pay, got.Tags, got.Extra}, []any{lorde.ID, "poet", []byte{0, 255}, pay, tags, extra})
 	ann, err := client.Person.Get(ctx, staff[0].ID)
@@ -62,10 +62,10 @@ func TestEnt(t *testing.T) {
 
 	err = add("Lorde").Exec(ctx)
 	if !entdb.IsConstraintError(err) || sqlState(err) != "23505" {
-		t.Errorf("a second Lorde: got %v", err)
+		t.Errorf("a second Lorde: error = %v, want a constraint error with SQLSTATE 23505", err)
 	}
 	if _, err := client.Person.Query().Where(person.Name("nobody")).Only(ctx); !entdb.IsNotFound(err) {
-		t.Errorf("nobody: got %v", err)
+		t.Errorf("nobody: error = %v, want not found", err)
 	}
 	check(t, client.Person.CreateBulk(add("Lorde").SetBio("late"), add("Cleo")).OnConflictColumns(person.FieldName).Update(func(u *entdb.PersonUpsert) { u.UpdateBio() }).Exec(ctx))
 	got, err = client.Person.Query().Where(person.Name("Lorde")).Only(ctx)
@@ -92,7 +92,7 @@ func TestEnt(t *testing.T) {
 	checkEqual(t, "persons", n, 5)
 }
 
-// ent opens drivers by the dialect's name alone.
+// TestEntWithout shows that ent's own Open takes names of dialects only.
 func TestEntWithout(t *testing.T) {
 	_, err := entdb.Open("aadpostgres", az.DSN())
 	checkError(t, err, `unsupported driver: "aadpostgres"`)

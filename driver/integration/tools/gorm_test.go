@@ -42,8 +42,8 @@ type gormGenre struct {
 	Name string `gorm:"primaryKey"`
 }
 
-// gormQuiet is a new one each time, for gorm.Open writes to it.
-func gormQuiet() *gorm.Config {
+// newGormConfig returns a new config each time, for gorm.Open writes to it.
+func newGormConfig() *gorm.Config {
 	return &gorm.Config{TranslateError: true, PrepareStmt: true, Logger: logger.Discard}
 }
 
@@ -56,7 +56,7 @@ func gormClose(t *testing.T, db *gorm.DB) {
 func TestGorm(t *testing.T) {
 	d := newTestDB(t)
 	dsn := d.DSN
-	db, err := gorm.Open(postgres.New(postgres.Config{DriverName: "aadpostgres", DSN: dsn}), gormQuiet())
+	db, err := gorm.Open(postgres.New(postgres.Config{DriverName: "aadpostgres", DSN: dsn}), newGormConfig())
 	check(t, err)
 	defer gormClose(t, db)
 	db = db.WithContext(t.Context())
@@ -68,23 +68,23 @@ func TestGorm(t *testing.T) {
 
 	d.expire()
 
-	type gormBook struct { // has changed
+	type gormBook struct { // the next version
 		ID    uint
 		Title string
 		Year  *int `gorm:"index;check:year > 1500"`
 	}
 	check(t, db.Table("gorm_books").AutoMigrate(&gormBook{}))
 	if m := db.Migrator(); !m.HasColumn("gorm_books", "year") || !m.HasConstraint("gorm_books", "fk_gorm_authors_books") {
-		t.Error("a column or a foreign key is missing")
+		t.Error("column year or the foreign key is missing, want both")
 	}
 	var got gormAuthor
 	find := db.Preload("Books.Genres").Preload("Books.Author").Where("tags @> ? AND extra @> ?", pq.StringArray{"a"}, `{"k":[1]}`)
 	check(t, find.Where("name = @name", map[string]any{"name": "Lorde"}).First(&got).Error)
 	if len(got.Books) != 2 || len(got.Books[1].Genres) != 2 || got.Books[0].Author.Name != "Lorde" {
-		t.Errorf("associations: got %v", got.Books)
+		t.Errorf("associations = %v, want 2 books with author and genres", got.Books)
 	}
 	if !got.Born.Equal(born) {
-		t.Errorf("born: got %v, want %v", got.Born, born)
+		t.Errorf("born = %v, want %v", got.Born, born)
 	}
 	checkEqual(t, "session_user", got.By, d.Role)
 	zami := lorde.Books[1]
@@ -93,16 +93,16 @@ func TestGorm(t *testing.T) {
 
 	err = db.Create(&gormAuthor{Name: "Lorde"}).Error
 	if !errors.Is(err, gorm.ErrDuplicatedKey) || sqlState(err) != "23505" {
-		t.Errorf("a second Lorde: got %v", err)
+		t.Errorf("a second Lorde: error = %v, want %v", err, gorm.ErrDuplicatedKey)
 	}
 	if err := db.Table("gorm_books").Create(map[string]any{"title": "1", "year": 1}).Error; !errors.Is(err, gorm.ErrCheckConstraintViolated) {
-		t.Errorf("year 1: got %v", err)
+		t.Errorf("year 1: error = %v, want %v", err, gorm.ErrCheckConstraintViolated)
 	}
 	if err := db.Table("gorm_books").Create(map[string]any{"title": "2", "author_id": uuid.New()}).Error; !errors.Is(err, gorm.ErrForeignKeyViolated) {
-		t.Errorf("a book without its author: got %v", err)
+		t.Errorf("a book without its author: error = %v, want %v", err, gorm.ErrForeignKeyViolated)
 	}
 	if err := db.First(&gormAuthor{}, "name = ?", "nobody").Error; !errors.Is(err, gorm.ErrRecordNotFound) {
-		t.Errorf("nobody: got %v", err)
+		t.Errorf("nobody: error = %v, want %v", err, gorm.ErrRecordNotFound)
 	}
 	upsert := clause.OnConflict{Columns: []clause.Column{{Name: "name"}}, DoUpdates: clause.AssignmentColumns([]string{"bio"})}
 	many := []gormAuthor{{Name: "Lorde"}, {Name: "Morrison"}, {Name: "Walker"}}
@@ -134,7 +134,7 @@ func TestGorm(t *testing.T) {
 			return add(inner, "kept")
 		})
 		if !errors.Is(err, gorm.ErrDuplicatedKey) {
-			t.Errorf("in the savepoint: got %v", err)
+			t.Errorf("in the savepoint: error = %v, want %v", err, gorm.ErrDuplicatedKey)
 		}
 		return nil
 	})
@@ -144,7 +144,7 @@ func TestGorm(t *testing.T) {
 		return add(tx, "poetry")
 	})
 	if !errors.Is(err, gorm.ErrDuplicatedKey) {
-		t.Errorf("in a transaction: got %v", err)
+		t.Errorf("in a transaction: error = %v, want %v", err, gorm.ErrDuplicatedKey)
 	}
 	tx := db.Begin()
 	check(t, add(tx, "saved"))
@@ -169,14 +169,14 @@ func TestGorm(t *testing.T) {
 	check(t, m.DropColumn("gorm_books", "year"))
 	check(t, m.DropTable("gorm_book_genres", &gormGenre{}))
 	if m.HasColumn("gorm_books", "year") || m.HasTable(&gormGenre{}) || !m.HasTable(&gormAuthor{}) {
-		t.Error("a column or a table is left, or one too many is gone")
+		t.Error("want column year and table gorm_genres dropped, and table gorm_authors kept")
 	}
 }
 
-// A pool that is open already serves too.
+// TestGormConn hands gorm an open pool.
 func TestGormConn(t *testing.T) {
 	d := newTestDB(t)
-	db, err := gorm.Open(postgres.New(postgres.Config{Conn: d.open()}), gormQuiet())
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: d.open()}), newGormConfig())
 	check(t, err)
 	check(t, db.AutoMigrate(&gormGenre{}))
 	check(t, db.Create(&gormGenre{"early"}).Error)
@@ -187,25 +187,25 @@ func TestGormConn(t *testing.T) {
 	checkEqual(t, "genres", names, []string{"early", "late"})
 }
 
-// Left to itself gorm's driver opens pgx, which has no password and takes our keys
-// for the server's.
+// TestGormWithout omits DriverName: gorm's driver opens pgx, which has no password and
+// sends aad_ keys to the server as parameters.
 func TestGormWithout(t *testing.T) {
 	d := newTestDB(t)
 	dsn := d.DSN + " user=" + d.Role
-	_, err := gorm.Open(postgres.Open(dsn), gormQuiet())
+	_, err := gorm.Open(postgres.Open(dsn), newGormConfig())
 	checkError(t, err, "28P01")
 	t.Log(err)
 	c, err := driver.NewConnector(dsn)
 	check(t, err)
 	login, err := c.Credentials(t.Context())
 	check(t, err)
-	_, err = gorm.Open(postgres.Open(dsn+" sslmode=verify-full password="+login.Password), gormQuiet())
+	_, err = gorm.Open(postgres.Open(dsn+" sslmode=verify-full password="+login.Password), newGormConfig())
 	checkError(t, err, `unrecognized configuration parameter "aad_`)
 	t.Log(err)
 }
 
-// Two fields of Config go past a driver that is named: what pgx reads in the DSN
-// does as well, but for the zone of a timestamp without one.
+// TestGormConfig shows that two fields of Config have no effect with DriverName. The DSN
+// can set both, except the zone of a timestamp without time zone.
 func TestGormConfig(t *testing.T) {
 	d := newTestDB(t)
 	open := func(config postgres.Config) (zone string, prepared int, at time.Time) {

@@ -17,8 +17,8 @@ func TestJet(t *testing.T) {
 	db, ctx := d.open(), t.Context()
 	_, err := db.ExecContext(ctx, notes+"; CREATE TABLE replies (id bigint PRIMARY KEY, note uuid NOT NULL REFERENCES notes, text text)")
 	check(t, err)
-	// The types and columns are what jet's generator would write, had it a database
-	// to read whenever the code is generated.
+	// The types and columns are as jet's generator writes them. The generator is not used, for
+	// it reads them from a database.
 	type Notes struct {
 		ID    uuid.UUID `sql:"primary_key"`
 		Body  string
@@ -50,7 +50,7 @@ func TestJet(t *testing.T) {
 	var saved []Notes
 	check(t, insert(full, Notes{Body: "empty"}).RETURNING(all).QueryContext(ctx, db, &saved))
 	if len(saved) != 2 || saved[0].ID == uuid.Nil {
-		t.Fatalf("saved: got %v", saved)
+		t.Fatalf("saved = %v, want 2 notes with ids", saved)
 	}
 	_, err = reply.INSERT(replyID, to, text).VALUES(1, saved[0].ID, "yes").VALUES(2, saved[0].ID, nil).ExecContext(ctx, db)
 	check(t, err)
@@ -68,16 +68,20 @@ func TestJet(t *testing.T) {
 
 	d.expire()
 
-	for name, db := range map[string]qrm.Queryable{"pool": db, "prepared": cache} {
+	for _, source := range []struct {
+		name string
+		db   qrm.Queryable
+	}{{"pool", db}, {"prepared", cache}} {
+		db := source.db
 		var shelf shelf
 		check(t, statement.QueryContext(ctx, db, &shelf))
 		if len(shelf) != 1 || len(shelf[0].Replies) != 2 || *shelf[0].Replies[0].Text != "yes" || shelf[0].Replies[1].Text != nil {
-			t.Fatalf("%s: got %v", name, shelf)
+			t.Fatalf("%s: shelf = %v, want a note with 2 replies", source.name, shelf)
 		}
 		got := shelf[0].Notes
 		checkEqual(t, "session_user", got.By, d.Role)
 		if !got.Said.Equal(born) {
-			t.Errorf("said: got %v, want %v", got.Said, born)
+			t.Errorf("said = %v, want %v", got.Said, born)
 		}
 		got.ID, got.By, got.Said = full.ID, full.By, full.Said
 		checkEqual(t, "note", got, full)
@@ -86,7 +90,7 @@ func TestJet(t *testing.T) {
 	check(t, note.SELECT(all).WHERE(body.EQ(postgres.String("empty"))).QueryContext(ctx, db, &empty))
 	checkEqual(t, "NULLs", empty, Notes{ID: saved[1].ID, Body: "empty", By: d.Role})
 	if err := note.SELECT(all).WHERE(id.EQ(postgres.UUID(uuid.New()))).QueryContext(ctx, db, &empty); !errors.Is(err, qrm.ErrNoRows) {
-		t.Errorf("no note: got %v", err)
+		t.Errorf("no note: error = %v, want %v", err, qrm.ErrNoRows)
 	}
 
 	_, err = insert(full).ExecContext(ctx, db)

@@ -1,5 +1,5 @@
-// Package tools holds the driver against the tools that Go programs reach
-// PostgreSQL with, each at its newest version.
+// Package tools tests the driver with the tools that Go programs use for PostgreSQL, each
+// at its newest version.
 package tools
 
 import (
@@ -24,16 +24,17 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// az is the one emulator of this binary, whose host all tests run on. Its tokens
-// live as long as tokenLife, so that each test outlives one.
+// az is the emulator that the tests share. Its tokens live for tokenLife, so each test
+// runs longer than one.
 var az *emulator.Azure
 
 const tokenLife = 5 * time.Second
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		f.Value.Set("8") // they mostly wait for a token to expire
+	parallel := flag.Lookup("test.parallel")
+	if parallel.Value.String() == parallel.DefValue {
+		parallel.Value.Set("8") // tests mostly wait for a token to expire
 	}
 	code, err := run(m)
 	if err != nil {
@@ -44,7 +45,8 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int, err error) {
-	if az, err = emulator.New(context.Background()); err != nil {
+	az, err = emulator.New(context.Background())
+	if err != nil {
 		return 1, err
 	}
 	az.Faults.TokenLife(tokenLife)
@@ -60,15 +62,15 @@ func run(m *testing.M) (code int, err error) {
 	if err := az.Close(); err != nil || code != 0 {
 		return code, err
 	}
-	// gorm's cache of prepared statements says of its own goroutine that nothing ends it.
+	// gorm's cache of prepared statements has a goroutine that never ends.
 	return code, goleak.Find(goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
 }
 
-// A place is where one tool works: a database and an identity to itself, each
-// signed in to by the DSN and the URL.
+// A testDB is a database and an identity for one test. The DSN and the URL sign the
+// identity in to the database.
 type testDB struct {
 	DSN, URL string
-	Role     string // the identity's, and session_user
+	Role     string // the identity's role, and so session_user
 
 	t        *testing.T
 	id       emulator.Identity
@@ -78,7 +80,7 @@ type testDB struct {
 func newTestDB(t *testing.T) *testDB {
 	t.Helper()
 	t.Parallel()
-	name := strings.ToLower(t.Name() + "_" + rand.Text()[:6]) // tests may run more than once
+	name := strings.ToLower(t.Name() + "_" + rand.Text()[:6]) // unique, also with -count
 	d := &testDB{Role: name, t: t, id: az.Add(emulator.Identity{Name: name})}
 	if err := az.Grant(t.Context(), d.id); err != nil {
 		t.Fatal(err)
@@ -91,7 +93,7 @@ func newTestDB(t *testing.T) *testDB {
 	return d
 }
 
-// open opens the place by the driver's name and closes it with the test.
+// open opens the database by the driver's name, until the test ends.
 func (d *testDB) open() *sql.DB {
 	d.t.Helper()
 	db, err := sql.Open("aadpostgres", d.DSN)
@@ -102,7 +104,7 @@ func (d *testDB) open() *sql.DB {
 	return db
 }
 
-// requests are those for the identity's token, so far.
+// tokenRequests counts the requests for the identity's token so far.
 func (d *testDB) tokenRequests() (n int) {
 	for _, r := range az.Requests() {
 		if r.Form.Get("client_id") == d.id.ClientID {
@@ -112,7 +114,7 @@ func (d *testDB) tokenRequests() (n int) {
 	return n
 }
 
-// connections are those that named the role, so far, let in or not.
+// connections counts the connections so far that named the role, with and without success.
 func (d *testDB) connections() (n int) {
 	for _, s := range az.Startups() {
 		if s["user"] == d.Role {
@@ -122,14 +124,14 @@ func (d *testDB) connections() (n int) {
 	return n
 }
 
-// expire is half-time: it sees that every session is the role's, ends them all, as
-// a server's restart does, and waits until the token at hand has expired. The test
-// must go on after it, and is seen to have asked for a token and connected.
+// expire terminates all sessions, as a server's restart does, and waits until the cached
+// token has expired. It checks that all sessions are the role's. At the end of the test it
+// checks that the test has requested a token and connected since.
 func (d *testDB) expire() {
 	d.t.Helper()
 	requests, connections := d.tokenRequests(), d.connections()
 	if requests == 0 || connections == 0 {
-		d.t.Fatalf("nothing connected before half-time: %d token requests, %d connections", requests, connections)
+		d.t.Fatalf("before expire: token requests = %d, connections = %d, want some of each", requests, connections)
 	}
 	conn, err := pgx.Connect(d.t.Context(), az.PostgresDSN())
 	if err != nil {
@@ -141,20 +143,23 @@ func (d *testDB) expire() {
 		d.t.Fatal(err)
 	}
 	if others > 0 {
-		d.t.Errorf("%d sessions that Entra did not sign in", others)
+		d.t.Errorf("sessions of other roles = %d, want 0", others)
 	}
 	if _, err := conn.Exec(d.t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", d.Role); err != nil {
 		d.t.Fatal(err)
 	}
 	time.Sleep(tokenLife)
 	d.t.Cleanup(func() {
-		if d.tokenRequests() == requests || d.connections() == connections {
-			d.t.Errorf("after half-time nothing asked for a token and connected: %d token requests, %d connections before", requests, connections)
+		if d.tokenRequests() == requests {
+			d.t.Error("token requests after expire = 0, want some")
+		}
+		if d.connections() == connections {
+			d.t.Error("connections after expire = 0, want some")
 		}
 	})
 }
 
-// notes have one column of each kind that tools see differently.
+// notes creates a table with one column of each type that tools treat differently.
 const notes = `CREATE TABLE notes (
 	id    uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	body  text NOT NULL UNIQUE,
@@ -166,13 +171,13 @@ const notes = `CREATE TABLE notes (
 	by    text NOT NULL DEFAULT session_user
 )`
 
-// unbound is the same driver by a name that no tool has been told of: what sqlx
-// and xorm are told counts for the whole process.
+// unboundDriver is the same driver under a name that is registered with no tool:
+// registrations with sqlx and xorm last for the whole process.
 const unboundDriver = "aadpostgres-unbound"
 
 func init() { driver.Register(unboundDriver) }
 
-// check stops the test at an error.
+// check stops the test if err is not nil.
 func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -180,27 +185,27 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// wants reports an error that does not say what it should.
+// checkError reports an error that does not contain want.
 func checkError(t testing.TB, err error, want string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("got %v, want an error with %q", err, want)
+		t.Errorf("error = %v, want %q", err, want)
 	}
 }
 
-// born is a time in a zone that is neither UTC nor this machine's, to the
-// microsecond, which is PostgreSQL's unit.
+// born is a time with microseconds, which is PostgreSQL's precision, in a zone that is
+// neither UTC nor local.
 var born = time.Date(1934, 2, 18, 1, 2, 3, 456789000, time.FixedZone("Kathmandu", 5*3600+45*60))
 
-// same reports two values that differ.
+// checkEqual reports two values that are not deeply equal.
 func checkEqual(t testing.TB, what string, got, want any) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s: got %v, want %v", what, got, want)
+		t.Errorf("%s = %v, want %v", what, got, want)
 	}
 }
 
-// state is the SQLSTATE of the server's error that err wraps.
+// sqlState returns the SQLSTATE of the server's error that err wraps, or "".
 func sqlState(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code

@@ -42,7 +42,7 @@ func TestMigrate(t *testing.T) {
 		var n int
 		check(t, db.QueryRow("SELECT count(*) FROM "+what).Scan(&n))
 		if n != want {
-			t.Errorf("%s: got %d, want %d", what, n, want)
+			t.Errorf("rows in %s = %d, want %d", what, n, want)
 		}
 	}
 	m := open()
@@ -51,22 +51,22 @@ func TestMigrate(t *testing.T) {
 	sees("ledger WHERE version = 2 AND NOT dirty", 1)
 
 	d.expire()
-	// It keeps one session for its life, and does not make another.
+	// golang-migrate keeps one session and does not replace it.
 	if err := m.Up(); err == nil {
-		t.Error("a session that has ended goes on")
+		t.Error("Up() = nil after its session was terminated, want an error")
 	}
 	m.Close()
 	m = open()
 	check(t, m.Up())
 	sees("author", 1)
 	if err := m.Up(); err != migrate.ErrNoChange {
-		t.Errorf("a second time up: %v", err)
+		t.Errorf("second Up() = %v, want %v", err, migrate.ErrNoChange)
 	}
 	check(t, m.Down())
 	close(m)
 	sees("pg_tables WHERE tablename IN ('author', 'book')", 0)
 
-	// The library's way, with a pool of one's own.
+	// With an instance of golang-migrate's own driver, over an open pool.
 	driver, err := pgx.WithInstance(db, &pgx.Config{MigrationsTable: "ledger"})
 	check(t, err)
 	source, err := iofs.New(migrations, ".")
@@ -75,11 +75,11 @@ func TestMigrate(t *testing.T) {
 	check(t, err)
 	check(t, m.Migrate(3))
 	sees("author", 1)
-	close(m) // the pool too
+	close(m) // closes the pool too
 }
 
-// The import of golang-migrate's registration holds for the process, so one
-// without it is made.
+// TestMigrateWithout runs a program without the import, for an import's registration
+// lasts for the whole process.
 func TestMigrateWithout(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "run", "./testdata/migrate").CombinedOutput()
 	check(t, err)

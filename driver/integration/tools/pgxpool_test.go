@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/aadpostgres/aadpostgres/driver"
@@ -20,7 +19,7 @@ func TestPgxpool(t *testing.T) {
 	c, err := driver.NewConnector(d.DSN)
 	check(t, err)
 	defer c.Close()
-	config, err := pgxpool.ParseConfig("") // its own settings, pool_max_conns say
+	config, err := pgxpool.ParseConfig("") // settings of the pool, such as pool_max_conns
 	check(t, err)
 	config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect
 	config.MaxConns = 4
@@ -41,7 +40,7 @@ func TestPgxpool(t *testing.T) {
 			var when time.Time
 			err := row.Scan(&who, &tags, &n, &when)
 			if who != d.Role || len(tags) != 2 || tags[1] != "b,c" || n != "1" || !when.Equal(ripe) {
-				t.Errorf("got %q, %q, %q, %v", who, tags, n, when)
+				t.Errorf("row = %q, %q, %q, %v, want %q, 2 tags, 1, %v", who, tags, n, when, d.Role, ripe)
 			}
 			return err
 		})
@@ -52,15 +51,11 @@ func TestPgxpool(t *testing.T) {
 		check(t, pool.QueryRow(ctx, update, pgx.NamedArgs{"name": name, "key": key}).Scan(&was, &is))
 		checkEqual(t, "keys", []uuid.NullUUID{was, is}, []uuid.NullUUID{{}, {UUID: key, Valid: true}})
 		_, err := pool.Exec(ctx, "insert into fruit (name) values ($1)", name)
-		if pg := (*pgconn.PgError)(nil); !errors.As(err, &pg) || pg.Code != "23505" {
-			t.Errorf("a name twice: %v", err)
-		}
+		checkEqual(t, "SQLSTATE of a second "+name, sqlState(err), "23505")
 		n, err := pool.CopyFrom(ctx, pgx.Identifier{"fruit"}, []string{"name"}, pgx.CopyFromRows([][]any{{name + " 1"}, {name + " 2"}}))
 		check(t, err)
-		if n != 2 {
-			t.Errorf("copied %d", n)
-		}
-		check(t, pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { // a savepoint comes back
+		checkEqual(t, "rows copied", n, int64(2))
+		check(t, pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { // the inner one is a savepoint
 			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 				_, err := tx.Exec(ctx, "delete from fruit")
 				return errors.Join(err, errors.New("no"))
@@ -69,9 +64,7 @@ func TestPgxpool(t *testing.T) {
 			return nil
 		}))
 		check(t, pool.QueryRow(ctx, "select count(*) from fruit where name like $1", name+"%").Scan(&n))
-		if n != 3 {
-			t.Errorf("%d of %s", n, name)
-		}
+		checkEqual(t, "rows of "+name, n, int64(3))
 	}
 	work("apple")
 	listener, err := pool.Acquire(ctx)
@@ -82,7 +75,7 @@ func TestPgxpool(t *testing.T) {
 	late, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	_, err = listener.Conn().WaitForNotification(late)
-	checkEqual(t, "what the listener is told last", sqlState(err), "57P01")
+	checkEqual(t, "SQLSTATE of the listener's error", sqlState(err), "57P01")
 	listener.Release()
 	work("pear")
 	again, err := pool.Acquire(ctx)
@@ -91,7 +84,7 @@ func TestPgxpool(t *testing.T) {
 	checkNotify(t, pool, again)
 }
 
-// hear has listener, of the pool, hear what another connection says.
+// checkNotify checks that listener receives a notification of another connection.
 func checkNotify(t *testing.T, pool *pgxpool.Pool, listener *pgxpool.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -103,11 +96,11 @@ func checkNotify(t *testing.T, pool *pgxpool.Pool, listener *pgxpool.Conn) {
 	n, err := listener.Conn().WaitForNotification(ctx)
 	check(t, err)
 	if n.Payload != "ripe" {
-		t.Errorf("heard %q", n.Payload)
+		t.Errorf("payload = %q, want %q", n.Payload, "ripe")
 	}
 }
 
-// The config alone has no password.
+// TestPgxpoolWithout omits BeforeConnect: the config alone has no password.
 func TestPgxpoolWithout(t *testing.T) {
 	d := newTestDB(t)
 	c, err := driver.NewConnector(d.DSN + " user=" + d.Role)

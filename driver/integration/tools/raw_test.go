@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// The pgx connection below has what database/sql has no name for.
+// TestSQLRaw uses what pgx has and database/sql has not: notifications, COPY and batches.
 func TestSQLRaw(t *testing.T) {
 	d := newTestDB(t)
 	db, ctx := d.open(), t.Context()
@@ -31,7 +31,7 @@ func TestSQLRaw(t *testing.T) {
 			if _, err := listener.Exec(ctx, "LISTEN said"); err != nil {
 				return err
 			}
-			// Another session of the pool, which raw has left to others, speaks.
+			// raw holds one connection, so the pool uses another.
 			if _, err := db.ExecContext(ctx, "SELECT pg_notify('said', $1)", body); err != nil {
 				return err
 			}
@@ -55,11 +55,14 @@ func TestSQLRaw(t *testing.T) {
 		})
 		raw(func(conn *pgx.Conn) error {
 			batch := &pgx.Batch{}
-			for tag, want := range map[string]int{"x": 1, "y": 0} {
-				batch.Queue("SELECT count(*) FROM notes WHERE starts_with(body, $1) AND $2 = ANY(tags)", body, tag).QueryRow(func(row pgx.Row) error {
+			for _, tt := range []struct {
+				tag  string
+				want int
+			}{{"x", 1}, {"y", 0}} {
+				batch.Queue("SELECT count(*) FROM notes WHERE starts_with(body, $1) AND $2 = ANY(tags)", body, tt.tag).QueryRow(func(row pgx.Row) error {
 					var got int
 					err := row.Scan(&got)
-					checkEqual(t, "notes with "+tag, got, want)
+					checkEqual(t, "notes with "+tt.tag, got, tt.want)
 					return err
 				})
 			}
@@ -71,7 +74,8 @@ func TestSQLRaw(t *testing.T) {
 	once("late")
 }
 
-// A context that ends also ends the query on the server, through the gateway.
+// TestSQLCancel checks that a context which ends also cancels the query on the server,
+// through the gateway.
 func TestSQLCancel(t *testing.T) {
 	d := newTestDB(t)
 	db := d.open()
@@ -82,11 +86,11 @@ func TestSQLCancel(t *testing.T) {
 		_, err = conn.ExecContext(slow, "SELECT pg_advisory_lock(1), pg_sleep(600)")
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v, want the deadline", err)
+			t.Errorf("ExecContext() = %v, want %v", err, context.DeadlineExceeded)
 		}
 		conn.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		_, err = db.ExecContext(ctx, "SELECT pg_advisory_lock(1), pg_advisory_unlock(1)") // waits for the other to end
+		_, err = db.ExecContext(ctx, "SELECT pg_advisory_lock(1), pg_advisory_unlock(1)") // waits until the canceled query releases the lock
 		cancel()
 		check(t, err)
 		if half == 0 {
@@ -95,7 +99,7 @@ func TestSQLCancel(t *testing.T) {
 	}
 }
 
-// Parameters of the session are pgx's, in a DSN and in a URL.
+// TestSQLTimezone sets a parameter of the session, in a DSN and in a URL.
 func TestSQLTimezone(t *testing.T) {
 	d := newTestDB(t)
 	for _, dsn := range []string{d.DSN + " timezone=Europe/Berlin", d.URL + "&timezone=Europe%2FBerlin"} {
@@ -108,7 +112,7 @@ func TestSQLTimezone(t *testing.T) {
 		checkEqual(t, "12:00Z", text, "2026-07-01 14:00:00+02")
 		checkEqual(t, "born", said, "1934-02-17 20:17:03.456789+01")
 		if !back.Equal(born) {
-			t.Errorf("got %v, want %v", back, born)
+			t.Errorf("born = %v, want %v", back, born)
 		}
 		check(t, db.Close())
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// TestSQL is database/sql without any tool: what all of them stand on.
+// TestSQL uses database/sql without any tool.
 func TestSQL(t *testing.T) {
 	d := newTestDB(t)
 	db, ctx := d.open(), t.Context()
@@ -40,7 +40,7 @@ func TestSQL(t *testing.T) {
 		check(t, db.QueryRowContext(ctx, "SELECT tags, extra, photo, price, said, by FROM notes WHERE id = $1", id).Scan(
 			pgtype.NewMap().SQLScanner(&got.tags), &got.extra, &got.photo, &got.price, &got.said, &by))
 		if !got.said.V.Equal(want.said.V) {
-			t.Errorf("said: got %v, want %v", got.said, want.said)
+			t.Errorf("said = %v, want %v", got.said, want.said)
 		}
 		got.said.V = want.said.V
 		checkEqual(t, "note", got, want)
@@ -49,17 +49,17 @@ func TestSQL(t *testing.T) {
 	first := write("first", full)
 	empty := write("empty", note{})
 
-	// What a transaction holds when its session ends is lost, and the pool goes on.
+	// A transaction is lost with its session, and the pool goes on.
 	lost, err := db.BeginTx(ctx, nil)
 	check(t, err)
 	_, err = lost.ExecContext(ctx, "INSERT INTO notes (body) VALUES ('lost')")
 	check(t, err)
 	d.expire()
 	if err := lost.Commit(); err == nil {
-		t.Error("a transaction was committed whose session had ended")
+		t.Error("Commit() = nil after its session was terminated, want an error")
 	}
 
-	read(first, full) // and the statement is prepared anew where it is not
+	read(first, full)
 	read(write("second", full), full)
 	read(empty, note{})
 
@@ -95,7 +95,7 @@ func TestSQL(t *testing.T) {
 	checkEqual(t, "notes", bodies, "empty,fourth,kept1,kept too,third")
 }
 
-// A new session of a pool is signed in while others are, each with the same token.
+// TestSQLMany opens eight sessions at once, which share a token.
 func TestSQLMany(t *testing.T) {
 	d := newTestDB(t)
 	db, ctx := d.open(), t.Context()
@@ -125,7 +125,7 @@ func TestSQLMany(t *testing.T) {
 	d.expire()
 	before := d.tokenRequests()
 	all()
-	if n := d.tokenRequests() - before; n > 2 { // one, and one that renews it where this takes half its life
-		t.Errorf("%d token requests for %d sessions", n, many)
+	if got := d.tokenRequests() - before; got > 2 { // the second is a refresh, if this takes half the token's life
+		t.Errorf("token requests = %d for %d sessions, want at most 2", got, many)
 	}
 }

@@ -39,19 +39,21 @@ func TestSqlc(t *testing.T) {
 	n, err = prepared.SetMood(ctx, sqlcdb.SetMoodParams{Mood: sqlcdb.NullMood{Mood: sqlcdb.MoodDark, Valid: true}, Titles: []string{"Coal", "none"}})
 	check(t, err)
 	checkEqual(t, "moods set", n, int64(1))
-	for name, q := range map[string]*sqlcdb.Queries{"New": q, "Prepare": prepared} {
-		for by, find := range map[string]sqlcdb.ShelfParams{
-			"tags":  {Tags: []string{"other", `a "b", {c}`}, Extra: json.RawMessage(`{"no": 1}`)},
-			"jsonb": {Tags: []string{"other"}, Extra: json.RawMessage(`{"k": [1]}`)},
-		} {
-			shelf, err := q.Shelf(ctx, find)
+	byTags := sqlcdb.ShelfParams{Tags: []string{"other", `a "b", {c}`}, Extra: json.RawMessage(`{"no": 1}`)}
+	byExtra := sqlcdb.ShelfParams{Tags: []string{"other"}, Extra: json.RawMessage(`{"k": [1]}`)}
+	for _, tt := range []struct {
+		name string
+		q    *sqlcdb.Queries
+	}{{"New", q}, {"Prepare", prepared}} {
+		for _, find := range []sqlcdb.ShelfParams{byTags, byExtra} {
+			shelf, err := tt.q.Shelf(ctx, find)
 			check(t, err)
 			if len(shelf) != 2 {
-				t.Fatalf("%s: %d books by %s, want 2", name, len(shelf), by)
+				t.Fatalf("%s: Shelf(%+v) = %d books, want 2", tt.name, find, len(shelf))
 			}
 			author := shelf[0].Author
 			if !author.Born.Equal(born) {
-				t.Errorf("born: got %v, want %v", author.Born, born)
+				t.Errorf("born = %v, want %v", author.Born, born)
 			}
 			author.Born = saved.Born
 			checkEqual(t, "author", author, saved)

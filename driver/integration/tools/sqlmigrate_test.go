@@ -33,7 +33,7 @@ func TestSQLMigrate(t *testing.T) {
 		n, err := migrate.ExecMaxContext(t.Context(), db, "aadpostgres", sqlMigrations, direction, limit)
 		check(t, err)
 		if n != want {
-			t.Errorf("%d migrations, want %d", n, want)
+			t.Errorf("migrations = %d, want %d", n, want)
 		}
 	}
 	exec(migrate.Up, 2, 2)
@@ -45,7 +45,7 @@ func TestSQLMigrate(t *testing.T) {
 	records, err := migrate.GetMigrationRecords(db, "aadpostgres")
 	check(t, err)
 	if len(records) != 3 || records[2].Id != "3_shout.sql" || records[2].AppliedAt.IsZero() {
-		t.Errorf("got %d records", len(records))
+		t.Errorf("records = %v, want 3, the last of 3_shout.sql", records)
 	}
 
 	broken := &migrate.MemoryMigrationSource{Migrations: []*migrate.Migration{
@@ -57,19 +57,20 @@ func TestSQLMigrate(t *testing.T) {
 	var failed *migrate.TxError
 	var pg *pgconn.PgError
 	if n != 1 || !errors.As(err, &failed) || failed.Migration.Id != "5_b" || !errors.As(failed.Err, &pg) || pg.Code != "42P07" {
-		t.Errorf("%d migrations, then %v", n, err)
+		t.Errorf("ExecContext() = %d, %v, want 1 and SQLSTATE 42P07 of 5_b", n, err)
 	}
-	var undone bool
-	check(t, db.QueryRow("SELECT to_regclass('b') IS NULL").Scan(&undone))
-	if !undone {
-		t.Error("what failed was not undone")
+	var rolledBack bool
+	check(t, db.QueryRow("SELECT to_regclass('b') IS NULL").Scan(&rolledBack))
+	if !rolledBack {
+		t.Error("table b exists, want the failed migration rolled back")
 	}
 	exec(migrate.Down, 0, 3)
 }
 
-// It runs before the tests that are parallel, and so before the line above.
+// TestSQLMigrateWithout runs before TestSQLMigrate registers the dialect, for it is not
+// parallel.
 func TestSQLMigrateWithout(t *testing.T) {
-	delete(migrate.MigrationDialects, "aadpostgres") // with -count
+	delete(migrate.MigrationDialects, "aadpostgres") // registered if the tests run again with -count
 	db, err := sql.Open("aadpostgres", az.DSN())
 	check(t, err)
 	defer db.Close()

@@ -13,7 +13,7 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-// counting counts what passes through it.
+// A countingInterceptor counts the calls that it passes on.
 type countingInterceptor struct {
 	sqlmw.NullInterceptor
 	connects, prepares, queries, begins atomic.Int64
@@ -52,7 +52,7 @@ func TestSqlmw(t *testing.T) {
 		var who string
 		check(t, db.QueryRowContext(t.Context(), "select session_user where $1 = 1", 1).Scan(&who))
 		if who != d.Role {
-			t.Errorf("signed in as %q", who)
+			t.Errorf("session_user = %q, want %q", who, d.Role)
 		}
 		prepared, err := db.PrepareContext(t.Context(), "select $1::int + 1")
 		check(t, err)
@@ -65,7 +65,7 @@ func TestSqlmw(t *testing.T) {
 		_, err = tx.ExecContext(t.Context(), "create table t (a int)")
 		check(t, err)
 		check(t, tx.Rollback())
-		// One of each in a round: the session of the first ended at half-time.
+		// One of each in a round: expire terminates the first round's session.
 		n := int64(round)
 		checkEqual(t, "connects, prepares, queries, transactions", []int64{interceptor.connects.Load(), interceptor.prepares.Load(), interceptor.queries.Load(), interceptor.begins.Load()}, []int64{n, n, n, n})
 	}

@@ -49,7 +49,7 @@ func TestSqlx(t *testing.T) {
 	var got sqlxNote
 	check(t, named.GetContext(ctx, &got, sqlxNote{Body: "first"}))
 	if got.Said == nil || !got.Said.Equal(born) {
-		t.Errorf("said: got %v, want %v", got.Said, born)
+		t.Errorf("said = %v, want %v", got.Said, born)
 	}
 	checkEqual(t, "session_user", got.By, d.Role)
 	got.ID, got.Said, got.By = uuid.Nil, full.Said, ""
@@ -58,7 +58,7 @@ func TestSqlx(t *testing.T) {
 	check(t, prepared.SelectContext(ctx, &bodies, `b",{}`))
 	checkEqual(t, "notes with a tag", bodies, []string{"first"})
 
-	// Many rows by one statement, and rows that are there already.
+	// Many rows in one statement, of which one exists.
 	many := []sqlxNote{{Body: "second", Tags: pq.StringArray{}}, {Body: "third"}, {Body: "first"}}
 	r, err := db.NamedExecContext(ctx, sqlxInsert+` ON CONFLICT (body) DO NOTHING`, many)
 	check(t, err)
@@ -103,8 +103,8 @@ func TestSqlx(t *testing.T) {
 	check(t, db.GetContext(ctx, &third, "SELECT * FROM notes WHERE extra @> $1", json.RawMessage(`{"k": [1]}`)))
 }
 
-// Without its line sqlx leaves the question marks to PostgreSQL, which has none.
-// A name that sqlx knows, over a pool that is open, does as well as the line.
+// TestSqlxWithout omits BindDriver: sqlx leaves question marks in the query, which
+// PostgreSQL does not understand. With an open pool, sqlx.NewDb takes a name that it knows.
 func TestSqlxWithout(t *testing.T) {
 	d := newTestDB(t)
 	ctx := t.Context()

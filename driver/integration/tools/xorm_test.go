@@ -13,12 +13,12 @@ import (
 	"xorm.io/xorm/names"
 )
 
-// Twice is a panic, so it is not for a test that may run again.
+// It is not in a test, for a second call panics, as with -count.
 func init() {
 	dialects.RegisterDriver("aadpostgres", dialects.QueryDriver("pgx"))
 }
 
-// xormTags is what xorm wants for an array: its own interface, not database/sql's.
+// xormTags implements xorm's interface for an array; xorm ignores database/sql's.
 type xormTags []string
 
 func (x *xormTags) FromDB(b []byte) error { return (*pq.StringArray)(x).Scan(b) }
@@ -63,7 +63,7 @@ func TestXorm(t *testing.T) {
 	db.SetDefaultContext(t.Context())
 	db.SetMapper(names.GonicMapper{})
 	migrations := []*migrate.Migration{{ID: "1", Migrate: func(db *xorm.Engine) error {
-		if _, err := db.Exec("CREATE TABLE xorm_author (id uuid PRIMARY KEY, tags text[])"); err != nil { // the type that xorm does not know
+		if _, err := db.Exec("CREATE TABLE xorm_author (id uuid PRIMARY KEY, tags text[])"); err != nil { // xorm cannot create a column of type text[]
 			return err
 		}
 		return db.Sync(new(xormAuthor), new(xormBook))
@@ -97,14 +97,14 @@ func TestXorm(t *testing.T) {
 	check(t, err)
 	checkEqual(t, "found", found, true)
 	if !got.Born.Equal(born) {
-		t.Errorf("born: got %v, want %v", got.Born, born)
+		t.Errorf("born = %v, want %v", got.Born, born)
 	}
 	got.Born = lorde.Born
 	checkEqual(t, "author", got, lorde)
 	var shelf []xormShelf
 	check(t, db.Table("xorm_book").Join("INNER", "xorm_author", "xorm_author.id = xorm_book.author_id").In("title", "Coal", "Zami").Prepare().Asc("title").Find(&shelf))
 	if len(shelf) != 2 || shelf[1].Book.Title != "Zami" || shelf[1].Author.Name != "Lorde" {
-		t.Errorf("joined: got %v", shelf)
+		t.Errorf("joined = %v, want 2 books with their author", shelf)
 	}
 
 	_, err = db.Insert(&xormAuthor{ID: uuid.NewString(), Name: "Lorde", Pay: "0"})
@@ -150,8 +150,8 @@ func TestXorm(t *testing.T) {
 	down("columns without any")
 }
 
-// xorm knows drivers by name, and says so before anything is opened. It takes no
-// URL of ours either: postgres:// is the scheme to write.
+// TestXormWithout omits RegisterDriver: xorm rejects names of drivers that it does not
+// know. It also rejects the scheme aadpostgres://; write postgres://.
 func TestXormWithout(t *testing.T) {
 	d := newTestDB(t)
 	_, err := xorm.NewEngine(unboundDriver, d.DSN)
