@@ -17,8 +17,8 @@ import (
 	"golang.org/x/mod/zip"
 )
 
-// release packs the modules as a module proxy has them, all in the version that they
-// require of each other, and returns the proxy's URL.
+// newProxy packs the modules as a module proxy serves them, and returns the proxy's URL.
+// All modules have the version that they require of each other.
 func newProxy(t *testing.T) string {
 	t.Helper()
 	const path = "github.com/aadpostgres/aadpostgres"
@@ -28,7 +28,7 @@ func newProxy(t *testing.T) string {
 	}
 	version := regexp.MustCompile(`(?m)^\s` + path + ` (v\S+)`).FindSubmatch(mod)
 	if version == nil {
-		t.Fatal("go.mod does not require " + path)
+		t.Fatalf("go.mod lacks %s", path)
 	}
 	proxy := t.TempDir()
 	for _, name := range []string{"", "/driver/emulator", "/driver/migrate"} {
@@ -39,7 +39,7 @@ func newProxy(t *testing.T) string {
 			t.Fatal(err)
 		}
 		if bytes.Contains(mod, []byte("\nreplace ")) {
-			t.Errorf("%s: a module that replaces another cannot be installed by its version", m.Path)
+			t.Errorf("%s: go.mod has a replace directive, so go install with a version fails", m.Path)
 		}
 		var packed bytes.Buffer
 		if err := zip.CreateFromDir(&packed, m, from); err != nil {
@@ -62,7 +62,7 @@ func newProxy(t *testing.T) string {
 	return fileURL(proxy)
 }
 
-// folder is a folder's URL.
+// fileURL returns the URL of a directory.
 func fileURL(dir string) string {
 	if dir = filepath.ToSlash(dir); runtime.GOOS == "windows" {
 		dir = "/" + dir
@@ -70,8 +70,9 @@ func fileURL(dir string) string {
 	return "file://" + dir
 }
 
-// A stranger has Go, no checkout and no workspace: the commands that pages print get
-// and install the modules from where they are published, and README's program runs.
+// TestInstall runs the commands of the pages that need neither a checkout nor a workspace,
+// with an empty module cache. They download the modules as they are published. Then it
+// runs the README's program.
 func TestInstall(t *testing.T) {
 	e := newPageEnv(t)
 	var known struct{ GOCACHE, GOMODCACHE, GOPROXY string }
@@ -81,8 +82,8 @@ func TestInstall(t *testing.T) {
 	home := t.TempDir()
 	env := append(e.env, "GOWORK=off", "HOME="+home, "GOMODCACHE="+filepath.Join(home, "mod"), "GOBIN="+filepath.Join(home, "bin"),
 		"GOPROXY="+newProxy(t)+","+fileURL(filepath.Join(known.GOMODCACHE, "cache", "download"))+","+known.GOPROXY,
-		"GOSUMDB=off",                                   // the checksums were looked at on the way into that cache
-		"GOCACHE="+known.GOCACHE, "GOFLAGS=-modcacherw") // so that it can be removed
+		"GOSUMDB=off",                                   // go.sum has verified what is in that cache
+		"GOCACHE="+known.GOCACHE, "GOFLAGS=-modcacherw") // so that t.TempDir can remove it
 	dir := t.TempDir()
 	run := func(command string) string {
 		t.Helper()
@@ -103,14 +104,15 @@ func TestInstall(t *testing.T) {
 			continue
 		}
 		for line := range strings.Lines(b.text) {
-			if line = strings.TrimSpace(line); releasedCommand.MatchString(line) && !ran[line] {
+			line = strings.TrimSpace(line)
+			if releasedCommand.MatchString(line) && !ran[line] {
 				ran[line] = true
 				run(line)
 			}
 		}
 	}
 	if len(ran) < 5 {
-		t.Errorf("%d commands: the pattern is off", len(ran))
+		t.Errorf("commands = %d, want at least 5", len(ran))
 	}
 	for _, b := range blocks(t) {
 		if b.page != "README.md" || !strings.HasPrefix(b.text, "package main") {
@@ -120,19 +122,19 @@ func TestInstall(t *testing.T) {
 			t.Fatal(err)
 		}
 		if out := run("go run ."); !strings.HasSuffix(out, " signed in as app\n") {
-			t.Errorf("%v prints %s", b, out)
+			t.Errorf("output of %v = %q, want that app is signed in", b, out)
 		}
 	}
-	for _, use := range []struct{ command, says string }{
+	for _, use := range []struct{ command, want string }{
 		{"aadpostgres ping", `sign-in  as "app"`},
 		{"emulate -- go run .", "signed in as app"},
 		{"aadpostgres-migrate -path '" + filepath.Join(e.dir, "migrations") + "' up", "1/u fruit"},
 	} {
-		if out := run(`"$GOBIN"/` + use.command); !strings.Contains(out, use.says) {
-			t.Errorf("%s prints %s", use.command, out)
+		if out := run(`"$GOBIN"/` + use.command); !strings.Contains(out, use.want) {
+			t.Errorf("output of %s = %q, want %q", use.command, out, use.want)
 		}
 	}
 }
 
-// released are the commands that need no checkout.
+// releasedCommand matches the commands that need no checkout.
 var releasedCommand = regexp.MustCompile(`^go (get|install|run) github\.com/aadpostgres/\S+( -demo)?$`)

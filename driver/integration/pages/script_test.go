@@ -17,10 +17,10 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// built is where program has built, or "": TestMain removes it.
+// buildDir is the directory of the built commands, or "". TestMain removes it.
 var buildDir string
 
-// program builds the commands once, in a folder that lives as long as the tests.
+// buildCommands builds the commands once, in a directory that exists until the tests end.
 var buildCommands = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "aadpostgres-program-")
 	if err != nil {
@@ -36,8 +36,8 @@ var buildCommands = sync.OnceValues(func() (string, error) {
 	return dir, err
 })
 
-// surroundings are what a command finds that runs on a workstation and, for its
-// managed identity, on App Service too.
+// commandEnv returns the environment of a command on a workstation, which has also the
+// managed identity of App Service.
 func commandEnv(t *testing.T, a *emulator.Azure, admin emulator.Identity) []string {
 	t.Helper()
 	bin, err := buildCommands()
@@ -60,7 +60,8 @@ func commandEnv(t *testing.T, a *emulator.Azure, admin emulator.Identity) []stri
 		"TENANT="+emulator.TenantID, "OID="+admin.ObjectID, "NO_COLOR=1")
 }
 
-// workplace is an Azure and its Entra administrator, who is signed in to az and its kind.
+// newAzure starts an emulator and returns its Entra administrator, who is logged in to az,
+// azd and Azure PowerShell.
 func newAzure(t *testing.T) (*emulator.Azure, emulator.Identity) {
 	t.Helper()
 	a := emulator.Start(t)
@@ -72,7 +73,7 @@ func newAzure(t *testing.T) (*emulator.Azure, emulator.Identity) {
 	return a, admin
 }
 
-// The commands, as they are used and misused.
+// TestScripts runs the scripts in testdata/script.
 func TestScripts(t *testing.T) {
 	a, admin := newAzure(t)
 	a.Add(emulator.Identity{Name: "Prod DB Readonly", Kind: emulator.Group})
@@ -99,7 +100,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// status N command... runs a command that must end with that status.
+// status runs a command that must end with the exit status args[0].
 func status(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -111,6 +112,6 @@ func status(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	if got != want {
-		ts.Fatalf("%v ended with status %d, want %d", args[1:], got, want)
+		ts.Fatalf("exit status of %v = %d, want %d", args[1:], got, want)
 	}
 }
