@@ -112,7 +112,7 @@ func faultFailure(name, dsn, cause string, set func(f *emulator.Faults, on bool)
 
 // serverFailure makes the server refuse all sign-ins with an error.
 func serverFailure(name, code, text string) failure {
-	return faultFailure(name, secretDSN+"user=billing", "the server says "+text, func(f *emulator.Faults, on bool) {
+	return faultFailure(name, secretDSN+"user=billing", "server error: "+text, func(f *emulator.Faults, on bool) {
 		if !on {
 			f.Refuse(nil)
 			return
@@ -123,7 +123,7 @@ func serverFailure(name, code, text string) failure {
 
 // entraFailure makes Entra refuse all token requests with an AADSTS code.
 func entraFailure(name string, code int, text string) failure {
-	return faultFailure(name, secretDSN+"user=billing", "Entra says "+text, func(f *emulator.Faults, on bool) {
+	return faultFailure(name, secretDSN+"user=billing", "Entra error: "+text, func(f *emulator.Faults, on bool) {
 		if !on {
 			f.DenyTokens(0, "")
 			return
@@ -163,7 +163,7 @@ func (c staleCredential) GetToken(_ context.Context, opts policy.TokenRequestOpt
 	return azcore.AccessToken{Token: token, ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// loggedOut is the setup of a workstation on which nobody is logged in to a tool.
+// loggedOut sets up a workstation without a login to any tool.
 func loggedOut(t *testing.T, fx *fixture) {
 	fx.az.SetenvOn(t, emulator.Workstation, emulator.Identity{})
 }

@@ -234,12 +234,11 @@ func Example_credential() {
 	}
 	db := sql.OpenDB(c)
 	defer db.Close()
+	db.SetMaxIdleConns(-1) // so that each Ping opens a connection
 	for range 3 {
-		conn, err := db.Conn(context.Background())
-		if err != nil {
+		if err := db.Ping(); err != nil {
 			log.Fatal(err)
 		}
-		defer conn.Close()
 	}
 	fmt.Println(c.Stats().SignIns, "sign-ins,", cred.calls.Load(), "token")
 	// Output: 3 sign-ins, 1 token
