@@ -52,7 +52,7 @@ var policyMutants = []mutant{
 }`, "TestOAuthBearer"},
 	{"driver/hooks.go", `a.activeConfig = nil
 	cfg.Password = ""`, `a.activeConfig = nil`, "TestTokenIsTakenOutOfConnections"},
-	{"driver/hooks.go", `		return "", errors.New("the sign-in is over")`, `		return a.token.Value, nil`, "TestOAuthBearer"},
+	{"driver/hooks.go", `		return "", errors.New("the sign-in is over")`, `		return a.token.Value, nil`, "TestOAuthTokenEndsWithTheSignIn"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,md5"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,scram-sha-256"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,none"`, "TestRequireAuth|TestHostileServer"},
