@@ -21,7 +21,7 @@ var redactionMutants = []mutant{
 	{"driver/error.go", `func (e Error) GoString() string { return e.Error() }`, `func (e Error) GoString() string { return fmt.Sprintf("%#v", e.Err) }`, "TestErrorPrintsAsOneLine"},
 	{"driver/error.go", `return []byte(e.Error()), nil`, `return []byte(e.Err.Error()), nil`, "TestErrorPrintsAsOneLine"},
 	{"driver/error.go", `cause = semicolons.Replace(cause)`, ``, "TestHostileText"},
-	{"driver/error.go", `cause = redact.Line(causeOf(e.Err))`, `cause = causeOf(e.Err)`, "TestHostileText|TestErrorPrintsAsOneLine"},
+	{"driver/error.go", `cause = redact.Line(causeOf(e.Err))`, `cause = causeOf(e.Err)`, "TestCauseIsPrintedInOneLine"},
 	{"driver/error.go", `"; " + redact.Printable(e.Hint)`, `"; " + e.Hint`, "TestHostileText|TestErrorPrintsAsOneLine"},
 	{"driver/error.go", `": %!w(<nil>)", "",`, ``, "TestHostileServer"},
 	{"driver/explain.go", `Err: redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `Err: err, cause: redact.Line(cause)}`, "TestHostileServer"},

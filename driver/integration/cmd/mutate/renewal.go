@@ -29,7 +29,7 @@ var renewalMutants = []mutant{
 		a.c.renewal.Store(nil)
 	}`, `	a.c.renewal.Store(nil)`, "TestRefusedHereAndTakenThere"},
 	{"driver/hooks.go", `	a.replacement = nil
-`, ``, "TestRefusedHereAndUnwantedThere"},
-	{"driver/connector.go", `if retried || !a.shouldRetry(ctx, err) {`, `if !a.shouldRetry(ctx, err) {`, "TestRejected"},
-	{"driver/connect.go", `if !t.Valid(time.Now()) {`, `if false {`, "TestChainOfHosts|TestLateToken"},
+`, ``, "TestProgramRejectsTheNextHost"},
+	{"driver/connector.go", `if retried || !a.shouldRetry(ctx, err) {`, `if _ = retried; !a.shouldRetry(ctx, err) {`, "TestRejected"},
+	{"driver/connect.go", `if !t.Valid(time.Now()) {`, `if !t.Valid(time.Time{}) {`, "TestChainOfHosts|TestLateToken"},
 }
