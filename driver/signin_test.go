@@ -7,8 +7,11 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -81,6 +84,65 @@ func TestProgramRejectsTheNextHost(t *testing.T) {
 	if got := c.Stats().TokenRequests; got != 2 {
 		t.Errorf("TokenRequests = %d, want 2", got)
 	}
+}
+
+// A server that rejects the second token too is not tried a third time, however slow it is.
+func TestRetriedOnce(t *testing.T) {
+	entratest.CleanEnv(t)
+	rejections := 0
+	s := newFakeServer(t, func(s *fakeServer) {
+		s.judge = func(string) []pgproto3.BackendMessage {
+			rejections++
+			if rejections > 1 {
+				time.Sleep(firstRenewalWait) // until another token may be requested
+			}
+			return refusal("28P01", "the access token has expired")
+		}
+	})
+	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{Get: aged}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Credentials(t.Context()); err != nil { // a cached token, which may be replaced
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	if _, err := c.Connect(ctx); err == nil {
+		t.Error("Connect() = nil, want an error")
+	}
+	if _, got := s.got(); got != 2 {
+		t.Errorf("%d connections, want 2", got)
+	}
+}
+
+// The token to present is valid, even if it was cached when the connect began and has
+// expired while other hosts were tried.
+func TestTokenExpiresDuringTheConnect(t *testing.T) {
+	entratest.CleanEnv(t)
+	synctest.Test(t, func(t *testing.T) {
+		cred := &entratest.Credential{Get: func(int64, string) (azcore.AccessToken, error) {
+			return azcore.AccessToken{Token: "x", ExpiresOn: time.Now().Add(time.Minute)}, nil
+		}}
+		c, err := NewConnector("host=h user=u", WithCredential(cred))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := tokenOf(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		a := c.newAttempt()
+		time.Sleep(time.Minute)
+		got, err := a.wait(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !got.Valid(time.Now()) {
+			t.Errorf("the token expired on %s, want a valid one", got.ExpiresOn)
+		}
+	})
 }
 
 // Error prints the cause in one line of printable characters, without a JWT.

@@ -30,6 +30,6 @@ var renewalMutants = []mutant{
 	}`, `	a.c.renewal.Store(nil)`, "TestRefusedHereAndTakenThere"},
 	{"driver/hooks.go", `	a.replacement = nil
 `, ``, "TestProgramRejectsTheNextHost"},
-	{"driver/connector.go", `if retried || !a.shouldRetry(ctx, err) {`, `if _ = retried; !a.shouldRetry(ctx, err) {`, "TestRejected"},
-	{"driver/connect.go", `if !t.Valid(time.Now()) {`, `if !t.Valid(time.Time{}) {`, "TestChainOfHosts|TestLateToken"},
+	{"driver/connector.go", `if retried || !a.shouldRetry(ctx, err) {`, `if _ = retried; !a.shouldRetry(ctx, err) {`, "TestRetriedOnce"},
+	{"driver/connect.go", `if !t.Valid(time.Now()) {`, `if !t.Valid(time.Time{}) {`, "TestTokenExpiresDuringTheConnect"},
 }
