@@ -126,5 +126,5 @@ func TestUnusualRoleNames(t *testing.T) {
 func TestNoUser(t *testing.T) {
 	id := az.Add(emulator.Identity{Name: "nameless", Kind: emulator.ServicePrincipal, Secret: "s"})
 	_, err := connect(t, az.DSN(fill("aad_auth=client-secret aad_tenant_id={tenant} aad_client_id={client} aad_client_secret=s", id)), driver.WithTransport(az.Client()))
-	checkError(t, err, `set user to the name of the PostgreSQL role that was made for this identity; the token is of appid "`+id.ClientID+`", oid "`+id.ObjectID+`"`)
+	checkError(t, err, `the token does not tell its name: it is of appid "`+id.ClientID+`", oid "`+id.ObjectID+`"; set user to the name of the PostgreSQL role that was created for this identity`)
 }
