@@ -309,9 +309,7 @@ func TestHostileAuthority(t *testing.T) {
 		want     string // in the error
 		sdkError bool   // the cause is azidentity's error
 	}{
-		{name: "an endless body", respond: func(w http.ResponseWriter, r *http.Request) {
-			writeForever(w, r)
-		}, want: "is longer than 1 MiB"},
+		{name: "an endless body", respond: writeForever, want: "is longer than 1 MiB"},
 		{name: "an endless error", respond: func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(400)
 			writeForever(w, r)
