@@ -31,126 +31,127 @@
 // # Keys
 //
 //	aad_auth
-//	    a mode, or a comma list of modes tried in order
-//	    when left out: default
+//	    a mode, or a comma-separated list of modes tried in order
+//	    default: default
 //	aad_tenant_id
-//	    tenant, a GUID or a domain
-//	    when left out: azidentity's own
+//	    Entra tenant, a GUID or a domain
+//	    default: azidentity's default
 //	aad_client_id
-//	    application, or user-assigned managed identity
-//	    when left out: AZURE_CLIENT_ID where azidentity reads it
+//	    client ID of the application or user-assigned managed identity
+//	    default: AZURE_CLIENT_ID where azidentity reads it
 //	aad_object_id
-//	    user-assigned managed identity, by object id
+//	    object ID of the user-assigned managed identity
 //	aad_resource_id
-//	    user-assigned managed identity, by ARM resource id
+//	    ARM resource ID of the user-assigned managed identity
 //	aad_client_secret
-//	    secret of the application; prefer the environment
-//	    when left out: AZURE_CLIENT_SECRET
+//	    client secret of the application; prefer the environment variable
+//	    default: AZURE_CLIENT_SECRET
 //	aad_client_certificate
-//	    path of a PEM or PKCS#12 file
-//	    when left out: AZURE_CLIENT_CERTIFICATE_PATH
+//	    path of a PEM or PKCS#12 file with certificate and key
+//	    default: AZURE_CLIENT_CERTIFICATE_PATH
 //	aad_client_certificate_password
 //	    password of that file
-//	    when left out: AZURE_CLIENT_CERTIFICATE_PASSWORD, if the path comes from its variable too
+//	    default: AZURE_CLIENT_CERTIFICATE_PASSWORD, if the path comes from AZURE_CLIENT_CERTIFICATE_PATH
 //	aad_send_certificate_chain
-//	    send the certificate's chain too
-//	    when left out: false
+//	    send the certificate chain, for subject name and issuer authentication
+//	    default: false
 //	aad_federated_token_file
-//	    path of the workload identity's token
-//	    when left out: AZURE_FEDERATED_TOKEN_FILE
+//	    path of the workload identity's token file
+//	    default: AZURE_FEDERATED_TOKEN_FILE
 //	aad_service_connection_id
-//	    Azure Pipelines service connection
-//	    when left out: AZURESUBSCRIPTION_SERVICE_CONNECTION_ID
+//	    ID of the Azure Pipelines service connection
+//	    default: AZURESUBSCRIPTION_SERVICE_CONNECTION_ID
 //	aad_subscription
-//	    Azure CLI subscription, by name or id
-//	    when left out: the CLI's current one
+//	    name or ID of an Azure CLI subscription
+//	    default: the CLI's current subscription
 //	aad_login_hint
-//	    account to offer in the browser
+//	    user name to prefill in the browser
 //	aad_redirect_url
-//	    where the browser returns to, an http or https URL
+//	    redirect URL of the application, http or https
+//	    default: http://localhost, on any free port
 //	aad_additionally_allowed_tenants
-//	    comma list of tenants, or *
+//	    comma-separated list of tenants, or * for all
 //	aad_disable_instance_discovery
-//	    trust the authority without asking Microsoft's public cloud
-//	    when left out: false; true for usnat and ussec
+//	    trust the authority without validation by the public cloud
+//	    default: false; true for usnat and ussec
 //	aad_cloud
-//	    sets authority and scope: public, usgov, china, usnat or ussec
-//	    when left out: auto, by the host's suffix, else public
+//	    cloud that sets authority and scope: public, usgov, china, usnat or ussec
+//	    default: auto, by the host's suffix, else public
 //	aad_authority_host
-//	    the authority, an https URL
-//	    when left out: AZURE_AUTHORITY_HOST, else the cloud's
+//	    Entra authority, an https URL
+//	    default: AZURE_AUTHORITY_HOST, else the cloud's
 //	aad_scope
-//	    the scope, verbatim
-//	    when left out: the cloud's, or Cosmos DB's for its hosts
+//	    scope of the token, sent verbatim
+//	    default: the cloud's, or Cosmos DB's for its hosts
 //	aad_server_type
-//	    the kind of server: flexible, single or cosmos
-//	    when left out: cosmos by the host's suffix, else flexible
+//	    flexible, single or cosmos
+//	    default: cosmos by the host's suffix, else flexible
 //	aad_token_file
-//	    access-token: file that holds the token, read for every connection
+//	    path of a file with an access token, read for every connection
 //	aad_token_max_age
 //	    maximum age of a presented token, as in 5m
-//	    when left out: 0 (until it expires); 5m for single
+//	    default: 0 (until it expires); 5m for single
 //	aad_token_timeout
-//	    bound on one token request, retries included
-//	    when left out: 30s; 5m for interactive-browser and 15m for device-code
+//	    time limit of one token request, including retries
+//	    default: 30s; 5m for interactive-browser and 15m for device-code
 //	aad_insecure
-//	    unverified: TLS without verification; plaintext: no TLS
-//	    when left out: neither
+//	    unverified (TLS without verification) or plaintext (no TLS)
+//	    default: verified TLS
 //
 // # Modes
 //
 //	default
-//	    azidentity's DefaultAzureCredential: environment, workload identity, managed identity, then the developer's tools
-//	    its keys: aad_tenant_id aad_additionally_allowed_tenants +
-//	    also accepted: ActiveDirectoryDefault
+//	    azidentity's DefaultAzureCredential: environment, workload identity, managed identity, then developer tools
+//	    keys: aad_tenant_id aad_additionally_allowed_tenants +
+//	    aliases: ActiveDirectoryDefault
 //	environment
-//	    the AZURE_ variables
-//	    its keys: +
-//	    also accepted: ActiveDirectoryEnvironment
+//	    azidentity's EnvironmentCredential: an application that AZURE_ variables describe
+//	    keys: +
+//	    aliases: ActiveDirectoryEnvironment
 //	workload-identity
-//	    a federated token, as Kubernetes mounts it
-//	    its keys: aad_tenant_id aad_client_id aad_federated_token_file aad_additionally_allowed_tenants +
-//	    also accepted: ActiveDirectoryWorkloadIdentity
+//	    a workload identity, with a federated token as Kubernetes mounts it
+//	    keys: aad_tenant_id aad_client_id aad_federated_token_file aad_additionally_allowed_tenants +
+//	    aliases: ActiveDirectoryWorkloadIdentity
 //	managed-identity
-//	    the host's managed identity: system-assigned, or user-assigned with an id
-//	    its keys: aad_client_id aad_object_id aad_resource_id
-//	    also accepted: ActiveDirectoryManagedIdentity, ActiveDirectoryMSI
+//	    the host's managed identity: system-assigned, or user-assigned if an ID is set
+//	    keys: aad_client_id aad_object_id aad_resource_id
+//	    aliases: ActiveDirectoryManagedIdentity, ActiveDirectoryMSI
 //	client-secret
-//	    an application with its secret
-//	    its keys: aad_tenant_id aad_client_id aad_client_secret aad_additionally_allowed_tenants +
-//	    also accepted: ActiveDirectoryServicePrincipal, ActiveDirectoryApplication
+//	    an application, with a client secret
+//	    keys: aad_tenant_id aad_client_id aad_client_secret aad_additionally_allowed_tenants +
+//	    aliases: ActiveDirectoryServicePrincipal, ActiveDirectoryApplication
 //	client-certificate
-//	    an application with its certificate
-//	    its keys: aad_tenant_id aad_client_id aad_client_certificate aad_client_certificate_password aad_send_certificate_chain aad_additionally_allowed_tenants +
+//	    an application, with a certificate
+//	    keys: aad_tenant_id aad_client_id aad_client_certificate aad_client_certificate_password aad_send_certificate_chain aad_additionally_allowed_tenants +
 //	azure-cli
-//	    whoever ran az login
-//	    its keys: aad_tenant_id aad_subscription aad_additionally_allowed_tenants
-//	    also accepted: ActiveDirectoryAzCli
+//	    the account signed in with az login
+//	    keys: aad_tenant_id aad_subscription aad_additionally_allowed_tenants
+//	    aliases: ActiveDirectoryAzCli
 //	azure-developer-cli
-//	    whoever ran azd auth login
-//	    its keys: aad_tenant_id aad_additionally_allowed_tenants
-//	    also accepted: ActiveDirectoryAzureDeveloperCli
+//	    the account signed in with azd auth login
+//	    keys: aad_tenant_id aad_additionally_allowed_tenants
+//	    aliases: ActiveDirectoryAzureDeveloperCli
 //	azure-powershell
-//	    whoever ran Connect-AzAccount
-//	    its keys: aad_tenant_id aad_additionally_allowed_tenants
+//	    the account signed in with Connect-AzAccount
+//	    keys: aad_tenant_id aad_additionally_allowed_tenants
 //	azure-pipelines
-//	    an Azure Pipelines service connection; the token comes from SYSTEM_ACCESSTOKEN
-//	    its keys: aad_tenant_id aad_client_id aad_service_connection_id aad_additionally_allowed_tenants +
-//	    also accepted: ActiveDirectoryAzurePipelines
+//	    an Azure Pipelines service connection, with the job's SYSTEM_ACCESSTOKEN
+//	    keys: aad_tenant_id aad_client_id aad_service_connection_id aad_additionally_allowed_tenants +
+//	    aliases: ActiveDirectoryAzurePipelines
 //	interactive-browser
-//	    a person, in the browser
-//	    its keys: aad_tenant_id aad_client_id aad_login_hint aad_redirect_url aad_additionally_allowed_tenants +
-//	    also accepted: ActiveDirectoryInteractive
+//	    a user, in the browser
+//	    keys: aad_tenant_id aad_client_id aad_login_hint aad_redirect_url aad_additionally_allowed_tenants +
+//	    aliases: ActiveDirectoryInteractive
 //	device-code
-//	    a person, with a code to type on another device
-//	    its keys: aad_tenant_id aad_client_id aad_additionally_allowed_tenants +
-//	    also accepted: ActiveDirectoryDeviceCode
+//	    a user, with a code to enter on another device
+//	    keys: aad_tenant_id aad_client_id aad_additionally_allowed_tenants +
+//	    aliases: ActiveDirectoryDeviceCode
 //	access-token
-//	    the manual way: a token from aad_token_file, or in place of the password
-//	    its keys: aad_token_file
-//	    also accepted: ActiveDirectoryServicePrincipalAccessToken
+//	    a token that you supply, in aad_token_file or as the password
+//	    keys: aad_token_file
+//	    aliases: ActiveDirectoryServicePrincipalAccessToken
 //	password
-//	    no Entra: pgx as it is, for a PostgreSQL of one's own
+//	    no Entra: a PostgreSQL password, as with pgx
 //
 // + stands for aad_authority_host and aad_disable_instance_discovery. Every mode
 // that presents a token also reads aad_cloud, aad_scope, aad_server_type,
@@ -160,30 +161,30 @@
 // # Clouds
 //
 //	public
-//	    host ends in: .postgres.database.azure.com
+//	    host suffix: .postgres.database.azure.com
 //	    authority: https://login.microsoftonline.com/
 //	    scope: https://ossrdbms-aad.database.windows.net/.default
-//	    known from: documented: Azure CLI's cloud.py, go-autorest's environments.go
+//	    source: documented in Azure CLI's cloud.py and go-autorest's environments.go
 //	usgov
-//	    host ends in: .postgres.database.usgovcloudapi.net
+//	    host suffix: .postgres.database.usgovcloudapi.net
 //	    authority: https://login.microsoftonline.us/
 //	    scope: https://ossrdbms-aad.database.usgovcloudapi.net/.default
-//	    known from: documented: Azure CLI's cloud.py, go-autorest's environments.go
+//	    source: documented in Azure CLI's cloud.py and go-autorest's environments.go
 //	china
-//	    host ends in: .postgres.database.chinacloudapi.cn
+//	    host suffix: .postgres.database.chinacloudapi.cn
 //	    authority: https://login.chinacloudapi.cn/
 //	    scope: https://ossrdbms-aad.database.chinacloudapi.cn/.default
-//	    known from: documented: Azure CLI's cloud.py, go-autorest's environments.go
+//	    source: documented in Azure CLI's cloud.py and go-autorest's environments.go
 //	usnat
-//	    host ends in: .postgres.database.cloudapi.eaglex.ic.gov
+//	    host suffix: .postgres.database.cloudapi.eaglex.ic.gov
 //	    authority: https://login.microsoftonline.eaglex.ic.gov/
 //	    scope: https://ossrdbms-aad.database.cloudapi.eaglex.ic.gov/.default
-//	    known from: authority and resource documented: Azure Data Studio's settings; suffix inferred from Azure CLI
+//	    source: authority and resource documented in Azure Data Studio's settings, suffix inferred from Azure CLI
 //	ussec
-//	    host ends in: .postgres.database.cloudapi.microsoft.scloud
+//	    host suffix: .postgres.database.cloudapi.microsoft.scloud
 //	    authority: https://login.microsoftonline.microsoft.scloud/
 //	    scope: https://ossrdbms-aad.database.cloudapi.microsoft.scloud//.default
-//	    known from: authority reported by users; resource and suffix inferred from usnat's
+//	    source: authority reported by users, resource and suffix inferred from usnat
 //
 // # Users
 //

@@ -13,15 +13,15 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-var update = flag.Bool("update", false, "write the tables of README.md and doc.go anew")
+var update = flag.Bool("update", false, "rewrite the tables of README.md and doc.go")
 
 // The tables of keys, modes and clouds that people read are those that the code
 // reads. In README.md they are Markdown, in doc.go preformatted text.
 func TestTables(t *testing.T) {
 	tables := map[string][][]string{
-		"keys":   {{"key", "meaning", "when left out"}},
-		"modes":  {{"`aad_auth`", "who signs in", "its keys", "also accepted"}},
-		"clouds": {{"`aad_cloud`", "host ends in", "authority", "scope", "known from"}},
+		"keys":   {{"key", "meaning", "default"}},
+		"modes":  {{"`aad_auth`", "identity", "keys", "aliases"}},
+		"clouds": {{"`aad_cloud`", "host suffix", "authority", "scope", "source"}},
 	}
 	for _, k := range dsn.Keys() {
 		tables["keys"] = append(tables["keys"], []string{code(k.Name), k.Doc, k.Default})

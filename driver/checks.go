@@ -39,7 +39,7 @@ func (d *diagnosis) checkConfig(p *preparation, dsn string) bool {
 	if err := p.resolveCloud(); err != nil {
 		return d.report(Check{Name: "cloud", Err: err})
 	}
-	cloud := p.c.errContext.cloud
+	cloud := p.c.baseContext.cloud
 	found := fmt.Sprintf("%s: authority %s, scope %s, server type %s", cloud.Name, cloud.Authority, cloud.Scope, cloud.ServerType)
 	if !d.report(Check{Name: "cloud", Found: found}) {
 		return false
@@ -99,7 +99,7 @@ func (d *diagnosis) checkClaims() bool {
 		parts = append(parts, "exp="+end.UTC().Format(time.RFC3339))
 	}
 	check.Found = strings.Join(parts, " ")
-	check.Err = checkToken(d.token, hosts(&d.c.config.Config))
+	check.Err = checkToken(d.token, hostNames(&d.c.config.Config))
 	return d.report(check)
 }
 
@@ -114,7 +114,7 @@ func (d *diagnosis) checkUser() bool {
 	if d.c.user.name == "" {
 		check.Found = fmt.Sprintf("%q, from the token", name)
 	}
-	x := d.c.errContext
+	x := d.c.baseContext
 	x.host = host
 	x.role = name
 	x.claims = d.token.Claims

@@ -68,13 +68,16 @@ func (c *Connector) BeforeConnect(_ context.Context, config *pgx.ConnConfig) err
 }
 
 // cancelDialOnFailure ends the dial of programs that connect by themselves if the token
-// request fails.
+// request fails. The hooks outlive the attempt: pgx dials with a connection's config
+// again to cancel a query.
 func (a *attempt) cancelDialOnFailure(config *pgx.ConnConfig) {
+	call := a.call
+	explain := a.c.baseContext.explainToken
 	lookup := config.LookupFunc
 	dial := config.DialFunc
 	config.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
 		var addrs []string
-		err := a.run(ctx, func(ctx context.Context) (err error) {
+		err := runWithToken(ctx, call, explain, func(ctx context.Context) (err error) {
 			addrs, err = lookup(ctx, host)
 			return err
 		})
@@ -82,7 +85,7 @@ func (a *attempt) cancelDialOnFailure(config *pgx.ConnConfig) {
 	}
 	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var conn net.Conn
-		err := a.run(ctx, func(ctx context.Context) (err error) {
+		err := runWithToken(ctx, call, explain, func(ctx context.Context) (err error) {
 			conn, err = dial(ctx, network, addr)
 			return err
 		})
@@ -90,12 +93,12 @@ func (a *attempt) cancelDialOnFailure(config *pgx.ConnConfig) {
 	}
 }
 
-// run calls f, whose work is useless if the token request fails.
-func (a *attempt) run(ctx context.Context, f func(context.Context) error) error {
-	err := a.call.Run(ctx, f)
+// runWithToken calls f, whose work is useless if the token request fails.
+func runWithToken(ctx context.Context, call *token.Call, explain func(error) *Error, f func(context.Context) error) error {
+	err := call.Run(ctx, f)
 	var failed *token.Error
 	if errors.As(err, &failed) {
-		return a.c.errContext.explainToken(failed)
+		return explain(failed)
 	}
 	return err
 }

@@ -73,7 +73,7 @@ func (a *attempt) callErr() error {
 	if err == nil {
 		return nil
 	}
-	return a.c.errContext.explainToken(err)
+	return a.c.baseContext.explainToken(err)
 }
 
 // wait returns the token to present. It is valid, however long a chain of hosts took.
@@ -84,7 +84,7 @@ func (a *attempt) wait(ctx context.Context) (*token.Token, error) {
 		var err error
 		t, err = call.Token(ctx)
 		if err != nil {
-			return nil, a.c.errContext.explainToken(err)
+			return nil, a.c.baseContext.explainToken(err)
 		}
 	}
 	if !t.Valid(time.Now()) {
@@ -93,7 +93,7 @@ func (a *attempt) wait(ctx context.Context) (*token.Token, error) {
 			var err error
 			t, err = call.Token(ctx)
 			if err != nil {
-				return nil, a.c.errContext.explainToken(err)
+				return nil, a.c.baseContext.explainToken(err)
 			}
 		}
 	}

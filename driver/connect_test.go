@@ -137,8 +137,11 @@ func TestFailedDialKeepsTheToken(t *testing.T) {
 			t.Errorf("Connect() = %v, want %v", err, refused)
 		}
 		var e *Error
-		if !errors.As(err, &e) || e.Step != StepNetwork {
-			t.Errorf("Connect() = %v, want an error of step %s", err, StepNetwork)
+		if !errors.As(err, &e) {
+			t.Fatalf("Connect() = %v, want an *Error", err)
+		}
+		if e.Step != StepNetwork {
+			t.Errorf("step = %q, want %q", e.Step, StepNetwork)
 		}
 		if _, err := tokenOf(t.Context(), c); err != nil {
 			t.Errorf("the token after the dial failed: %v, want none", err)
@@ -205,4 +208,31 @@ func TestLateToken(t *testing.T) {
 	if want := "still under way"; !strings.Contains(e.Hint, want) {
 		t.Errorf("hint = %q, want %q in it", e.Hint, want)
 	}
+}
+
+// A connection through BeforeConnect keeps the config with this package's dial function,
+// which bound its dial to the token request. pgx dials with it again to cancel a query, and
+// a program may connect with a copy of it.
+func TestDialAfterColdConnect(t *testing.T) {
+	entratest.CleanEnv(t)
+	s := newFakeServer(t, nil)
+	c := newConnector(t, s.trustedDSN(""), WithCredential(&entratest.Credential{Delay: 20 * time.Millisecond}))
+	config := c.Config()
+	if err := c.BeforeConnect(t.Context(), config); err != nil {
+		t.Fatalf("BeforeConnect() = %v, want no error", err)
+	}
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatalf("ConnectConfig() = %v, want no error", err)
+	}
+	defer conn.Close(t.Context())
+	conn.PgConn().CancelRequest(t.Context()) // its error means nothing: the fake server does not answer
+	if got := s.connections(); got != 2 {
+		t.Errorf("connections after CancelRequest() = %d, want 2", got)
+	}
+	again, err := pgx.ConnectConfig(t.Context(), conn.Config())
+	if err != nil {
+		t.Fatalf("ConnectConfig() with the config of a connection = %v, want no error", err)
+	}
+	again.Close(t.Context())
 }

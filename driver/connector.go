@@ -14,19 +14,20 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 )
 
-// A Connector opens connections that are signed in with a token. It is immutable and
-// safe for concurrent use. Printing one shows its DSN with secrets masked.
+// A Connector opens connections that are signed in with a token. Its settings never
+// change, and it is safe for concurrent use. Printing one shows its DSN with secrets
+// masked.
 type Connector struct {
-	maskedDSN  string
-	config     *pgx.ConnConfig // holds no secret but in mode password; nil if err is set before it was parsed
-	policy     tlsPolicy
-	user       user
-	errContext errContext   // what is known of every failure
-	source     token.Source // nil in mode password and with WithOpenFunc
-	log        *slog.Logger
-	open       openFunc
-	driver     *Driver
-	err        error // what Connect returns, for the empty DSN opens whatever the environment
+	maskedDSN   string
+	config      *pgx.ConnConfig // holds no secret but in mode password; nil if err is set before it was parsed
+	policy      tlsPolicy
+	user        user
+	baseContext errContext   // what is known of every failure
+	source      token.Source // nil in mode password and with WithOpenFunc
+	log         *slog.Logger
+	open        openFunc
+	driver      *Driver
+	err         error // what Connect returns instead of connecting, if the environment did not complete the DSN; else nil
 
 	count    connectorCount
 	signedIn atomic.Bool             // the server has accepted a token
@@ -108,7 +109,7 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 func (c *Connector) connectWithoutToken(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.open(ctx, c.config.Copy()) // a WithOpenFunc may change it
 	if err != nil {
-		x := c.errContext
+		x := c.baseContext
 		x.secrets = []string{c.config.Password}
 		return nil, x.explain(err)
 	}

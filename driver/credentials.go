@@ -33,7 +33,7 @@ func (c *Connector) Credentials(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, err
 	}
-	role, err := c.authorize(t, c.config.Host, hosts(&c.config.Config))
+	role, err := c.authorize(t, c.config.Host, hostNames(&c.config.Config))
 	if err != nil {
 		return Credentials{}, err
 	}

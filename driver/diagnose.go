@@ -61,11 +61,15 @@ type diagnosis struct {
 func (d *diagnosis) run(ctx context.Context, dsn string, opts []Option) {
 	opts = append(slices.Clone(opts), WithConnConfig(d.trace.attach))
 	p := &preparation{options: newOptions(opts)}
+	defer func() {
+		if p.c != nil {
+			p.c.Close() // also if the caller stops at a check before the connect
+		}
+	}()
 	if !d.checkConfig(p, dsn) {
 		return
 	}
 	d.c = p.c
-	defer d.c.Close()
 	var fetched chan Check
 	if d.c.source != nil {
 		fetched = d.fetchToken(ctx)
@@ -100,7 +104,7 @@ func (d *diagnosis) report(c Check) bool {
 }
 
 // causeAndHint takes an error apart.
-func causeAndHint(err error) (cause, hint string) {
+func causeAndHint(err error) (cause, remedy string) {
 	var e *Error
 	if !errors.As(err, &e) {
 		return err.Error(), ""

@@ -1,10 +1,10 @@
-// Package driver registers "aadpostgres" with database/sql: pgx, with every new
-// physical connection signed in to Azure Database for PostgreSQL with a Microsoft
-// Entra token.
+// Package driver registers the driver "aadpostgres" with database/sql. It opens
+// connections with pgx, and signs each of them in to Azure Database for PostgreSQL with a
+// Microsoft Entra token. Import it and call sql.Open:
 //
 //	db, err := sql.Open("aadpostgres", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
 //
-// Or with an option for what a DSN cannot express, such as a custom credential:
+// Or call [NewConnector] with an option for what a DSN cannot express, such as a custom credential:
 //
 //	c, err := driver.NewConnector("host=app.postgres.database.azure.com user=app dbname=app", driver.WithCredential(cred))
 //	if err != nil {
@@ -12,11 +12,11 @@
 //	}
 //	db := sql.OpenDB(c)
 //
-// Or with options for a tool that opens a database by the driver's name alone:
+// Or call [Register] with options for a tool that opens a database by the driver's name alone:
 //
 //	driver.Register("aadpostgres-custom", driver.WithCredential(cred))
 //
-// Or with pgx itself, without database/sql, and the same token cache:
+// Or use pgx itself, without database/sql, with the same token cache:
 //
 //	config := c.Config()
 //	if err := c.BeforeConnect(ctx, config); err != nil {
@@ -24,7 +24,7 @@
 //	}
 //	conn, err := pgx.ConnectConfig(ctx, config)
 //
-// Or for pgxpool:
+// Or use pgxpool:
 //
 //	config, err := pgxpool.ParseConfig("")
 //	if err != nil {
@@ -38,7 +38,7 @@
 //
 // A token is sent over verified TLS only, whatever sslmode says. See [NewConnector].
 //
-// All errors are of type [*Error]: one line that ends in what to do. [Diagnose] checks a
+// Errors of opening and connecting are of type [*Error]: one line that ends in what to do. [Diagnose] checks a
 // sign-in step by step, as the command aadpostgres doctor does.
 package driver
 

@@ -32,7 +32,7 @@ type errContext struct {
 
 // errContext returns what is known about the attempt.
 func (a *attempt) errContext() errContext {
-	x := a.c.errContext
+	x := a.c.baseContext
 	x.host = cmp.Or(a.host, x.host)
 	x.role = cmp.Or(a.role, a.c.user.name)
 	x.database = cmp.Or(x.database, x.role)
@@ -200,9 +200,9 @@ func identityOf(c token.Claims) string {
 
 var tokenForResource = regexp.MustCompile(`(?i)token for (?:the )?resource "(https://[A-Za-z0-9.-]{1,100}/{0,2})"`)
 
-// setAudience makes of the resource that a server names the setting that requests it, or
-// "" for a resource that is not Azure's PostgreSQL: a hostile server must not get a token
-// for something else out of anybody.
+// setAudience returns the DSN setting that requests the resource named by a server. It
+// returns "" unless the resource is Azure's PostgreSQL: a hostile server must not obtain a
+// token for another service.
 func (x errContext) setAudience(text string) string {
 	m := tokenForResource.FindStringSubmatch(text)
 	if m == nil {

@@ -30,7 +30,7 @@ type Error struct {
 	Hint string // what to do, or ""
 	Err  error  // the cause; never nil
 
-	cause string // the text of Err, if it was read before; reading an HTTP response changes it
+	cause string // text of Err, kept because reading an HTTP response consumes it; "" to read Err
 }
 
 // newError returns an error with the hint that the table has for its text.

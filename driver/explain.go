@@ -74,11 +74,11 @@ func (x errContext) explainRefusal(err error, pg *pgconn.PgError) *Error {
 }
 
 // orNone drops the hint in mode password, about which the table knows nothing.
-func (x errContext) orNone(hint string) string {
+func (x errContext) orNone(h string) string {
 	if x.passwordMode {
 		return ""
 	}
-	return hint
+	return h
 }
 
 // redactText takes what was presented out of a peer's text.

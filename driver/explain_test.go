@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
@@ -359,4 +361,65 @@ func TestSilentCredential(t *testing.T) {
 	if want := "aadpostgres: "; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("ping = %v, want it to begin with %q", err, want)
 	}
+}
+
+// The error of a failed token request has the cause that package token found, and a hint
+// from the table.
+func TestTokenHint(t *testing.T) {
+	tests := []struct {
+		name     string
+		cause    string
+		exchange token.Exchange
+		want     string // at the beginning of the hint; "": there is none
+	}{
+		{name: "503 and no time left", cause: "AADSTS90033: A transient error has occurred (HTTP 503), and no better response in time", want: "try again in a moment"},
+		{name: "502 and no time left", cause: "(HTTP 502), and no better response in time", want: "try again in a moment"},
+		{name: "connection closed", cause: `Post "https://login.example/t/token": EOF`, exchange: token.Exchange{Endpoint: "https://login.example"},
+			want: "check for a firewall or proxy that closes connections to https://login.example"},
+		{name: "too long a response", cause: "the response of login.example is longer than 1 MiB", exchange: token.Exchange{Endpoint: "https://login.example"},
+			want: "check for a proxy or a captive portal between this machine and https://login.example"},
+		{name: "throttled", cause: "ClientSecretCredential (HTTP 429)", want: "wait: the authority has received too many requests"},
+		{name: "another identity's token", cause: `asked for the managed identity "a", the endpoint returned a token of "b"`, want: "assign the identity to this host"},
+		{name: "no time left", cause: "no response from https://login.example: context deadline exceeded", exchange: token.Exchange{Endpoint: "https://login.example"},
+			want: "check the network between this machine and https://login.example, or raise aad_token_timeout"},
+		{name: "a younger token is refused", cause: "requesting a younger token: CLI does not support claims", want: "raise aad_token_max_age"},
+		{name: "clock ahead", cause: "the token expired at 2026-01-01T00:00:00Z", exchange: token.Exchange{Skew: 2 * time.Hour}, want: "check this machine's clock: it is 2h0m0s ahead of the authority's"},
+		{name: "clock behind", cause: "AADSTS999: something new", exchange: token.Exchange{Skew: -2 * time.Hour}, want: "check this machine's clock: it is 2h0m0s behind the authority's"},
+		{name: "clock right", cause: "AADSTS999: something new", want: ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.exchange.Cause = tt.cause
+			x := errContext{}
+			x.cloud.Authority = "https://login.microsoftonline.com/"
+			err := x.explainToken(&token.Error{Err: errors.New("long text"), Exchange: tt.exchange})
+			if err.Step != StepToken {
+				t.Errorf("Step = %q, want %q", err.Step, StepToken)
+			}
+			if !strings.HasPrefix(err.Hint, tt.want) {
+				t.Errorf("Hint = %q, want it to begin with %q", err.Hint, tt.want)
+			}
+			if tt.want == "" && err.Hint != "" {
+				t.Errorf("Hint = %q, want none", err.Hint)
+			}
+			if want := "aadpostgres: token: " + tt.cause; !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("Error() = %q, want %q", err, want)
+			}
+		})
+	}
+}
+
+// A credential that does not answer in time is a failure with a hint.
+func TestTokenTimeoutHint(t *testing.T) {
+	entratest.CleanEnv(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := newConnector(t, "host=h user=u", WithCredential(&entratest.Credential{Delay: time.Hour}))
+		_, err := c.Credentials(t.Context())
+		if want := "raise aad_token_timeout"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Credentials() = %v, want %q in it", err, want)
+		}
+		if got := c.Stats().TokenFailures; got != 1 {
+			t.Errorf("Stats().TokenFailures = %d, want 1", got)
+		}
+	})
 }

@@ -10,11 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// requireAuth keeps a server that requests a hash of the token, or nothing, from getting
-// a session. An Entra role is asked for a cleartext password, over TLS, or for
-// OAUTHBEARER.
-const requireAuth = "password,oauth"
-
 // hooks are those of pgx's config that an attempt replaces during a sign-in. Ours call
 // them in their turn. pgx reads them after AfterNetConnect, so they can be replaced
 // there, whoever set them.
@@ -66,7 +61,7 @@ func (a *attempt) afterNetConnect(ctx context.Context, cfg *pgconn.Config, conn 
 		}
 		return secured, err
 	}
-	a.role, err = a.c.authorize(t, a.host, hosts(cfg))
+	a.role, err = a.c.authorize(t, a.host, hostNames(cfg))
 	if err != nil {
 		return secured, err
 	}
@@ -158,7 +153,7 @@ func (a *attempt) onNotice(conn *pgconn.PgConn, n *pgconn.Notice) {
 // validateConnect is pgx's ValidateConnect: the server has accepted the token.
 func (a *attempt) validateConnect(ctx context.Context, conn *pgconn.PgConn) error {
 	userHook := a.original.validateConnect
-	if a.limiter != nil { // or somebody has replaced our buildFrontend
+	if a.limiter != nil { // nil if the program has replaced our buildFrontend
 		a.limiter.done.Store(true)
 	}
 	a.restore()

@@ -144,25 +144,6 @@ func TestHostileServer(t *testing.T) {
 	}
 }
 
-// sendWhileReading returns a misbehave function: it answers the startup message with b,
-// over and over, and reads what the client sends.
-func sendWhileReading(b []byte) func(*fakeServer, net.Conn) {
-	return func(s *fakeServer, conn net.Conn) {
-		secure := s.readStartup(conn)
-		if secure == nil {
-			return
-		}
-		go func() {
-			for {
-				if _, err := secure.Write(b); err != nil {
-					return
-				}
-			}
-		}()
-		io.Copy(&s.received, secure)
-	}
-}
-
 // logHooks writes to log what pgx tells a program's tracer and hooks.
 func logHooks(c *pgx.ConnConfig, log io.Writer) {
 	logf := func(format string, args ...any) { fmt.Fprintf(log, format+"\n", args...) }

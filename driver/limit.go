@@ -8,6 +8,11 @@ import (
 	"sync/atomic"
 )
 
+// requireAuth keeps a server that requests a hash of the token, or nothing, from getting
+// a session. An Entra role is asked for a cleartext password, over TLS, or for
+// OAUTHBEARER.
+const requireAuth = "password,oauth"
+
 const (
 	// maxAuthBytes is what a server may send before it has signed us in, in one message
 	// and in all. Without a bound a header of five bytes reserves a gigabyte, and
@@ -78,9 +83,10 @@ func (l *authLimiter) checkLengths(b []byte) bool {
 		l.headerLen = 0
 		length := binary.BigEndian.Uint32(l.header[1:])
 		l.bodyLeft = int64(length) - 4 // the length counts itself; pgx refuses one that is too small
+		negative := int32(length) < 0  // as pgx reads it, and refuses it
 		if l.header[0] == readyForQuery {
 			l.bodyLeft = math.MaxInt64 // the sign-in is over, and what follows is not part of it
-		} else if l.bodyLeft > maxAuthBytes && int32(length) >= 0 {
+		} else if l.bodyLeft > maxAuthBytes && !negative {
 			return false
 		}
 	}

@@ -22,7 +22,7 @@ func (o observer) TokenFetched(t *token.Token, replaced bool, took time.Duration
 
 // TokenFailed implements token.Observer.
 func (o observer) TokenFailed(err error, took, retryIn time.Duration) {
-	err = o.c.errContext.explainToken(err)
+	err = o.c.baseContext.explainToken(err)
 	o.c.log.Warn("token request failed", slog.Duration("took", took), slog.Any("err", err), slog.Duration("retry_in", retryIn))
 }
 

@@ -97,8 +97,8 @@ func (o *options) forCredential() credential.Options {
 }
 
 // WithCredential signs in with cred in place of the DSN's aad_auth. Connectors with the
-// same cred and scope share its token. cred must be safe for concurrent use, as
-// azidentity's credentials are. A nil cred is an error of [NewConnector].
+// same cred, the same aad_ keys and the same environment share its token. cred must be safe
+// for concurrent use, as azidentity's credentials are. A nil cred is an error of [NewConnector].
 func WithCredential(cred azcore.TokenCredential) Option {
 	return func(o *options) {
 		o.credential = cred

@@ -49,7 +49,7 @@ func needsVerifyFull(cfg *dsn.Config, config *pgx.ConnConfig) bool {
 
 // verifyFull makes of pgx's verify-ca its verify-full, for each host.
 func verifyFull(config *pgx.ConnConfig) {
-	for _, h := range fallbacks(&config.Config) {
+	for _, h := range hostConfigs(&config.Config) {
 		if h.TLSConfig != nil {
 			h.TLSConfig.InsecureSkipVerify = false
 			h.TLSConfig.VerifyPeerCertificate = nil
@@ -61,7 +61,7 @@ func verifyFull(config *pgx.ConnConfig) {
 // check refuses a config by which a token could travel unprotected. It is run on what
 // will be dialed, after every option was applied.
 func (p tlsPolicy) check(config *pgconn.Config) error {
-	for _, h := range fallbacks(config) {
+	for _, h := range hostConfigs(config) {
 		if err := p.checkCloud([]string{h.Host}); err != nil {
 			return err
 		}
@@ -117,22 +117,23 @@ func checkToken(t *token.Token, hosts []string) error {
 	return nil
 }
 
-// fallbacks lists all that config may connect to, the first host included.
-func fallbacks(config *pgconn.Config) []*pgconn.FallbackConfig {
+// hostConfigs lists all that config may connect to, the first host included.
+func hostConfigs(config *pgconn.Config) []*pgconn.FallbackConfig {
 	first := &pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
 	return append([]*pgconn.FallbackConfig{first}, config.Fallbacks...)
 }
 
-func hosts(config *pgconn.Config) []string {
+func hostNames(config *pgconn.Config) []string {
 	var names []string
-	for _, h := range fallbacks(config) {
+	for _, h := range hostConfigs(config) {
 		names = append(names, h.Host)
 	}
 	return names
 }
 
-// hostOf returns the host that conn leads to: pgx passes to its hooks one config for all
-// hosts, with the first one's name. An address has no name to be asked by.
+// hostOf returns the host of conn: pgx passes to its hooks one config for all hosts, with
+// the first one's name. With several hosts it is the name that TLS sent (SNI), else the
+// remote address, because an IP address is not sent.
 func hostOf(cfg *pgconn.Config, conn net.Conn) string {
 	if len(cfg.Fallbacks) == 0 {
 		return cfg.Host
@@ -190,8 +191,8 @@ func certificateNames(err error) string {
 // namesOf lists the first names and addresses of a certificate.
 func namesOf(c *x509.Certificate) string {
 	const (
-		allowed = "abcdefghijklmnopqrstuvwxyz0123456789.*-_" // a stranger's certificate may hold any text
-		most    = 5
+		allowed  = "abcdefghijklmnopqrstuvwxyz0123456789.*-_" // a stranger's certificate may hold any text
+		maxNames = 5
 	)
 	var names []string
 	for _, name := range c.DNSNames {
@@ -202,8 +203,8 @@ func namesOf(c *x509.Certificate) string {
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())
 	}
-	if len(names) > most {
-		names = append(names[:most], "...")
+	if len(names) > maxNames {
+		names = append(names[:maxNames], "...")
 	}
 	return strings.Join(names, ", ")
 }

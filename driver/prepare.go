@@ -68,7 +68,7 @@ func (p *preparation) parse(s string) error {
 	if config.RequireAuth == "" {
 		config.RequireAuth = requireAuth
 	}
-	p.c.errContext = errContext{database: config.Database, host: config.Host}
+	p.c.baseContext = errContext{database: config.Database, host: config.Host}
 	return p.c.policy.check(&config.Config)
 }
 
@@ -80,7 +80,7 @@ func (p *preparation) parseWithoutToken() error {
 	}
 	p.c.config = config
 	p.options.apply(config)
-	p.c.errContext = errContext{passwordMode: true, database: config.Database, host: config.Host}
+	p.c.baseContext = errContext{passwordMode: true, database: config.Database, host: config.Host}
 	return nil
 }
 
@@ -100,8 +100,8 @@ func (p *preparation) resolveCloud() error {
 	}
 	p.c.policy.cloud = cloud.Name
 	p.c.user.serverType = cloud.ServerType
-	p.c.errContext.cloud = cloud
-	return p.c.policy.checkCloud(hosts(&p.c.config.Config))
+	p.c.baseContext.cloud = cloud
+	return p.c.policy.checkCloud(hostNames(&p.c.config.Config))
 }
 
 // makeSource finds or makes the source of tokens. It touches no network.
@@ -110,9 +110,9 @@ func (p *preparation) makeSource() error {
 		return nil
 	}
 	cfg := p.cfg
-	scope := p.c.errContext.cloud.Scope
+	scope := p.c.baseContext.cloud.Scope
 	if p.options.credential == nil && cfg.Auth[0] == dsn.AccessToken {
-		p.c.errContext.staticToken = true
+		p.c.baseContext.staticToken = true
 		if cfg.TokenFile != "" {
 			p.c.source = &token.File{Path: cfg.TokenFile, Scope: scope, MaxAge: cfg.TokenMaxAge}
 		} else {
@@ -120,9 +120,9 @@ func (p *preparation) makeSource() error {
 		}
 		return nil
 	}
-	cache, err := credential.CacheFor(cfg, p.c.errContext.cloud, p.options.forCredential())
+	cache, err := credential.CacheFor(cfg, p.c.baseContext.cloud, p.options.forCredential())
 	if err != nil {
-		return p.c.errContext.explainCredential(err)
+		return p.c.baseContext.explainCredential(err)
 	}
 	p.c.source = cache
 	return nil

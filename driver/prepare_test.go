@@ -21,13 +21,13 @@ func TestOpenErrors(t *testing.T) {
 	)
 	for _, tt := range []struct{ name, dsn, want string }{
 		{"unknown key", "host=h aad_tennant_id=t", `aadpostgres: dsn: key "aad_tennant_id" is not known; did you mean aad_tenant_id?`},
-		{"key in upper case", "host=h AAD_AUTH=default", "keys are lower case"},
+		{"key in upper case", "host=h AAD_AUTH=default", "in lower case"},
 		{"key given twice", "host=h aad_scope=a aad_scope=b", "is given twice"},
 		{"another scheme", "mysql://u:" + entratest.Marker + "@h/d", "use postgres://"},
 		{"@ in the user", "postgres://me@contoso.com@h/d", "me%40contoso.com@host"},
 		{"no tenant", "host=h " + secret, "aad_auth=client-secret needs aad_tenant_id"},
 		{"invalid tenant", "host=h " + secret + " aad_tenant_id=not/one", "aadpostgres: credential: invalid tenantID"},
-		{"password without its mode", "host=h password=" + entratest.Marker, "drop the password, or write aad_auth=password"},
+		{"password without its mode", "host=h password=" + entratest.Marker, "remove the password, or set aad_auth=password"},
 		{"no root file", "host=h sslrootcert=/none " + secret + " aad_tenant_id=t", "unable to read CA file"},
 		{"invalid port", "host=h port=x " + secret + " aad_tenant_id=t", "invalid port"},
 		{"workload identity not set up", "host=h aad_auth=workload-identity", "aadpostgres: credential: no client ID specified"},
@@ -106,6 +106,41 @@ func TestClouds(t *testing.T) {
 			if got.InstanceDiscovery != tt.discovery {
 				t.Errorf("instance discovery = %t, want %t", got.InstanceDiscovery, tt.discovery)
 			}
+		})
+	}
+}
+
+// An authority of another cloud than the host's gets no secret, unless the DSN names the
+// authority or the program has its own credential.
+func TestForeignAuthority(t *testing.T) {
+	const secret = "aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + entratest.Marker
+	tests := []struct {
+		name string
+		dsn  string
+		opts []Option
+		want string // the error's text; "" for none
+	}{
+		{name: "by the environment", dsn: "host=a.postgres.database.azure.com " + secret,
+			want: "aadpostgres: dsn: AZURE_AUTHORITY_HOST is of cloud usgov, but the server is in cloud public; unset AZURE_AUTHORITY_HOST"},
+		{name: "by the DSN", dsn: "host=a.postgres.database.azure.com aad_authority_host=https://login.microsoftonline.us " + secret},
+		{name: "own credential", dsn: "host=a.postgres.database.azure.com", opts: []Option{WithCredential(&entratest.Credential{})}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			entratest.CleanEnv(t)
+			t.Setenv("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us/")
+			c, err := NewConnector(tt.dsn, tt.opts...)
+			if tt.want == "" {
+				if err != nil {
+					t.Fatalf("NewConnector() = %v, want no error", err)
+				}
+				c.Close()
+				return
+			}
+			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Fatalf("NewConnector() = %v, want %q", err, tt.want)
+			}
+			checkNoSecret(t, "NewConnector()", err.Error())
 		})
 	}
 }

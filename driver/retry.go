@@ -77,7 +77,7 @@ func (a *attempt) nextRenewal(old *renewal, aboutToken bool, now time.Time) *ren
 		}
 		return next
 	}
-	if old.answers(a.token) {
+	if old.pending(a.token) {
 		next.wait = old.wait
 		return next
 	}
@@ -88,9 +88,9 @@ func (a *attempt) nextRenewal(old *renewal, aboutToken bool, now time.Time) *ren
 	return next
 }
 
-// answers reports whether t calls for the same renewal as r: r failed, or it was made
-// for t and has not returned t again.
-func (r *renewal) answers(t *token.Token) bool {
+// pending reports whether r is still what to do about a rejection of t: its request
+// failed, or it was made for t and has not returned t again.
+func (r *renewal) pending(t *token.Token) bool {
 	if r.call == nil {
 		return false
 	}

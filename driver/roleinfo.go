@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -51,7 +52,8 @@ func (r roleInfo) String() string {
 func (r Role) Apply(ctx context.Context, conn *sql.Conn) (string, error) {
 	statements, err := r.SQL()
 	if err != nil {
-		return "", &Error{Step: StepRole, Err: err}
+		cause, remedy, _ := strings.Cut(err.Error(), "; ")
+		return "", &Error{Step: StepRole, Hint: remedy, Err: errors.New(cause)}
 	}
 	var made roleInfo
 	err = conn.Raw(func(raw any) error {

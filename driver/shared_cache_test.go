@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
@@ -116,5 +117,37 @@ func TestNobodyJoinsAnEndedRequest(t *testing.T) {
 			t.Fatalf("Credentials() = %v, want no error", err)
 		}
 		next.Close()
+	}
+}
+
+// Connectors share a token cache if their options are the same.
+func TestOptionsShareCache(t *testing.T) {
+	entratest.CleanEnv(t)
+	prompt := func(context.Context, azidentity.DeviceCodeMessage) error { return nil }
+	once := WithDeviceCodePrompt(prompt)
+	cred := &entratest.Credential{}
+	other := &entratest.Credential{}
+	const deviceCode = "host=h user=u aad_auth=device-code"
+	tests := []struct {
+		name string
+		dsn  string
+		a, b Option
+		want bool
+	}{
+		{"no prompt and a nil prompt", deviceCode, nil, WithDeviceCodePrompt(nil), true},
+		{"one prompt twice", deviceCode, once, once, true},
+		{"two prompts", deviceCode, WithDeviceCodePrompt(prompt), WithDeviceCodePrompt(prompt), false},
+		{"one credential", "host=h user=u", WithCredential(cred), WithCredential(cred), true},
+		{"two credentials", "host=h user=u", WithCredential(cred), WithCredential(other), false},
+		{"a credential and a mode", deviceCode, WithCredential(cred), nil, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newConnector(t, tt.dsn, tt.a)
+			b := newConnector(t, tt.dsn, tt.b)
+			if got := a.source == b.source; got != tt.want {
+				t.Errorf("sharing a cache = %t, want %t", got, tt.want)
+			}
+		})
 	}
 }

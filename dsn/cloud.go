@@ -6,47 +6,94 @@ import (
 	"strings"
 )
 
-// A Cloud is a row of the table of clouds, which code, error texts and
-// documentation read.
+// A Cloud holds the endpoints of one Azure cloud. It is a row of the table that
+// [Clouds] returns.
 type Cloud struct {
-	Name              string // value of aad_cloud
-	Authority         string // https URL of its Entra
-	Resource          string // what a token is asked for: the scope is this and "/.default"
-	HostSuffix        string // of its servers' names, a leading dot included
-	InstanceDiscovery bool   // the Microsoft Authentication Library knows the authority; else it would ask the public cloud about it
-	Source            string // where the facts come from
+	// Name is the value of aad_cloud, such as public.
+	Name string
+
+	// Authority is the https URL of the cloud's Entra, with a trailing slash.
+	Authority string
+
+	// Resource is the URL that a token must be issued for. It may end with a slash.
+	Resource string
+
+	// HostSuffix is the end of every server's host name. It begins with a dot.
+	HostSuffix string
+
+	// InstanceDiscovery reports whether the Microsoft Authentication Library knows
+	// Authority. If it is false, instance discovery must be disabled, because the
+	// library would ask the public cloud to validate Authority.
+	InstanceDiscovery bool
+
+	// Source names the documents that the row is taken from, and what is inferred.
+	Source string
 }
 
-// Scope is what to ask a token for.
+// Scope returns the scope of a token request, which is Resource and "/.default".
 func (c Cloud) Scope() string { return c.Resource + "/.default" }
 
-const documented = "documented: Azure CLI's cloud.py, go-autorest's environments.go"
+const documented = "documented in Azure CLI's cloud.py and go-autorest's environments.go"
 
 var clouds = []Cloud{
-	{"public", "https://login.microsoftonline.com/", "https://ossrdbms-aad.database.windows.net", ".postgres.database.azure.com", true, documented},
-	{"usgov", "https://login.microsoftonline.us/", "https://ossrdbms-aad.database.usgovcloudapi.net", ".postgres.database.usgovcloudapi.net", true, documented},
-	{"china", "https://login.chinacloudapi.cn/", "https://ossrdbms-aad.database.chinacloudapi.cn", ".postgres.database.chinacloudapi.cn", true, documented},
-	{"usnat", "https://login.microsoftonline.eaglex.ic.gov/", "https://ossrdbms-aad.database.cloudapi.eaglex.ic.gov", ".postgres.database.cloudapi.eaglex.ic.gov", false,
-		"authority and resource documented: Azure Data Studio's settings; suffix inferred from Azure CLI"},
-	// The slash is part of the resource: its scope has two.
-	{"ussec", "https://login.microsoftonline.microsoft.scloud/", "https://ossrdbms-aad.database.cloudapi.microsoft.scloud/", ".postgres.database.cloudapi.microsoft.scloud", false,
-		"authority reported by users; resource and suffix inferred from usnat's"},
+	{
+		Name:              "public",
+		Authority:         "https://login.microsoftonline.com/",
+		Resource:          "https://ossrdbms-aad.database.windows.net",
+		HostSuffix:        ".postgres.database.azure.com",
+		InstanceDiscovery: true,
+		Source:            documented,
+	},
+	{
+		Name:              "usgov",
+		Authority:         "https://login.microsoftonline.us/",
+		Resource:          "https://ossrdbms-aad.database.usgovcloudapi.net",
+		HostSuffix:        ".postgres.database.usgovcloudapi.net",
+		InstanceDiscovery: true,
+		Source:            documented,
+	},
+	{
+		Name:              "china",
+		Authority:         "https://login.chinacloudapi.cn/",
+		Resource:          "https://ossrdbms-aad.database.chinacloudapi.cn",
+		HostSuffix:        ".postgres.database.chinacloudapi.cn",
+		InstanceDiscovery: true,
+		Source:            documented,
+	},
+	{
+		Name:       "usnat",
+		Authority:  "https://login.microsoftonline.eaglex.ic.gov/",
+		Resource:   "https://ossrdbms-aad.database.cloudapi.eaglex.ic.gov",
+		HostSuffix: ".postgres.database.cloudapi.eaglex.ic.gov",
+		Source:     "authority and resource documented in Azure Data Studio's settings, suffix inferred from Azure CLI",
+	},
+	{
+		Name:       "ussec",
+		Authority:  "https://login.microsoftonline.microsoft.scloud/",
+		Resource:   "https://ossrdbms-aad.database.cloudapi.microsoft.scloud/", // the server wants a scope with two slashes
+		HostSuffix: ".postgres.database.cloudapi.microsoft.scloud",
+		Source:     "authority reported by users, resource and suffix inferred from usnat",
+	},
 }
 
-// Clouds returns the table of clouds, in the order in which documentation lists them.
+// Clouds returns a copy of the table of clouds, in the order of the documentation.
 func Clouds() []Cloud { return slices.Clone(clouds) }
 
-// Azure Cosmos DB for PostgreSQL wants tokens for a resource of its own. Its
-// names are documented, its resource is reported by users. It is known of the
-// public cloud only.
+// The endpoints of Azure Cosmos DB for PostgreSQL, which differ from those of
+// [Cloud]. They are known for the public cloud only.
 const (
+	// CosmosSuffix is the end of every server's host name. It is documented by Azure.
 	CosmosSuffix = ".postgres.cosmos.azure.com"
-	CosmosScope  = "https://token.postgres.cosmos.azure.com/.default"
+
+	// CosmosScope is the scope of a token request. It is reported by users, and not
+	// documented.
+	CosmosScope = "https://token.postgres.cosmos.azure.com/.default"
 )
 
-// CloudOf finds the cloud of a server by the end of its name, and returns "" for
-// a name that is of none: private link zones, virtual endpoints and networks put
-// labels of their own before the suffix.
+// CloudOf returns the Name of the cloud that a server belongs to, or "" if its host
+// name has no known suffix. Names of private link zones, virtual networks and virtual
+// endpoints have the same suffixes, after labels of their own. Case and a trailing dot
+// are ignored.
 func CloudOf(host string) string {
 	host = "." + strings.TrimSuffix(strings.ToLower(host), ".")
 	for _, c := range clouds {
@@ -60,8 +107,9 @@ func CloudOf(host string) string {
 	return ""
 }
 
-// CloudOfAuthority returns the Name of the cloud whose Entra is at that https URL,
-// or "" if there is none. Only the URL's host is compared, in any case.
+// CloudOfAuthority returns the Name of the cloud that an Entra authority belongs to,
+// or "" if there is none. authority is an https URL, of which only the host is
+// compared, without case.
 func CloudOfAuthority(authority string) string {
 	for _, c := range clouds {
 		if sameHost(c.Authority, authority) {
@@ -71,9 +119,10 @@ func CloudOfAuthority(authority string) string {
 	return ""
 }
 
-// CloudOfResource returns the Name of the cloud of a token's resource or scope, or ""
-// if there is none. Only the URL's host is compared, in any case: trailing slashes and
-// "/.default" make no difference. The resource of Azure Cosmos DB is of cloud public.
+// CloudOfResource returns the Name of the cloud that a token's resource or scope
+// belongs to, or "" if there is none. resource is an https URL, of which only the host
+// is compared, without case: trailing slashes and "/.default" are ignored. Azure Cosmos
+// DB's resource belongs to public.
 func CloudOfResource(resource string) string {
 	if sameHost(CosmosScope, resource) {
 		return "public"
@@ -107,8 +156,9 @@ func cloudNames() []string {
 	return names
 }
 
-// undiscovered lists the clouds whose authority only the DSN vouches for.
-func undiscovered() (names []string) {
+// cloudsWithoutDiscovery lists the clouds that need instance discovery disabled.
+func cloudsWithoutDiscovery() []string {
+	var names []string
 	for _, c := range clouds {
 		if !c.InstanceDiscovery {
 			names = append(names, c.Name)

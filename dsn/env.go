@@ -9,136 +9,149 @@ import (
 	"strings"
 )
 
-// Env is the world around a DSN, handed in so that parsing stays pure. Both
-// functions must be set; [OS] is the real world.
+// Env gives [ParseEnv] access to environment variables and files. Both functions must
+// be set. [OS] has those of the process.
 type Env struct {
-	Getenv   func(name string) string
+	// Getenv returns the value of an environment variable, or "" if it is not set, as
+	// os.Getenv does.
+	Getenv func(name string) string
+
+	// ReadFile returns the content of a file, as os.ReadFile does.
 	ReadFile func(path string) ([]byte, error)
 }
 
-// OS is the process's own environment and files.
+// OS is the environment and the file system of the process.
 var OS = Env{Getenv: os.Getenv, ReadFile: os.ReadFile}
 
-// fromEnv are the settings whose absence matters to a sign-in. pgx reads the
-// other PG variables.
-var fromEnv = map[string]string{
-	"PGHOST":        "host",
-	"PGUSER":        "user",
-	"PGSSLMODE":     "sslmode",
-	"PGSERVICE":     "service",
-	"PGSERVICEFILE": "servicefile",
+// envParams maps environment variables to the parameters that they set. Only
+// parameters that affect authentication are here, because pgx reads the others.
+var envParams = []struct{ variable, param string }{
+	{"PGHOST", "host"},
+	{"PGUSER", "user"},
+	{"PGSSLMODE", "sslmode"},
+	{"PGSERVICE", "service"},
+	{"PGSERVICEFILE", "servicefile"},
 }
 
-// below lays the environment and the service's section below what a DSN gives.
-func (e *Env) below(given map[string]string) (map[string]string, error) {
-	all := map[string]string{}
-	for name, key := range fromEnv {
-		if v := e.Getenv(name); v != "" {
-			all[key] = v
+// merge returns the settings of a DSN with those of the service and the environment
+// for what the DSN does not set.
+func (e *Env) merge(settings map[string]string) (map[string]string, error) {
+	merged := map[string]string{}
+	for _, p := range envParams {
+		if v := e.Getenv(p.variable); v != "" {
+			merged[p.param] = v
 		}
 	}
-	maps.Copy(all, given)
-	if all["service"] == "" {
-		return all, nil
+	maps.Copy(merged, settings)
+	service := merged["service"]
+	if service == "" {
+		return merged, nil
 	}
-	section, err := e.service(all["service"], all["servicefile"])
+	text, err := e.readServiceFile(merged["servicefile"])
+	if err != nil {
+		return nil, fmt.Errorf("service %q has no connection service file; set PGSERVICEFILE to a readable file", service)
+	}
+	pairs, err := parseService(text, service)
 	if err != nil {
 		return nil, err
 	}
-	said := make([]pair, 0, len(section))
-	for name, v := range section {
-		said = append(said, pair{name, v})
+	section, err := collect(pairs)
+	if err != nil {
+		return nil, fmt.Errorf("service %q: %w", service, err)
 	}
-	if section, err = collect(said); err != nil {
-		return nil, fmt.Errorf("service %q: %w", all["service"], err)
-	}
-	// PGHOST and its kind lie below the section, the DSN above it.
-	maps.Copy(all, section)
-	maps.Copy(all, given)
-	return all, nil
+	maps.Copy(merged, section)
+	maps.Copy(merged, settings) // again, because the section replaces only the environment
+	return merged, nil
 }
 
-// service reads one section of a connection service file, with pgx's grammar.
-func (e *Env) service(name, file string) (map[string]string, error) {
-	files := []string{file}
-	if file == "" { // libpq's places: the first is Windows'
-		files = []string{
-			filepath.Join(e.Getenv("APPDATA"), "postgresql", ".pg_service.conf"),
-			filepath.Join(e.Getenv("HOME"), ".pg_service.conf"),
-			filepath.Join(e.Getenv("USERPROFILE"), ".pg_service.conf"),
-		}
+// readServiceFile reads the connection service file, by default that of libpq.
+func (e *Env) readServiceFile(path string) (text []byte, err error) {
+	if path != "" {
+		return e.ReadFile(path)
 	}
-	var text []byte
-	err := os.ErrNotExist
-	for _, f := range files {
-		if f == "" || !filepath.IsAbs(f) && file == "" {
-			continue
+	err = os.ErrNotExist
+	for _, path := range []string{
+		filepath.Join(e.Getenv("APPDATA"), "postgresql", ".pg_service.conf"), // Windows
+		filepath.Join(e.Getenv("HOME"), ".pg_service.conf"),
+		filepath.Join(e.Getenv("USERPROFILE"), ".pg_service.conf"),
+	} {
+		if !filepath.IsAbs(path) {
+			continue // the variable is not set
 		}
-		if text, err = e.ReadFile(f); err == nil {
+		text, err = e.ReadFile(path)
+		if err == nil {
 			break
 		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("service %q needs a connection service file; set PGSERVICEFILE to one that can be read", name)
-	}
-	var found map[string]string
-	in := false
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		switch key, v, ok := strings.Cut(line, "="); {
-		case line == "" || strings.HasPrefix(line, "#"):
-		case strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]"):
-			if in = line[1:len(line)-1] == name; in {
-				found = map[string]string{} // as in pgx, the last of two sections wins
-			}
-		case in && !ok:
-			return nil, fmt.Errorf("service %q has a line without =; write name=value", name)
-		case in:
-			key = strings.TrimSpace(key)
-			if _, twice := found[key]; twice && lookup(key) != nil {
-				return nil, fmt.Errorf("service %q: key %q is given twice; keep one", name, key)
-			}
-			found[key] = strings.TrimSpace(v)
-		}
-	}
-	if found == nil {
-		return nil, fmt.Errorf("service %q is not in the connection service file; check its name", name)
-	}
-	return found, nil
+	return text, err
 }
 
-// need takes what a mode cannot do without from the environment, and refuses
-// what is not there either. The password of a certificate comes along with its
-// path: beside another path it would be another file's.
-func (c *Config) need(getenv func(string) string) error {
+// parseService returns the pairs of one section of a connection service file, with the
+// grammar of pgx: the last of two sections with one name applies.
+func parseService(text []byte, service string) ([]pair, error) {
+	var pairs []pair
+	inSection := false
+	found := false
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
+			inSection = line[1:len(line)-1] == service
+			if inSection {
+				found = true
+				pairs = nil
+			}
+			continue
+		}
+		if !inSection {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		if !ok {
+			return nil, fmt.Errorf("service %q has a line without =; write name=value", service)
+		}
+		pairs = append(pairs, pair{strings.TrimSpace(name), strings.TrimSpace(value)})
+	}
+	if !found {
+		return nil, fmt.Errorf("service %q is not in the connection service file; check its name", service)
+	}
+	return pairs, nil
+}
+
+// resolveRequired sets the keys that the modes require and the DSN does not set, from
+// the environment. The password of a certificate is taken only if its path is: for
+// another path it would be the wrong password.
+func (c *Config) resolveRequired(getenv func(string) string) error {
 	for _, m := range c.Auth {
 		info := lookupMode(string(m))
 		for _, name := range info.Required {
-			k := lookup(name)
+			k := lookupKey(name)
 			if k.get(c) != "" {
 				continue
 			}
-			v, from := info.fromEnv(k, getenv)
+			v, variable := info.fromEnv(k, getenv)
 			if v == "" {
-				return fmt.Errorf("aad_auth=%s needs %s; set it in the DSN or %s in the environment", m, name, from)
+				return fmt.Errorf("aad_auth=%s needs %s; set it in the DSN, or set %s in the environment", m, name, variable)
 			}
 			if err := k.set(c, v); err != nil {
 				return err
 			}
 			if name == "aad_client_certificate" && c.ClientCertificatePassword == "" {
-				c.ClientCertificatePassword, _ = info.fromEnv(lookup("aad_client_certificate_password"), getenv)
+				c.ClientCertificatePassword, _ = info.fromEnv(lookupKey("aad_client_certificate_password"), getenv)
 			}
 		}
 	}
 	return nil
 }
 
-// fromEnv returns the value of the variable that stands in for k, and the name
-// under which it is best set.
-func (m *ModeInfo) fromEnv(k *Key, getenv func(string) string) (v, name string) {
-	name = k.Env
+// fromEnv returns the value of k in the environment, and the variable that is best set
+// for this mode.
+func (m *ModeInfo) fromEnv(k *Key, getenv func(string) string) (value, variable string) {
+	variable = k.Env
 	if m.Env != "" {
-		name = m.Env + strings.TrimPrefix(k.Env, "AZURE_")
+		variable = m.Env + strings.TrimPrefix(k.Env, "AZURE_")
 	}
-	return cmp.Or(getenv(name), getenv(k.Env)), name
+	return cmp.Or(getenv(variable), getenv(k.Env)), variable
 }

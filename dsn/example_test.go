@@ -8,8 +8,7 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// The same sign-in to another database of the server. What is printed may be
-// logged; what DSN writes is for sql.Open.
+// Changes the database. The secret is masked in print: pass c.DSN() to sql.Open.
 func ExampleParse() {
 	c, err := dsn.Parse("postgres://app.postgres.database.azure.com/app?aad_auth=client-secret&aad_tenant_id=contoso.com&aad_client_id=billing&aad_client_secret=hush")
 	if err != nil {
@@ -22,7 +21,8 @@ func ExampleParse() {
 	// aad_auth=client-secret aad_client_id=billing aad_client_secret=xxxxx aad_tenant_id=contoso.com dbname=reports host=app.postgres.database.azure.com
 }
 
-// What a connector would read: the environment fills in what the string leaves out.
+// Reads the host and the client ID from the environment, because the DSN does not set
+// them.
 func ExampleParseEnv() {
 	env := map[string]string{"PGHOST": "app.postgres.database.azure.com", "AZURE_CLIENT_ID": "billing"}
 	c, err := dsn.ParseEnv("dbname=app aad_auth=client-secret aad_tenant_id=contoso.com aad_client_secret=hush",
@@ -35,7 +35,7 @@ func ExampleParseEnv() {
 	// Output: aad_auth=client-secret aad_client_id=billing aad_client_secret=xxxxx aad_tenant_id=contoso.com dbname=app host=app.postgres.database.azure.com
 }
 
-// Where a server's token comes from, and what it is asked for.
+// Finds the authority and the scope of tokens for a server.
 func ExampleCloudOf() {
 	name := dsn.CloudOf("app.privatelink.postgres.database.usgovcloudapi.net")
 	for _, c := range dsn.Clouds() {
@@ -64,17 +64,17 @@ func ExampleCloudOfResource() {
 	// china
 }
 
-// The modes that cannot do without a secret, for a form that asks for it.
+// Lists the modes that require a client secret.
 func ExampleModes() {
 	for _, m := range dsn.Modes() {
 		if slices.Contains(m.Required, "aad_client_secret") {
-			fmt.Println(m.Name, "needs", m.Required)
+			fmt.Println(m.Name, "requires", m.Required)
 		}
 	}
-	// Output: client-secret needs [aad_tenant_id aad_client_id aad_client_secret]
+	// Output: client-secret requires [aad_tenant_id aad_client_id aad_client_secret]
 }
 
-// What a key means, as the documentation has it.
+// Prints the documentation of a key.
 func ExampleKeys() {
 	for _, k := range dsn.Keys() {
 		if k.Name == "aad_token_max_age" {

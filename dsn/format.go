@@ -9,16 +9,17 @@ import (
 	"strings"
 )
 
-// mask stands for a secret. It is the word that pgx uses.
+// mask replaces a secret. pgx masks with the same word.
 const mask = "xxxxx"
 
-// DSN writes the complete DSN, secrets included, as keyword/value pairs sorted
-// by name, defaults left out. The result is stable, and Parse of it gives an
-// equal Config back.
+// DSN returns the complete DSN, including secrets, as keyword/value pairs sorted by
+// name. Values that are defaults are left out. [Parse] of the result returns an equal
+// Config.
 func (c *Config) DSN() string { return c.write(false) }
 
-// ConnString writes Params for pgx, without password and sslpassword: pgx quotes
-// the string in its errors. Hand these two to pgx by its own fields.
+// ConnString returns Params as a connection string for pgx, without password and
+// sslpassword. Set these two in the fields of pgx's config, because pgx quotes
+// connection strings in its errors.
 func (c *Config) ConnString() string {
 	var parts []string
 	for name, v := range c.Params {
@@ -32,22 +33,24 @@ func (c *Config) ConnString() string {
 
 func secretParam(name string) bool { return name == "password" || name == "sslpassword" }
 
-// String writes the DSN as [Config.DSN] does, with secrets masked.
+// String returns the DSN as [Config.DSN] does, with secrets masked.
 func (c Config) String() string { return c.write(true) }
 
-// Format is String for every verb: %d and %#v would print the fields.
+// Format prints [Config.String] for every verb of fmt, because %d and %#v would print
+// the fields.
 func (c Config) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
 
-// LogValue is String, so that slog cannot leak.
+// LogValue returns [Config.String] for log/slog.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// MarshalText is String, so that JSON and its kind cannot leak. It is not meant
-// to be read back: that is what [Config.DSN] is for.
+// MarshalText returns [Config.String] for encoding/json and other encodings of text.
+// Secrets are masked, so the result cannot be parsed again: use [Config.DSN] for that.
 func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// GobEncode refuses: gob would write the fields, and knows no text.
+// GobEncode always returns an error, because encoding/gob would encode the fields,
+// including secrets.
 func (c Config) GobEncode() ([]byte, error) {
-	return nil, errors.New("dsn: a Config holds secrets and is not written; write its DSN if you must")
+	return nil, errors.New("dsn: a Config contains secrets and is not encoded; encode its DSN if you must")
 }
 
 func (c *Config) write(redact bool) string {
@@ -61,11 +64,11 @@ func (c *Config) write(redact bool) string {
 	for name, v := range c.Params {
 		add(name, v, secretParam(name))
 	}
-	usual := &Config{Auth: c.Auth}
-	usual.defaults(c.ServerType)
-	usual.Auth = []Mode{Default}
+	defaults := &Config{Auth: c.Auth}
+	defaults.setDefaults(c.ServerType)
+	defaults.Auth = []Mode{Default}
 	for _, k := range keys {
-		if v := k.get(c); v != k.get(usual) {
+		if v := k.get(c); v != k.get(defaults) {
 			add(k.Name, v, k.Secret)
 		}
 	}

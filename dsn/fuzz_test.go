@@ -1,6 +1,8 @@
 package dsn
 
 import (
+	"crypto/tls"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -9,19 +11,18 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-var seeds = []string{
-	"", "host=h", "postgres://u:p@h:5432/d?sslmode=require&aad_auth=password", "aad_auth=managed-identity aad_client_id=c",
-	"postgres://[::1]:5432,h2/d?ssl=true", "user='a b' aad_token_max_age=5m", `host=a\`, "postgres://h/a+b?x=%41",
-	"aad_auth=client-secret aad_client_secret=s", "postgres://h1:1,h2:2/d?target_session_attrs=any", "host= dbname=x",
-	"aad_server_type=single aad_token_max_age=0", "search_path='' database=d dbname=e",
+func addSeeds(f *testing.F) {
+	for _, row := range valid {
+		f.Add(row.in)
+	}
+	for _, row := range invalid {
+		f.Add(row.in)
+	}
 }
 
-// Parse never panics, DSN is stable and complete, and nothing but DSN
-// prints a secret.
+// Parse never panics, DSN is stable and complete, and String contains no secret.
 func FuzzParse(f *testing.F) {
-	for _, s := range seeds {
-		f.Add(s)
-	}
+	addSeeds(f)
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := Parse(s)
 		if err != nil {
@@ -30,61 +31,75 @@ func FuzzParse(f *testing.F) {
 		formatted := c.DSN()
 		again, err := Parse(formatted)
 		if err != nil {
-			t.Fatalf("%q formats as %q: %v", s, formatted, err)
+			t.Fatalf("Parse(%q).DSN() = %q, which does not parse: %v", s, formatted, err)
 		}
-		if !reflect.DeepEqual(again, c) || again.DSN() != formatted {
-			t.Fatalf("%q formats as %q, and that as %q", s, formatted, again.DSN())
+		if !reflect.DeepEqual(again, c) {
+			t.Fatalf("Parse(%q) = %#v, want %#v", formatted, again, c)
 		}
-		const marker = "s3cr3t"
-		c.Params["password"], c.ClientSecret, c.ClientCertificatePassword = marker, marker, marker
-		if !strings.Contains(s, marker) && strings.Contains(c.String(), marker) {
-			t.Fatalf("%q prints as %q", s, c)
+		if got := again.DSN(); got != formatted {
+			t.Fatalf("Parse(%q).DSN() = %q, want the same", formatted, got)
+		}
+		if strings.Contains(s, secret) {
+			return // perhaps where no secret is expected
+		}
+		c.Params["password"] = secret
+		c.ClientSecret = secret
+		c.ClientCertificatePassword = secret
+		if got := c.String(); strings.Contains(got, secret) {
+			t.Fatalf("String() = %q, want no secret", got)
 		}
 	})
 }
 
-// What pgx makes of a DSN without keys of ours is what it makes of Config.DSN's
-// output: this package's grammar is pgx's.
+// pgx reads a DSN without aad_ keys and what Config.DSN makes of it alike: the grammar
+// of this package is pgx's.
 func FuzzLikePgx(f *testing.F) {
-	for _, s := range seeds {
-		f.Add(s)
-	}
+	addSeeds(f)
 	f.Fuzz(func(t *testing.T, s string) {
-		if strings.Contains(s, "aad") || strings.Contains(s, "file") || strings.Contains(s, "service") || strings.Contains(s, "cert") {
-			return // ours, or one that reads files
+		if strings.Contains(s, "aad") {
+			return // pgx does not know these keys
 		}
-		said, err := split(s)
+		if strings.Contains(s, "file") || strings.Contains(s, "service") || strings.Contains(s, "cert") {
+			return // pgx might read files
+		}
+		pairs, err := split(s)
 		if err != nil {
-			return // a parser may be stricter: what matters is that it reads nothing else than pgx
+			return // this parser may reject more than pgx, but must not read it differently
 		}
-		given, err := collect(said)
-		if err != nil || slices.Contains(said, pair{"user", ""}) {
-			return // libpq takes an empty user for none, and so does this package
+		settings, err := collect(pairs)
+		if err != nil || slices.Contains(pairs, pair{"user", ""}) {
+			return // unlike pgx, libpq and this package ignore an empty user
 		}
-		c := &Config{Params: given, Auth: []Mode{Default}}
-		c.defaults("")
-		want, err := pgx.ParseConfig(s)
-		got, err2 := pgx.ParseConfig(c.DSN())
-		if (err == nil) != (err2 == nil) {
-			t.Fatalf("pgx says %v of %q but %v of %q", err, s, err2, c.DSN())
+		c := &Config{Params: settings, Auth: []Mode{Default}}
+		c.setDefaults("")
+		want, wantErr := pgx.ParseConfig(s)
+		got, err := pgx.ParseConfig(c.DSN())
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("pgx.ParseConfig(%q) returns error %v, want %v as for %q", c.DSN(), err, wantErr, s)
 		}
-		if err == nil && !same(got, want) {
-			t.Fatalf("pgx reads %q and %q differently", s, c.DSN())
+		if err != nil {
+			return
+		}
+		if got, want := summary(got), summary(want); got != want {
+			t.Fatalf("pgx.ParseConfig(%q) = %s, want %s as for %q", c.DSN(), got, want, s)
 		}
 	})
 }
 
-func same(a, b *pgx.ConnConfig) bool {
-	if len(a.Fallbacks) != len(b.Fallbacks) {
-		return false
+// summary prints what a DSN can set.
+func summary(c *pgx.ConnConfig) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "user %q password %q database %q timeout %v parameters %q", c.User, c.Password, c.Database, c.ConnectTimeout, c.RuntimeParams)
+	fmt.Fprintf(&b, " host %q port %d %s", c.Host, c.Port, tlsSummary(c.TLSConfig))
+	for _, f := range c.Fallbacks {
+		fmt.Fprintf(&b, ", or host %q port %d %s", f.Host, f.Port, tlsSummary(f.TLSConfig))
 	}
-	for i := range a.Fallbacks {
-		if a.Fallbacks[i].Host != b.Fallbacks[i].Host || a.Fallbacks[i].Port != b.Fallbacks[i].Port ||
-			(a.Fallbacks[i].TLSConfig == nil) != (b.Fallbacks[i].TLSConfig == nil) {
-			return false
-		}
+	return b.String()
+}
+
+func tlsSummary(c *tls.Config) string {
+	if c == nil {
+		return "without TLS"
 	}
-	return a.Host == b.Host && a.Port == b.Port && a.User == b.User && a.Password == b.Password && a.Database == b.Database &&
-		(a.TLSConfig == nil) == (b.TLSConfig == nil) && (a.TLSConfig == nil || a.TLSConfig.InsecureSkipVerify == b.TLSConfig.InsecureSkipVerify) &&
-		a.ConnectTimeout == b.ConnectTimeout && reflect.DeepEqual(a.RuntimeParams, b.RuntimeParams)
+	return fmt.Sprintf("with TLS, unverified: %t", c.InsecureSkipVerify)
 }

@@ -1,112 +1,169 @@
 package dsn
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 )
 
-// A Mode says how to sign in. It is the value of aad_auth.
+// A Mode names a way to authenticate. It is a value of aad_auth.
 type Mode string
 
-// The modes, in the order of [Modes].
+// The modes, each with the credential of package azidentity that it uses. [Modes]
+// describes them.
 const (
-	Default            Mode = "default"
-	Environment        Mode = "environment"
-	WorkloadIdentity   Mode = "workload-identity"
-	ManagedIdentity    Mode = "managed-identity"
-	ClientSecret       Mode = "client-secret"
-	ClientCertificate  Mode = "client-certificate"
-	AzureCLI           Mode = "azure-cli"
-	AzureDeveloperCLI  Mode = "azure-developer-cli"
-	AzurePowerShell    Mode = "azure-powershell"
-	AzurePipelines     Mode = "azure-pipelines"
-	InteractiveBrowser Mode = "interactive-browser"
-	DeviceCode         Mode = "device-code"
-	AccessToken        Mode = "access-token"
-	Password           Mode = "password"
+	Default            Mode = "default"             // DefaultAzureCredential
+	Environment        Mode = "environment"         // EnvironmentCredential
+	WorkloadIdentity   Mode = "workload-identity"   // WorkloadIdentityCredential
+	ManagedIdentity    Mode = "managed-identity"    // ManagedIdentityCredential
+	ClientSecret       Mode = "client-secret"       // ClientSecretCredential
+	ClientCertificate  Mode = "client-certificate"  // ClientCertificateCredential
+	AzureCLI           Mode = "azure-cli"           // AzureCLICredential
+	AzureDeveloperCLI  Mode = "azure-developer-cli" // AzureDeveloperCLICredential
+	AzurePowerShell    Mode = "azure-powershell"    // AzurePowerShellCredential
+	AzurePipelines     Mode = "azure-pipelines"     // AzurePipelinesCredential
+	InteractiveBrowser Mode = "interactive-browser" // InteractiveBrowserCredential
+	DeviceCode         Mode = "device-code"         // DeviceCodeCredential
+	AccessToken        Mode = "access-token"        // none: the token is in TokenFile or the password
+	Password           Mode = "password"            // none: no token is requested
 )
 
-// A ModeInfo is a row of the table of modes, which the parser, the error texts
-// and the documentation read.
+// A ModeInfo describes one mode. It is a row of the table that [Modes] returns, which
+// the parser, the error texts and the documentation share.
 type ModeInfo struct {
-	Name     Mode
-	Aliases  []string // SQL Server's fedauth words; any case will do
-	Doc      string   // who signs in
-	Keys     []string // the keys it uses beside those of every token mode
-	Required []string // the keys among them that it cannot do without
-	Env      string   // a prefix that is tried before the AZURE_ of Key.Env; may be empty
+	// Name is the mode as [Config.DSN] writes it.
+	Name Mode
 
-	// Timeout is the default of aad_token_timeout, for modes that wait for a
-	// person; 0 is everybody's.
+	// Aliases are the names of the mode in SQL Server's fedauth parameter. A DSN may
+	// have the name or an alias, in any case.
+	Aliases []string
+
+	// Doc describes the identity that authenticates, in a few words.
+	Doc string
+
+	// Keys are the names of the keys that the mode reads, except those that every mode
+	// with a token reads, such as aad_cloud and aad_token_timeout.
+	Keys []string
+
+	// Required are the names of those keys that must have a value, from the DSN or from
+	// the environment. [ParseEnv] checks them.
+	Required []string
+
+	// Env is a prefix that replaces AZURE_ in [Key.Env]. The variable with this prefix
+	// is read first. Env is empty if the mode has no such variables.
+	Env string
+
+	// Timeout is the default of aad_token_timeout. It is 0 if the mode has the general
+	// default of 30 seconds.
 	Timeout time.Duration
 }
 
-// usual are the keys of every mode that presents a token.
-var usual = []string{"aad_auth", "aad_cloud", "aad_scope", "aad_server_type", "aad_token_max_age", "aad_token_timeout", "aad_insecure"}
+// tokenKeys are read by every mode that presents a token.
+var tokenKeys = []string{"aad_auth", "aad_cloud", "aad_scope", "aad_server_type", "aad_token_max_age", "aad_token_timeout", "aad_insecure"}
 
-// authority are the keys of the modes that speak to Entra themselves.
-var authority = []string{"aad_authority_host", "aad_disable_instance_discovery", "aad_additionally_allowed_tenants"}
+// authorityKeys are read by the modes that send their own requests to Entra.
+var authorityKeys = []string{"aad_authority_host", "aad_disable_instance_discovery", "aad_additionally_allowed_tenants"}
 
+// modes is the table of modes, in the order of the documentation.
 var modes = []ModeInfo{
-	{Name: Default, Aliases: []string{"ActiveDirectoryDefault"},
-		Doc:  "azidentity's DefaultAzureCredential: environment, workload identity, managed identity, then the developer's tools",
-		Keys: with(authority, "aad_tenant_id")},
-	{Name: Environment, Aliases: []string{"ActiveDirectoryEnvironment"},
-		Doc:  "the AZURE_ variables",
-		Keys: []string{"aad_authority_host", "aad_disable_instance_discovery"}},
-	{Name: WorkloadIdentity, Aliases: []string{"ActiveDirectoryWorkloadIdentity"},
-		Doc:  "a federated token, as Kubernetes mounts it",
-		Keys: with(authority, "aad_tenant_id", "aad_client_id", "aad_federated_token_file")},
-	{Name: ManagedIdentity, Aliases: []string{"ActiveDirectoryManagedIdentity", "ActiveDirectoryMSI"},
-		Doc:  "the host's managed identity: system-assigned, or user-assigned with an id",
-		Keys: []string{"aad_client_id", "aad_object_id", "aad_resource_id"}},
-	{Name: ClientSecret, Aliases: []string{"ActiveDirectoryServicePrincipal", "ActiveDirectoryApplication"},
-		Doc:      "an application with its secret",
-		Keys:     with(authority, "aad_tenant_id", "aad_client_id", "aad_client_secret"),
-		Required: []string{"aad_tenant_id", "aad_client_id", "aad_client_secret"}},
-	{Name: ClientCertificate,
-		Doc:      "an application with its certificate",
-		Keys:     with(authority, "aad_tenant_id", "aad_client_id", "aad_client_certificate", "aad_client_certificate_password", "aad_send_certificate_chain"),
-		Required: []string{"aad_tenant_id", "aad_client_id", "aad_client_certificate"}},
-	{Name: AzureCLI, Aliases: []string{"ActiveDirectoryAzCli"},
-		Doc:  "whoever ran az login",
-		Keys: []string{"aad_tenant_id", "aad_subscription", "aad_additionally_allowed_tenants"}},
-	{Name: AzureDeveloperCLI, Aliases: []string{"ActiveDirectoryAzureDeveloperCli"},
-		Doc:  "whoever ran azd auth login",
-		Keys: []string{"aad_tenant_id", "aad_additionally_allowed_tenants"}},
-	{Name: AzurePowerShell,
-		Doc:  "whoever ran Connect-AzAccount",
-		Keys: []string{"aad_tenant_id", "aad_additionally_allowed_tenants"}},
-	{Name: AzurePipelines, Aliases: []string{"ActiveDirectoryAzurePipelines"},
-		Doc:      "an Azure Pipelines service connection; the token comes from SYSTEM_ACCESSTOKEN",
-		Keys:     with(authority, "aad_tenant_id", "aad_client_id", "aad_service_connection_id"),
-		Required: []string{"aad_tenant_id", "aad_client_id", "aad_service_connection_id"}, Env: "AZURESUBSCRIPTION_"},
-	{Name: InteractiveBrowser, Aliases: []string{"ActiveDirectoryInteractive"},
-		Doc:  "a person, in the browser",
-		Keys: with(authority, "aad_tenant_id", "aad_client_id", "aad_login_hint", "aad_redirect_url"), Timeout: 5 * time.Minute},
-	{Name: DeviceCode, Aliases: []string{"ActiveDirectoryDeviceCode"},
-		Doc:  "a person, with a code to type on another device",
-		Keys: with(authority, "aad_tenant_id", "aad_client_id"), Timeout: 15 * time.Minute},
-	{Name: AccessToken, Aliases: []string{"ActiveDirectoryServicePrincipalAccessToken"},
-		Doc:  "the manual way: a token from aad_token_file, or in place of the password",
-		Keys: []string{"aad_token_file"}},
-	{Name: Password,
-		Doc: "no Entra: pgx as it is, for a PostgreSQL of one's own"},
+	{
+		Name:    Default,
+		Aliases: []string{"ActiveDirectoryDefault"},
+		Doc:     "azidentity's DefaultAzureCredential: environment, workload identity, managed identity, then developer tools",
+		Keys:    slices.Concat([]string{"aad_tenant_id"}, authorityKeys),
+	},
+	{
+		Name:    Environment,
+		Aliases: []string{"ActiveDirectoryEnvironment"},
+		Doc:     "azidentity's EnvironmentCredential: an application that AZURE_ variables describe",
+		Keys:    []string{"aad_authority_host", "aad_disable_instance_discovery"},
+	},
+	{
+		Name:    WorkloadIdentity,
+		Aliases: []string{"ActiveDirectoryWorkloadIdentity"},
+		Doc:     "a workload identity, with a federated token as Kubernetes mounts it",
+		Keys:    slices.Concat([]string{"aad_tenant_id", "aad_client_id", "aad_federated_token_file"}, authorityKeys),
+	},
+	{
+		Name:    ManagedIdentity,
+		Aliases: []string{"ActiveDirectoryManagedIdentity", "ActiveDirectoryMSI"},
+		Doc:     "the host's managed identity: system-assigned, or user-assigned if an ID is set",
+		Keys:    []string{"aad_client_id", "aad_object_id", "aad_resource_id"},
+	},
+	{
+		Name:     ClientSecret,
+		Aliases:  []string{"ActiveDirectoryServicePrincipal", "ActiveDirectoryApplication"},
+		Doc:      "an application, with a client secret",
+		Keys:     slices.Concat([]string{"aad_tenant_id", "aad_client_id", "aad_client_secret"}, authorityKeys),
+		Required: []string{"aad_tenant_id", "aad_client_id", "aad_client_secret"},
+	},
+	{
+		Name:     ClientCertificate,
+		Doc:      "an application, with a certificate",
+		Keys:     slices.Concat([]string{"aad_tenant_id", "aad_client_id", "aad_client_certificate", "aad_client_certificate_password", "aad_send_certificate_chain"}, authorityKeys),
+		Required: []string{"aad_tenant_id", "aad_client_id", "aad_client_certificate"},
+	},
+	{
+		Name:    AzureCLI,
+		Aliases: []string{"ActiveDirectoryAzCli"},
+		Doc:     "the account signed in with az login",
+		Keys:    []string{"aad_tenant_id", "aad_subscription", "aad_additionally_allowed_tenants"},
+	},
+	{
+		Name:    AzureDeveloperCLI,
+		Aliases: []string{"ActiveDirectoryAzureDeveloperCli"},
+		Doc:     "the account signed in with azd auth login",
+		Keys:    []string{"aad_tenant_id", "aad_additionally_allowed_tenants"},
+	},
+	{
+		Name: AzurePowerShell,
+		Doc:  "the account signed in with Connect-AzAccount",
+		Keys: []string{"aad_tenant_id", "aad_additionally_allowed_tenants"},
+	},
+	{
+		Name:     AzurePipelines,
+		Aliases:  []string{"ActiveDirectoryAzurePipelines"},
+		Doc:      "an Azure Pipelines service connection, with the job's SYSTEM_ACCESSTOKEN",
+		Keys:     slices.Concat([]string{"aad_tenant_id", "aad_client_id", "aad_service_connection_id"}, authorityKeys),
+		Required: []string{"aad_tenant_id", "aad_client_id", "aad_service_connection_id"},
+		Env:      "AZURESUBSCRIPTION_",
+	},
+	{
+		Name:    InteractiveBrowser,
+		Aliases: []string{"ActiveDirectoryInteractive"},
+		Doc:     "a user, in the browser",
+		Keys:    slices.Concat([]string{"aad_tenant_id", "aad_client_id", "aad_login_hint", "aad_redirect_url"}, authorityKeys),
+		Timeout: 5 * time.Minute,
+	},
+	{
+		Name:    DeviceCode,
+		Aliases: []string{"ActiveDirectoryDeviceCode"},
+		Doc:     "a user, with a code to enter on another device",
+		Keys:    slices.Concat([]string{"aad_tenant_id", "aad_client_id"}, authorityKeys),
+		Timeout: 15 * time.Minute,
+	},
+	{
+		Name:    AccessToken,
+		Aliases: []string{"ActiveDirectoryServicePrincipalAccessToken"},
+		Doc:     "a token that you supply, in aad_token_file or as the password",
+		Keys:    []string{"aad_token_file"},
+	},
+	{
+		Name: Password,
+		Doc:  "no Entra: a PostgreSQL password, as with pgx",
+	},
 }
 
-func with(keys []string, own ...string) []string { return append(own, keys...) }
-
-// Modes returns the table of modes, in the order in which documentation lists them.
+// Modes returns the table of modes, in the order of the documentation. The slice is a
+// copy. The slices in its rows are shared and must not be modified.
 func Modes() []ModeInfo { return slices.Clone(modes) }
 
 // lookupMode finds a mode by name or alias, in any case, or returns nil.
 func lookupMode(name string) *ModeInfo {
 	for i := range modes {
 		m := &modes[i]
-		if strings.EqualFold(name, string(m.Name)) ||
-			slices.ContainsFunc(m.Aliases, func(a string) bool { return strings.EqualFold(name, a) }) {
+		isAlias := func(alias string) bool { return strings.EqualFold(name, alias) }
+		if strings.EqualFold(name, string(m.Name)) || slices.ContainsFunc(m.Aliases, isAlias) {
 			return m
 		}
 	}
@@ -121,62 +178,21 @@ func modeNames() []string {
 	return names
 }
 
-// longer lists the modes that have a timeout of their own.
-func longer() (waits []string) {
+// timeoutDefaults lists the modes that have a Timeout, each as in "5m for a-mode".
+func timeoutDefaults() []string {
+	var defaults []string
 	for _, m := range modes {
 		if m.Timeout > 0 {
-			waits = append(waits, strings.TrimSuffix(m.Timeout.String(), "0s")+" for "+string(m.Name))
+			defaults = append(defaults, strings.TrimSuffix(m.Timeout.String(), "0s")+" for "+string(m.Name))
 		}
 	}
-	return waits
+	return defaults
 }
 
-// uses tells whether the mode reads that key.
-func (m *ModeInfo) uses(key string) bool {
+// reads reports whether the mode reads that key.
+func (m *ModeInfo) reads(key string) bool {
 	if m.Name == Password {
 		return key == "aad_auth"
 	}
-	return slices.Contains(usual, key) || slices.Contains(m.Keys, key)
-}
-
-// check judges the keys together: what the modes cannot use, and what excludes
-// what. given holds the settings as written.
-func (c *Config) check(given map[string]string) error {
-	for i := range keys {
-		name := keys[i].Name
-		if _, ok := given[name]; ok && !slices.ContainsFunc(c.Auth, func(m Mode) bool { return lookupMode(string(m)).uses(name) }) {
-			return fmt.Errorf("key %q is not used by aad_auth=%s; %s", name, (*modeList)(&c.Auth), whoUses(name))
-		}
-	}
-	if len(c.Auth) > 1 {
-		for _, m := range []Mode{AccessToken, Password} {
-			if slices.Contains(c.Auth, m) {
-				return fmt.Errorf("mode %q cannot stand in a list; name it alone", m)
-			}
-		}
-	}
-	if c.Params["password"] != "" && c.Auth[0] != Password && (c.Auth[0] != AccessToken || c.TokenFile != "") {
-		return fmt.Errorf("a password stands beside aad_auth=%s, which signs in with a token; drop the password, or write aad_auth=password to use it", (*modeList)(&c.Auth))
-	}
-	ids := 0
-	for _, id := range []string{c.ClientID, c.ObjectID, c.ResourceID} {
-		if id != "" {
-			ids++
-		}
-	}
-	if ids > 1 {
-		return fmt.Errorf("a managed identity is named twice; keep one of aad_client_id, aad_object_id, aad_resource_id")
-	}
-	return nil
-}
-
-// whoUses says what to do with a key that the chosen mode does not read.
-func whoUses(key string) string {
-	var names []string
-	for i := range modes {
-		if modes[i].uses(key) {
-			names = append(names, string(modes[i].Name))
-		}
-	}
-	return "drop it, or name a mode that uses it: " + strings.Join(names, ", ")
+	return slices.Contains(tokenKeys, key) || slices.Contains(m.Keys, key)
 }

@@ -2,22 +2,28 @@ package dsn
 
 import "strings"
 
-// suggest says which of the names was meant, or else lists them all.
-func suggest(got string, names []string) string {
-	best, least := "", 4 // further off than three edits is another word
-	for _, n := range names {
-		if d := distance(got, n); d < least {
-			best, least = n, d
+// maxEdits is how many edits a misspelled word may be from the suggested one.
+const maxEdits = 3
+
+// suggest returns the hint of an error about an unknown word: the nearest of the known
+// words, or all of them.
+func suggest(unknown string, known []string) string {
+	nearest := ""
+	least := maxEdits + 1
+	for _, word := range known {
+		if d := distance(unknown, word); d < least {
+			nearest = word
+			least = d
 		}
 	}
-	if best != "" {
-		return "did you mean " + best + "?"
+	if nearest == "" {
+		return "write one of " + strings.Join(known, ", ")
 	}
-	return "write one of " + strings.Join(names, ", ")
+	return "did you mean " + nearest + "?"
 }
 
-// distance counts the insertions, deletions and replacements that turn a into b
-// (Wagner and Fischer, 1974).
+// distance returns the Levenshtein distance of a and b in bytes, by the algorithm of
+// Wagner and Fischer (1974) with a single row.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -31,7 +37,8 @@ func distance(a, b string) int {
 			if a[i] != b[j] {
 				d = 1 + min(diagonal, row[j], row[j+1])
 			}
-			diagonal, row[j+1] = row[j+1], d
+			diagonal = row[j+1]
+			row[j+1] = d
 		}
 	}
 	return row[len(b)]

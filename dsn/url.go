@@ -7,133 +7,140 @@ import (
 	"strings"
 )
 
-// splitURL takes apart what follows the scheme of a connection URI. The grammar
-// is libpq's (conninfo_uri_parse_options in fe-connect.c), not RFC 3986: several
-// hosts are allowed, + is literal, and the first @ before a slash ends the user.
+// splitURL splits what follows the scheme of a connection URI into pairs. The grammar
+// is libpq's (conninfo_uri_parse_options in fe-connect.c), not RFC 3986: several hosts
+// are allowed, + is literal, and the first @ before a slash ends the user.
 func splitURL(s string) ([]pair, error) {
-	var said []pair
-	add := func(name, raw string) error {
-		if raw == "" {
-			return nil
-		}
-		v, err := decode(name, raw)
-		if err == nil {
-			said = append(said, pair{name, v})
-		}
-		return err
-	}
+	var raw []pair // percent-encoded
 	if i := strings.IndexAny(s, "@/"); i >= 0 && s[i] == '@' {
 		user, password, _ := strings.Cut(s[:i], ":")
+		raw = append(raw, pair{"user", user}, pair{"password", password})
 		s = s[i+1:]
-		if err := add("user", user); err != nil {
-			return nil, err
-		}
-		if err := add("password", password); err != nil {
-			return nil, err
-		}
 	}
 	hosts, ports, rest, err := splitHosts(s)
 	if err != nil {
 		return nil, err
 	}
-	if err := add("host", hosts); err != nil {
-		return nil, err
-	}
-	if err := add("port", ports); err != nil {
-		return nil, err
-	}
 	path, query, _ := strings.Cut(rest, "?")
-	if err := add("dbname", strings.TrimPrefix(path, "/")); err != nil {
-		return nil, err
+	raw = append(raw, pair{"host", hosts}, pair{"port", ports}, pair{"dbname", strings.TrimPrefix(path, "/")})
+	var pairs []pair
+	for _, p := range raw {
+		if p.value == "" {
+			continue
+		}
+		value, err := decode(p.name, p.value)
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, pair{p.name, value})
 	}
 	params, err := splitQuery(query)
-	return append(said, params...), err
+	if err != nil {
+		return nil, err
+	}
+	return append(pairs, params...), nil
 }
 
-// splitHosts reads host[:port],... up to the path or the query. Hosts and ports
-// come back as comma lists of equal length, an empty element meaning the default.
+// splitHosts splits s into host[:port],... and the path and query after it. It returns
+// hosts and ports as comma-separated lists of equal length, in which an empty element
+// stands for the default.
 func splitHosts(s string) (hosts, ports, rest string, err error) {
 	for {
-		end := strings.IndexAny(s, ":/?,")
-		if strings.HasPrefix(s, "[") {
-			end = strings.IndexByte(s, ']')
-			if end < 2 {
-				return "", "", "", errors.New("the host has an unclosed or empty [ ]; write an IPv6 address as [::1]")
-			}
-			hosts += s[1:end]
-			s = s[end+1:]
-			if s != "" && !strings.ContainsRune(":/?,", rune(s[0])) {
-				return "", "", "", errors.New("text follows the ] of an IPv6 host; only a port, path or query may")
-			}
-			end = 0
-		} else if end < 0 {
-			end = len(s)
+		var host string
+		host, s, err = cutHost(s)
+		if err != nil {
+			return "", "", "", err
 		}
-		hosts += s[:end]
-		s = s[end:]
+		hosts += host
 		if strings.HasPrefix(s, ":") {
-			end = strings.IndexAny(s, "/?,")
-			if end < 0 {
-				end = len(s)
-			}
+			end := indexAnyOrLen(s, "/?,")
 			ports += s[1:end]
 			s = s[end:]
 		}
 		if !strings.HasPrefix(s, ",") {
 			return hosts, ports, s, nil
 		}
-		hosts, ports, s = hosts+",", ports+",", s[1:]
+		hosts += ","
+		ports += ","
+		s = s[1:]
 	}
 }
 
+// cutHost splits s after its first host. An IPv6 address is returned without brackets.
+func cutHost(s string) (host, rest string, err error) {
+	const delimiters = ":/?,"
+	if !strings.HasPrefix(s, "[") {
+		end := indexAnyOrLen(s, delimiters)
+		return s[:end], s[end:], nil
+	}
+	end := strings.IndexByte(s, ']')
+	if end < 2 {
+		return "", "", errors.New("the host has an unclosed or empty [ ]; write an IPv6 address as [::1]")
+	}
+	rest = s[end+1:]
+	if rest != "" && !strings.ContainsRune(delimiters, rune(rest[0])) {
+		return "", "", errors.New("text follows the ] of an IPv6 host; write a port, path or query there, as in [::1]:5432")
+	}
+	return s[1:end], rest, nil
+}
+
+// indexAnyOrLen is strings.IndexAny, but returns len(s) if none of chars is in s.
+func indexAnyOrLen(s, chars string) int {
+	if i := strings.IndexAny(s, chars); i >= 0 {
+		return i
+	}
+	return len(s)
+}
+
 func splitQuery(query string) ([]pair, error) {
-	var said []pair
-	ssl := -1 // index of the last ssl=..., JDBC's word
+	var pairs []pair
+	lastSSL := -1 // index of the last ssl=..., which is JDBC's spelling of sslmode
 	for query != "" {
-		var one string
-		one, query, _ = strings.Cut(query, "&")
-		rawName, rawValue, ok := strings.Cut(one, "=")
+		var param string
+		param, query, _ = strings.Cut(query, "&")
+		rawName, rawValue, ok := strings.Cut(param, "=")
 		name, err := decode("", rawName)
 		if err != nil {
 			return nil, err
 		}
-		// Without an = it may be a stray password: tell none of it.
-		if !ok {
-			return nil, fmt.Errorf("a parameter of the URL has no =; write name=value, and & in a value as %%26")
+		if !ok { // it may be part of a password: do not quote it
+			return nil, errors.New("a parameter of the URL has no =; write name=value, and & in a value as %26")
 		}
 		if strings.Contains(rawValue, "=") {
 			return nil, fmt.Errorf("%s in the URL has a second =; write it as %%3D", label(name))
 		}
-		v, err := decode(name, rawValue)
+		value, err := decode(name, rawValue)
 		if err != nil {
 			return nil, err
 		}
 		if name == "ssl" {
-			ssl = len(said)
+			lastSSL = len(pairs)
 		}
-		said = append(said, pair{name, v})
+		pairs = append(pairs, pair{name, value})
 	}
-	if ssl >= 0 && said[ssl].value == "true" {
-		said[ssl] = pair{"sslmode", "require"}
-		for i := range said[:ssl] {
-			if said[i].name == "ssl" {
-				said[i] = said[ssl] // superseded: it must not reach the server
-			}
+	if lastSSL < 0 || pairs[lastSSL].value != "true" {
+		return pairs, nil
+	}
+	// As in libpq, ssl=true means sslmode=require. Earlier values of ssl are replaced
+	// too: otherwise they would be sent to the server.
+	for i := range pairs[:lastSSL+1] {
+		if pairs[i].name == "ssl" {
+			pairs[i] = pair{"sslmode", "require"}
 		}
 	}
-	return said, nil
+	return pairs, nil
 }
 
-// decode undoes percent-encoding as libpq's conninfo_uri_decode does: spaces
-// around are dropped, inside they are an error, %00 is forbidden.
+// decode decodes percent-encoding as libpq's conninfo_uri_decode does: it trims spaces
+// at both ends and rejects others, and rejects %00. name labels errors.
 func decode(name, raw string) (string, error) {
-	what := "a parameter name of the URL"
+	subject := "a parameter name of the URL"
 	if name != "" {
-		what = label(name) + " in the URL"
+		subject = label(name) + " in the URL"
 	}
 	raw = strings.Trim(raw, " ")
 	if strings.Contains(raw, " ") {
-		return "", fmt.Errorf("%s holds a space; write it as %%20", what)
+		return "", fmt.Errorf("%s contains a space; write it as %%20", subject)
 	}
 	var b strings.Builder
 	for i := 0; i < len(raw); i++ {
@@ -142,11 +149,11 @@ func decode(name, raw string) (string, error) {
 			continue
 		}
 		if i+2 >= len(raw) {
-			return "", fmt.Errorf("%s ends in a half %%-sequence; write a literal %% as %%25", what)
+			return "", fmt.Errorf("%s ends in an incomplete %%-sequence; write a literal %% as %%25", subject)
 		}
 		c, err := strconv.ParseUint(raw[i+1:i+3], 16, 8)
 		if err != nil || c == 0 {
-			return "", fmt.Errorf("%s holds a bad %%-sequence; write a literal %% as %%25", what)
+			return "", fmt.Errorf("%s has an invalid %%-sequence; write a literal %% as %%25", subject)
 		}
 		b.WriteByte(byte(c))
 		i += 2

@@ -10,19 +10,20 @@ import (
 	"time"
 )
 
-// A value reads and writes one field of a Config. An error of set completes the
-// sentence that begins with the key's name; it quotes v only where v cannot be
-// a secret.
+// A value parses and formats one field of a Config. An error of set continues a
+// sentence that begins with the key's name. It quotes v only if v cannot be a secret.
 type value interface {
 	set(v string) error
 	String() string
 }
 
+// text is any string.
 type text string
 
 func (p *text) set(v string) error { *p = text(v); return nil }
 func (p *text) String() string     { return string(*p) }
 
+// boolean is a value of strconv.ParseBool.
 type boolean bool
 
 func (p *boolean) set(v string) error {
@@ -35,6 +36,7 @@ func (p *boolean) set(v string) error {
 }
 func (p *boolean) String() string { return strconv.FormatBool(bool(*p)) }
 
+// duration is a value of time.ParseDuration that is not negative.
 type duration time.Duration
 
 func (p *duration) set(v string) error {
@@ -47,7 +49,7 @@ func (p *duration) set(v string) error {
 }
 func (p *duration) String() string { return time.Duration(*p).String() }
 
-// positive is a duration that cannot be zero.
+// positive is a duration other than zero.
 type positive struct{ *duration }
 
 func (p *positive) set(v string) error {
@@ -55,26 +57,28 @@ func (p *positive) set(v string) error {
 		return err
 	}
 	if *p.duration == 0 {
-		return errors.New("is 0; write how long to wait, as in 30s")
+		return errors.New("is 0; write a longer duration, as in 30s")
 	}
 	return nil
 }
 
+// list is a comma-separated list.
 type list []string
 
 func (p *list) set(v string) error {
 	*p = nil
-	for one := range strings.SplitSeq(v, ",") {
-		if one = strings.TrimSpace(one); one == "" {
-			return errors.New("has an empty element; separate its elements by single commas")
+	for element := range strings.SplitSeq(v, ",") {
+		element = strings.TrimSpace(element)
+		if element == "" {
+			return errors.New("has an empty element; separate the elements by single commas")
 		}
-		*p = append(*p, one)
+		*p = append(*p, element)
 	}
 	return nil
 }
 func (p *list) String() string { return strings.Join(*p, ",") }
 
-// choice is one of a few words, in any case.
+// choice is one of the allowed words, in any case.
 type choice struct {
 	field   *string
 	allowed []string
@@ -90,7 +94,7 @@ func (p *choice) set(v string) error {
 }
 func (p *choice) String() string { return *p.field }
 
-// location is an absolute URL of one of a few schemes.
+// location is an absolute URL with one of the schemes, without user, query or fragment.
 type location struct {
 	field   *string
 	schemes []string
@@ -99,7 +103,7 @@ type location struct {
 func (p *location) set(v string) error {
 	u, err := url.Parse(v)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("is not a plain URL; write it as in %s://host/path", p.schemes[0])
+		return fmt.Errorf("is not an absolute URL without user, query or fragment; write it as in %s://host/path", p.schemes[0])
 	}
 	if !slices.Contains(p.schemes, u.Scheme) {
 		return fmt.Errorf("has the scheme %q; write %s://", u.Scheme, p.schemes[0])
@@ -109,7 +113,7 @@ func (p *location) set(v string) error {
 }
 func (p *location) String() string { return *p.field }
 
-// modeList is a comma list of modes, by name or alias.
+// modeList is a comma-separated list of modes, each by its name or an alias.
 type modeList []Mode
 
 func (p *modeList) set(v string) error {

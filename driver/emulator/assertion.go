@@ -12,30 +12,30 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// A denial is one of Entra's errors.
-type denial struct {
+// An entraError is the AADSTS code and the text of an error.
+type entraError struct {
 	code int
 	text string
 }
 
 const (
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-	// exchange is the audience of tokens that are to be exchanged for Entra's.
-	exchange        = "api://AzureADTokenExchange"
-	federationKeyID = "federation-1"
+	// exchangeAudience is the audience of federated tokens.
+	exchangeAudience = "api://AzureADTokenExchange"
+	federationKeyID  = "federation-1"
 )
 
-// checkAssertion judges what an application brings in place of a secret: a JWT
-// that it signed itself with its certificate's key, or one that somebody signed
-// whom the application trusts.
-func (a *Azure) checkAssertion(app Identity, assertion, audience, kind string) *denial {
-	if kind != assertionType {
-		return &denial{900144, "The request body must contain the following parameter: 'client_assertion_type'."}
+var expiredAssertion = &entraError{700024, "Client assertion is not within its valid time range."}
+
+// checkAssertion checks an application's client assertion: a JWT signed with its
+// certificate's key, or a federated token. It returns nil if the assertion is valid.
+func (a *Azure) checkAssertion(app Identity, assertion, audience, typ string) *entraError {
+	if typ != assertionType {
+		return &entraError{900144, "The request body must contain the following parameter: 'client_assertion_type'."}
 	}
-	claims := jwt.MapClaims{}
-	unverified, _, err := jwt.NewParser().ParseUnverified(assertion, claims)
+	unverified, _, err := jwt.NewParser().ParseUnverified(assertion, jwt.MapClaims{})
 	if err != nil {
-		return &denial{50027, "JWT token is invalid or malformed."}
+		return &entraError{50027, "JWT token is invalid or malformed."}
 	}
 	if unverified.Header["kid"] == federationKeyID {
 		return a.checkFederated(app, assertion)
@@ -49,29 +49,50 @@ func (a *Azure) checkAssertion(app Identity, assertion, audience, kind string) *
 		}
 		return cert.PublicKey, nil
 	})
-	switch {
-	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenNotValidYet):
-		return &denial{700024, "Client assertion is not within its valid time range."}
-	case err != nil:
-		return &denial{700027, fmt.Sprintf("The certificate with identifier used to sign the client assertion is not registered on application. [Reason - %v, Application %s]", err, app.ClientID)}
+	if errors.Is(err, jwt.ErrTokenExpired) || errors.Is(err, jwt.ErrTokenNotValidYet) {
+		return expiredAssertion
+	}
+	if err != nil {
+		return &entraError{700027, fmt.Sprintf("The certificate with identifier used to sign the client assertion is not registered on application. [Reason - %v, Application %s]", err, app.ClientID)}
 	}
 	return nil
 }
 
-// certificate finds the key that a JWT says it was signed with: a registered
-// certificate by its thumbprint, or one that comes with its chain and was issued by
-// a registered authority.
+// certificate returns the certificate that a JWT's header names: a registered one by its
+// thumbprint, or the first of a chain that a registered authority has issued.
 func (id Identity) certificate(header map[string]any) (*x509.Certificate, error) {
 	for _, c := range id.Certificates {
-		old, now := sha1.Sum(c.Raw), sha256.Sum256(c.Raw)
-		if isThumbprint(header["x5t"], old[:]) || isThumbprint(header["x5t#S256"], now[:]) {
+		sha1Sum := sha1.Sum(c.Raw)
+		sha256Sum := sha256.Sum256(c.Raw)
+		if isThumbprint(header["x5t"], sha1Sum[:]) || isThumbprint(header["x5t#S256"], sha256Sum[:]) {
 			return c, nil
 		}
 	}
-	var chain []*x509.Certificate
-	list, _ := header["x5c"].([]any)
-	for _, one := range list {
-		text, _ := one.(string)
+	chain, err := parseChain(header["x5c"])
+	if err != nil {
+		return nil, err
+	}
+	if len(chain) == 0 {
+		return nil, errors.New("the key was not found")
+	}
+	opts := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	for _, c := range id.Certificates {
+		if c.IsCA {
+			opts.Roots.AddCert(c)
+		}
+	}
+	for _, c := range chain[1:] {
+		opts.Intermediates.AddCert(c)
+	}
+	_, err = chain[0].Verify(opts)
+	return chain[0], err
+}
+
+// parseChain parses the header x5c, a list of base64 DER.
+func parseChain(x5c any) (chain []*x509.Certificate, err error) {
+	list, _ := x5c.([]any)
+	for _, entry := range list {
+		text, _ := entry.(string)
 		der, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
 			return nil, err
@@ -82,61 +103,49 @@ func (id Identity) certificate(header map[string]any) (*x509.Certificate, error)
 		}
 		chain = append(chain, c)
 	}
-	if len(chain) == 0 {
-		return nil, errors.New("the key was not found")
-	}
-	o := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
-	for _, c := range id.Certificates {
-		if c.IsCA {
-			o.Roots.AddCert(c)
-		}
-	}
-	for _, c := range chain[1:] {
-		o.Intermediates.AddCert(c)
-	}
-	_, err := chain[0].Verify(o)
-	return chain[0], err
+	return chain, nil
 }
 
-// isThumbprint compares in either alphabet: libraries differ.
-func isThumbprint(field any, sum []byte) bool {
-	return field == base64.StdEncoding.EncodeToString(sum) || field == base64.RawURLEncoding.EncodeToString(sum)
+// isThumbprint compares a header with a hash in both base64 alphabets, because client
+// libraries differ.
+func isThumbprint(header any, sum []byte) bool {
+	return header == base64.StdEncoding.EncodeToString(sum) || header == base64.RawURLEncoding.EncodeToString(sum)
 }
 
-// FederatedToken is what Kubernetes hands to id, to be exchanged for a token of
-// Entra's. edit, if not nil, may spoil its claims: sub, aud, exp.
+// FederatedToken returns a token that Kubernetes gives to id, which the application
+// exchanges for an Entra token. edit, if not nil, changes the claims before the token is
+// signed, for example sub, aud or exp.
 func (a *Azure) FederatedToken(id Identity, edit func(claims map[string]any)) string {
 	now := a.now()
-	claims := jwt.MapClaims{"iss": "https://federation.emulator", "sub": id.Subject, "aud": exchange,
-		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix()}
+	claims := jwt.MapClaims{
+		"iss": "https://federation.emulator", "sub": id.Subject, "aud": exchangeAudience,
+		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	}
 	if edit != nil {
 		edit(claims)
 	}
-	t := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
-	t.Header["kid"] = federationKeyID
-	s, err := t.SignedString(a.signer.key)
-	if err != nil {
-		panic(err) // claims that are no JSON: the caller's mistake
-	}
-	return s
+	return a.signer.sign(federationKeyID, claims)
 }
 
-func (a *Azure) checkFederated(app Identity, assertion string) *denial {
+// checkFederated checks a federated token of an application.
+func (a *Azure) checkFederated(app Identity, assertion string) *entraError {
 	claims := jwt.MapClaims{}
 	_, err := jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(a.now)).
 		ParseWithClaims(assertion, claims, func(*jwt.Token) (any, error) { return &a.signer.key.PublicKey, nil })
-	sub, aud := claims["sub"], claims["aud"]
-	switch {
-	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenNotValidYet):
-		return &denial{700024, "Client assertion is not within its valid time range."}
-	case err != nil:
-		return &denial{50013, "Assertion failed signature validation."}
-	case aud != exchange:
-		return &denial{700212, fmt.Sprintf("No matching federated identity record found for presented assertion audience '%v'.", aud)}
-	case sub != app.Subject && sub != connectionSubject(app):
-		return &denial{700213, fmt.Sprintf("No matching federated identity record found for presented assertion subject '%v'.", sub)}
+	if errors.Is(err, jwt.ErrTokenExpired) || errors.Is(err, jwt.ErrTokenNotValidYet) {
+		return expiredAssertion
+	}
+	if err != nil {
+		return &entraError{50013, "Assertion failed signature validation."}
+	}
+	if claims["aud"] != exchangeAudience {
+		return &entraError{700212, fmt.Sprintf("No matching federated identity record found for presented assertion audience '%v'.", claims["aud"])}
+	}
+	if claims["sub"] != app.Subject && claims["sub"] != connectionSubject(app) {
+		return &entraError{700213, fmt.Sprintf("No matching federated identity record found for presented assertion subject '%v'.", claims["sub"])}
 	}
 	return nil
 }
 
+// connectionSubject returns the sub claim of the federated tokens of a service connection.
 func connectionSubject(id Identity) string { return "sc://emulator/project/" + id.ServiceConnectionID }

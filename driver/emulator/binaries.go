@@ -14,7 +14,8 @@ import (
 	"strings"
 )
 
-// findBinaries looks for initdb and postgres where packages put them.
+// findBinaries returns the directory of initdb and postgres. It looks where packages
+// install them.
 func findBinaries() (string, error) {
 	var dirs []string
 	if path, err := exec.LookPath("initdb"); err == nil {
@@ -26,30 +27,31 @@ func findBinaries() (string, error) {
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin",
 		"/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin",
 		"/Applications/Postgres.app/Contents/Versions/*/bin", `C:\Program Files\PostgreSQL\*\bin`} {
-		found, _ := filepath.Glob(pattern) // the patterns are good
+		found, _ := filepath.Glob(pattern) // fails only for an invalid pattern
 		slices.SortStableFunc(found, func(a, b string) int { return cmp.Compare(version(b), version(a)) })
 		dirs = append(dirs, found...)
 	}
 	for _, dir := range dirs {
-		if complete(dir) {
+		if hasServerBinaries(dir) {
 			return dir, nil
 		}
 	}
-	return "", errors.New("no server binaries on this machine")
+	return "", errors.New("PostgreSQL's server is not installed")
 }
 
-var number = regexp.MustCompile(`\d+(\.\d+)?`)
+var versionNumber = regexp.MustCompile(`\d+(\.\d+)?`)
 
-// version returns the version in a path; one without leads to the newest.
+// version returns the version in a path. A path without one links to the newest version.
 func version(path string) float64 {
-	v, err := strconv.ParseFloat(number.FindString(path), 64)
+	v, err := strconv.ParseFloat(versionNumber.FindString(path), 64)
 	if err != nil {
 		return math.Inf(1)
 	}
 	return v
 }
 
-func complete(dir string) bool {
+// hasServerBinaries reports whether a directory has the programs that the emulator runs.
+func hasServerBinaries(dir string) bool {
 	for _, name := range []string{"initdb", "postgres"} {
 		if runtime.GOOS == "windows" {
 			name += ".exe"

@@ -17,22 +17,22 @@ var (
 	formField  = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
 )
 
-// browse is the browser: it opens the page of the sign-in and, as its script would,
-// posts the form on it. Like a browser's its work goes on after the command ends.
-func browse(a *Azure, args []string) (string, int) {
+// openBrowser is the program xdg-open. It opens the sign-in page and posts the form on
+// it, as the page's script would. Like a browser, it continues after the command ends.
+func openBrowser(a *Azure, args []string) (string, int) {
 	u, err := url.Parse(strings.Join(args, " "))
 	if err != nil || !strings.HasSuffix(u.Path, "/oauth2/v2.0/authorize") {
-		return "this browser opens Entra's sign-in only", 4
+		return "this browser opens Entra's sign-in page only", 4
 	}
-	a.browsing.Go(func() {
+	a.browserWG.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		a.follow(ctx, u) // who waits for the answer says that there was none
+		a.submitSignIn(ctx, u) // if it fails, the client that waits for the code times out
 	})
 	return "", 0
 }
 
-func (a *Azure) follow(ctx context.Context, u *url.URL) error {
+func (a *Azure) submitSignIn(ctx context.Context, u *url.URL) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return err
@@ -41,14 +41,14 @@ func (a *Azure) follow(ctx context.Context, u *url.URL) error {
 	if err != nil {
 		return err
 	}
-	text := readAll(resp.Body)
+	page := readAll(resp.Body)
 	resp.Body.Close()
-	action := formAction.FindStringSubmatch(text)
+	action := formAction.FindStringSubmatch(page)
 	if action == nil {
-		return fmt.Errorf("no form, but %d: %s", resp.StatusCode, text)
+		return fmt.Errorf("no form in the response with status %d: %s", resp.StatusCode, page)
 	}
 	form := url.Values{}
-	for _, m := range formField.FindAllStringSubmatch(text, -1) {
+	for _, m := range formField.FindAllStringSubmatch(page, -1) {
 		form.Set(m[1], html.UnescapeString(m[2]))
 	}
 	req, err = http.NewRequestWithContext(ctx, http.MethodPost, html.UnescapeString(action[1]), strings.NewReader(form.Encode()))
@@ -59,12 +59,12 @@ func (a *Azure) follow(ctx context.Context, u *url.URL) error {
 	if resp, err = a.client.Do(req); err != nil {
 		return err
 	}
-	io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+	io.Copy(io.Discard, io.LimitReader(resp.Body, maxBody))
 	return resp.Body.Close()
 }
 
-// readAll reads up to a megabyte; what is cut short is short.
+// readAll reads at most maxBody. It returns what it has read before an error.
 func readAll(r io.Reader) string {
-	b, _ := io.ReadAll(io.LimitReader(r, 1<<20))
+	b, _ := io.ReadAll(io.LimitReader(r, maxBody))
 	return string(b)
 }

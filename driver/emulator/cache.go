@@ -7,15 +7,17 @@ import (
 	"path/filepath"
 )
 
-// cache opens the user's folder for what takes long to make or to fetch, programs
-// among it. One that others can write to is refused, and there is none in the
-// system's temporary folder: anybody could have made it first.
-func cache() (*os.Root, error) {
+// openCache opens the user's cache directory, which holds server binaries and seeds. It
+// refuses a directory that other users can write to, because the emulator runs programs
+// from it. It never uses the system's temporary directory, where another user could have
+// created it first.
+func openCache() (*os.Root, error) {
 	dir := os.Getenv("AADPOSTGRES_EMULATOR_CACHE")
 	if dir == "" {
 		base, err := os.UserCacheDir()
-		if os.Geteuid() == 0 { // root's own is closed to the user that the server runs as
-			base, err = "/var/cache", nil
+		if os.Geteuid() == 0 { // the server's user cannot enter root's cache directory
+			base = "/var/cache"
+			err = nil
 		}
 		if err != nil {
 			return nil, err
@@ -29,8 +31,12 @@ func cache() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info, err := root.Stat("."); err != nil || !ours(info) {
-		return nil, errors.Join(err, fmt.Errorf("emulator: %s is not used as a cache: others may write to it", dir), root.Close())
+	info, err := root.Stat(".")
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	if !ownedByUser(info) {
+		return nil, errors.Join(fmt.Errorf("emulator: other users may write to the cache directory %q; remove their permission or set AADPOSTGRES_EMULATOR_CACHE", dir), root.Close())
 	}
 	return root, nil
 }

@@ -9,34 +9,44 @@ import (
 	"strings"
 )
 
-// Client is an HTTP client to ask for tokens with: the authorities of every cloud and
-// the address of a virtual machine's metadata service are the emulator, and
-// trusted as such. It reaches no other host but this one. It is the same for each
-// call.
+// Client returns an HTTP client for token requests. For that client, the authorities of
+// every cloud and the metadata service of a virtual machine are the emulator, and it
+// trusts the emulator's certificates. It connects only to the emulator and to this
+// machine. Every call returns the same client.
 func (a *Azure) Client() *http.Client { return a.client }
 
 func (a *Azure) newClient() *http.Client {
 	t := a.entra.Client().Transport.(*http.Transport).Clone()
 	t.Proxy = nil
-	entra, host := a.entra.Listener.Addr().String(), a.host.Listener.Addr().String()
 	t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		name, _, err := net.SplitHostPort(addr)
+		addr, err := a.resolve(addr)
 		if err != nil {
 			return nil, err
-		}
-		if _, ok := cloudOf(name); ok {
-			addr = entra
-		} else if name == imdsAddress {
-			addr = host
-		} else if ip := net.ParseIP(name); name != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return nil, fmt.Errorf("the emulator does not play %s", name)
 		}
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}
 	return &http.Client{Transport: t}
 }
 
-// hostOf is the host of a URL, or "".
+// resolve returns the address to dial for a host and port.
+func (a *Azure) resolve(addr string) (string, error) {
+	name, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", err
+	}
+	if _, ok := cloudOf(name); ok {
+		return a.entra.Listener.Addr().String(), nil
+	}
+	if name == imdsAddress {
+		return a.host.Listener.Addr().String(), nil
+	}
+	if ip := net.ParseIP(name); name == "localhost" || ip.IsLoopback() {
+		return addr, nil
+	}
+	return "", fmt.Errorf("the emulator does not serve %s; use its client for Azure and for this machine only", name)
+}
+
+// hostOf returns the host of a URL in lower case, or "".
 func hostOf(s string) string {
 	u, err := url.Parse(s)
 	if err != nil {

@@ -13,89 +13,91 @@ import (
 	"strings"
 )
 
-// A cluster is a server's data, and the programs for it.
+// A cluster is a data directory and the server binaries for it.
 type cluster struct {
 	bin, data string
-	keeper    *keeper
+	reaper    *reaper
 }
 
-// dataFolder names a folder for a server's data, which is not there yet: in memory where
-// there is room, as some disks take a second for its thousand small files. Who has set
-// TMPDIR wants that, if the server's user may enter it: some systems give each user one
-// that is closed to all others.
-func dataFolder() (string, error) {
-	dirs := []string{memory(), os.TempDir(), "/tmp"}
+// newDataDir returns the path of a data directory, which does not exist yet. It is in
+// memory if there is room, because on some disks a cluster's thousand small files take a
+// second. TMPDIR takes precedence, provided that the server's user can enter it: some
+// systems give each user a private one.
+func newDataDir() (string, error) {
+	dirs := []string{memoryDir(), os.TempDir(), "/tmp"}
 	if os.Getenv("TMPDIR") != "" {
-		dirs[0], dirs[1] = dirs[1], dirs[0]
+		dirs = []string{os.TempDir(), memoryDir(), "/tmp"}
 	}
-	var closed error
+	var firstErr error
 	for _, dir := range dirs {
 		dir, err := filepath.Abs(cmp.Or(dir, os.TempDir()))
 		if err == nil {
-			err = reachable(dir)
+			err = checkAccess(dir)
 		}
 		if err == nil {
 			return filepath.Join(dir, "aadpostgres-emulator-data-"+rand.Text()), nil
 		}
-		closed = cmp.Or(closed, err)
+		firstErr = cmp.Or(firstErr, err)
 	}
-	return "", closed
+	return "", firstErr
 }
 
-// create makes the folder and fills it with a server's data. Its superuser has that password,
-// which no other server has: in the seed he has none.
+// create creates the data directory, from the seed if there is one. The superuser has that
+// password.
 func (c *cluster) create(ctx context.Context, password string) error {
 	if err := os.Mkdir(c.data, 0o700); err != nil {
 		return err
 	}
 	s, err := findSeed(c.bin)
-	if err == nil {
-		defer s.close()
-		if s.unpack(c.data) == nil && c.setPassword(ctx, password) == nil {
-			return nil
+	if err != nil { // there is no safe place for one
+		if err := c.initdb(ctx); err != nil {
+			return err
 		}
-		// There is none, or it is of no use.
+		return c.setPassword(ctx, password)
 	}
+	defer s.close()
+	if s.unpack(c.data) == nil && c.setPassword(ctx, password) == nil {
+		return nil
+	}
+	// The seed does not exist or is not usable.
 	if err := c.initdb(ctx); err != nil {
 		return err
 	}
-	if s != nil {
-		s.pack(c.data) // or it is for the next one to do
-	}
-	err = c.setPassword(ctx, password)
-	if s != nil && err != nil {
+	s.pack(c.data) // if it fails, the next start tries again
+	if err := c.setPassword(ctx, password); err != nil {
 		s.remove()
-	}
-	return err
-}
-
-// door lets nobody in without a password.
-const door = "host all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 scram-sha-256\n"
-
-// initdb makes a server whose superuser has no password, so that he cannot sign in.
-func (c *cluster) initdb(ctx context.Context) error {
-	if err := empty(c.data); err != nil {
 		return err
 	}
-	// Small segments: 1 MB is plenty to begin with.
+	return nil
+}
+
+// hbaConf requires a password for every connection.
+const hbaConf = "host all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 scram-sha-256\n"
+
+// initdb creates a cluster whose superuser has no password and therefore cannot sign in.
+func (c *cluster) initdb(ctx context.Context) error {
+	if err := resetDir(c.data); err != nil {
+		return err
+	}
+	// The default segment size, 16 MB, would make the cluster and the seed larger.
 	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, "initdb"), "-D", c.data, "-U", "postgres",
 		"-A", "reject", "-E", "UTF8", "--locale=C", "--wal-segsize=1", "--no-sync")
-	cmd.Env = append(os.Environ(), "TZ=UTC") // as Azure's, whoever makes the seed
+	cmd.Env = append(os.Environ(), "TZ=UTC") // as on Azure, and the same in every seed
 	if out, err := c.run(cmd); err != nil {
 		return fmt.Errorf("emulator: initdb: %w: %s", err, out)
 	}
-	root, err := os.OpenRoot(c.data) // another user's by now: no link leads out of it
+	root, err := os.OpenRoot(c.data) // the server's user could have placed symbolic links in it
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	return root.WriteFile("pg_hba.conf", []byte(door), 0o600)
+	return root.WriteFile("pg_hba.conf", []byte(hbaConf), 0o600)
 }
 
-// setPassword needs no server that listens, and no older password that somebody
-// else could know.
+// setPassword sets the superuser's password in single-user mode, which needs neither a
+// server that listens nor an earlier password.
 func (c *cluster) setPassword(ctx context.Context, password string) error {
-	stored, err := verifier(password)
+	stored, err := scramVerifier(password)
 	if err != nil {
 		return err
 	}
@@ -107,27 +109,28 @@ func (c *cluster) setPassword(ctx context.Context, password string) error {
 	return nil
 }
 
-// run runs one of the server's programs to its end.
+// run runs one of the server's programs as the server's user and returns its output.
 func (c *cluster) run(cmd *exec.Cmd) (out []byte, err error) {
-	if err := unprivileged(cmd); err != nil {
+	if err := dropPrivileges(cmd); err != nil {
 		return nil, err
 	}
-	c.keeper.holds(cmd)
+	c.reaper.attach(cmd)
 	out, err = cmd.CombinedOutput()
 	return bytes.TrimSpace(out), err
 }
 
-// empty removes what an earlier attempt has left, and hands the folder over.
-func empty(data string) error {
+// resetDir removes the content of a data directory, which an earlier attempt has left, and
+// gives the directory to the server's user.
+func resetDir(data string) error {
 	files, err := os.ReadDir(data)
 	for _, f := range files {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(data, f.Name())))
 	}
-	return cmp.Or(err, hand(data))
+	return cmp.Or(err, chownToServer(data))
 }
 
-// hand makes a file the server's user's.
-func hand(file string) error {
+// chownToServer makes the server's user the owner of a file.
+func chownToServer(file string) error {
 	uid, gid, err := serverUser()
 	if uid < 0 {
 		return err

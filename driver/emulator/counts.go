@@ -1,27 +1,33 @@
 package emulator
 
-// Counts are totals since the start.
+// Counts are totals since the emulator started.
 type Counts struct {
-	Requests int64 // token requests that arrived, refused ones included
-	Tokens   int64 // tokens issued to them
-	SignIns  int64 // sessions of Entra roles
-	Refused  int64 // sign-ins of Entra roles refused
+	Requests int64 // token requests received, including failed ones
+	Tokens   int64 // tokens issued in response to them
+	SignIns  int64 // successful sign-ins of Entra roles
+	Refused  int64 // refused sign-ins of Entra roles
 }
 
-// Counts returns the totals so far.
+// Counts returns the current totals.
 func (a *Azure) Counts() Counts {
-	return Counts{a.requests.Load(), a.tokens.Load(), a.signIns.Load(), a.refused.Load()}
+	return Counts{
+		Requests: a.tokenRequests.Load(),
+		Tokens:   a.issuedTokens.Load(),
+		SignIns:  a.signIns.Load(),
+		Refused:  a.refusedSignIns.Load(),
+	}
 }
 
-const maxStartups = 1000
+// maxRecorded is how many startups and how many requests are kept.
+const maxRecorded = 1000
 
-func (a *Azure) record(startup map[string]string) {
+func (a *Azure) recordStartup(params map[string]string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.startups = append(a.startups[max(0, len(a.startups)-maxStartups+1):], startup)
+	a.startups = append(a.startups[max(0, len(a.startups)-maxRecorded+1):], params)
 }
 
-// Startups returns the parameters of the latest 1,000 startup packets.
+// Startups returns the parameters of the latest 1,000 startup packets, oldest first.
 func (a *Azure) Startups() []map[string]string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

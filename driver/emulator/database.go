@@ -14,18 +14,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A Database is one that a test has to itself, so that tests may run in parallel
-// on one emulator.
+// A Database is the database of one test, so that tests that share an emulator can run in
+// parallel. [Azure.Database] creates one.
 type Database struct {
-	Name  string
+	Name  string // derived from the test's name, and unique
 	azure *Azure
 }
 
-// Database makes an empty database in which every role may make what it likes. It
-// is named after t, and dropped with the sessions in it when t ends.
+// Database creates an empty database, in which every role has all privileges. It drops the
+// database when t ends, and closes the sessions that are still in it. It calls t.Fatal if
+// it fails.
 func (a *Azure) Database(t testing.TB) *Database {
 	t.Helper()
-	d := &Database{Name: nameOf(t), azure: a}
+	d := &Database{Name: databaseName(t), azure: a}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := d.create(ctx); err != nil {
@@ -41,8 +42,9 @@ func (a *Azure) Database(t testing.TB) *Database {
 	return d
 }
 
-// Exec runs statements in the database as superuser, to set up what a test begins
-// with: a schema, say. Every role may use the tables and sequences that it makes.
+// Exec runs statements as superuser in the database, for example to create a schema. Every
+// role has all privileges on the schemas, tables and sequences that they create. Exec calls
+// t.Fatal if a statement fails.
 func (d *Database) Exec(t testing.TB, sql string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -52,24 +54,25 @@ func (d *Database) Exec(t testing.TB, sql string) {
 	}
 }
 
-// DSN is as [Azure.DSN], for this database.
+// DSN is [Azure.DSN] for this database.
 func (d *Database) DSN(params ...string) string { return d.azure.dsn(d.Name, params) }
 
-// URL is as [Azure.URL], for this database.
+// URL is [Azure.URL] for this database.
 func (d *Database) URL(params ...string) string { return d.azure.url("127.0.0.1", d.Name, params) }
 
-var unfit = regexp.MustCompile(`[^a-z0-9]+`)
+var nonAlphanumeric = regexp.MustCompile(`[^a-z0-9]+`)
 
-// nameOf is a name by which people know the test, and which no other run has.
-func nameOf(t testing.TB) string {
-	name := unfit.ReplaceAllString(strings.ToLower(t.Name()), "_")
+// databaseName returns a unique name that contains the test's.
+func databaseName(t testing.TB) string {
+	name := nonAlphanumeric.ReplaceAllString(strings.ToLower(t.Name()), "_")
 	return name[:min(len(name), 40)] + "_" + strings.ToLower(rand.Text()[:10])
 }
 
-// create notes the name first: on a server that was given, what a killed run
-// leaves is found by it.
+// create records the name first, so that on a server of WithPostgres the next emulator
+// finds the database if this process is killed.
 func (d *Database) create(ctx context.Context) error {
-	pool, name := d.azure.postgres.pool, pgx.Identifier{d.Name}.Sanitize()
+	pool := d.azure.postgres.pool
+	name := pgx.Identifier{d.Name}.Sanitize()
 	if _, err := pool.Exec(ctx, "INSERT INTO pg_emulator.databases VALUES ($1)", d.Name); err != nil {
 		return err
 	}
@@ -103,24 +106,24 @@ func (d *Database) exec(ctx context.Context, sql string) error {
 }
 
 func (a *Azure) dsn(database string, params []string) string {
-	return strings.Join(append([]string{fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s sslrootcert=%s",
-		a.Port(), quote(database), quote(a.CertFile()))}, params...), " ")
+	server := fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s sslrootcert=%s", a.Port(), quote(database), quote(a.CertFile()))
+	return strings.Join(append([]string{server}, params...), " ")
 }
 
 func (a *Azure) url(host, database string, params []string) string {
 	u := url.URL{Scheme: "postgres", Host: fmt.Sprintf("%s:%d", host, a.Port()), Path: "/" + database}
-	query := []string{"sslrootcert=" + percent(a.CertFile())}
+	query := []string{"sslrootcert=" + queryEscape(a.CertFile())}
 	for _, p := range params {
 		key, value, _ := strings.Cut(p, "=")
-		if key == "user" { // where every program looks for it
+		if key == "user" { // some programs read it only here
 			u.User = url.User(value)
 			continue
 		}
-		query = append(query, percent(key)+"="+percent(value))
+		query = append(query, queryEscape(key)+"="+queryEscape(value))
 	}
 	u.RawQuery = strings.Join(query, "&")
 	return u.String()
 }
 
-// percent leaves no plus sign, which pgx takes literally.
-func percent(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
+// queryEscape encodes a space as %20, because pgx does not decode a plus sign.
+func queryEscape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }

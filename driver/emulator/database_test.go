@@ -3,11 +3,7 @@ package emulator_test
 import (
 	"context"
 	"fmt"
-	"go/doc"
-	"go/parser"
-	gotoken "go/token"
 	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -15,139 +11,99 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// connectTo signs in by a DSN or a URL.
-func connectTo(t *testing.T, az *emulator.Azure, id emulator.Identity, dsn string) *pgx.Conn {
-	t.Helper()
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.Password = az.Token(id, nil)
-	conn, err := pgx.ConnectConfig(context.Background(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// Tests in parallel, each in a database that only it knows, on both kinds of
-// server. What they leave open does not keep a database from being dropped.
+// Parallel tests have a database each, on both server types. A session that a test leaves
+// open does not prevent its database from being dropped.
 func TestDatabase(t *testing.T) {
-	for _, kind := range []struct {
-		name string
-		opts []emulator.Option
-		at   string
-	}{{"flexible", nil, ""}, {"single", []emulator.Option{emulator.WithSingleServer()}, "@" + emulator.ServerName}} {
-		t.Run(kind.name, func(t *testing.T) {
-			az := emulator.Start(t, append(kind.opts, emulator.WithIdentity(emulator.Identity{Name: "billing"}))...)
-			app, billing, ctx := az.Identity("app"), az.Identity("billing"), context.Background()
-			names, left := make(chan string, 8), make(chan *pgx.Conn, 16)
+	for _, tt := range []struct {
+		name       string
+		opts       []emulator.Option
+		userSuffix string
+	}{
+		{"flexible", nil, ""},
+		{"single", []emulator.Option{emulator.WithSingleServer()}, atServer},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			const tests = 8
+			az := emulator.Start(t, append(tt.opts, emulator.WithIdentity(emulator.Identity{Name: "billing"}))...)
+			ctx := context.Background()
+			names := make(chan string, tests)
+			open := make(chan *pgx.Conn, 2*tests)
 			t.Run("all", func(t *testing.T) {
-				for i := range 8 {
+				for i := range tests {
 					t.Run(fmt.Sprintf(`It's no. %d: "O'Ø" and a very long name indeed`, i), func(t *testing.T) {
 						t.Parallel()
 						d := az.Database(t)
 						names <- d.Name
-						d.Exec(t, "CREATE TABLE orders (id serial PRIMARY KEY, name text); INSERT INTO orders (name) VALUES ('first')")
-						conn := connectTo(t, az, app, d.DSN("user=app"+kind.at, "sslmode=verify-full"))
-						left <- conn
-						other := connectTo(t, az, billing, d.URL("user=billing"+kind.at, "sslmode=verify-full", "application_name=a b+c"))
-						left <- other
-						for _, c := range []*pgx.Conn{conn, other} {
-							if _, err := c.Exec(ctx, fmt.Sprintf("INSERT INTO orders (name) VALUES (current_database()); CREATE TABLE of_%s (n int); CREATE SCHEMA of_%[1]s", c.Config().User[:3]), simple); err != nil {
-								t.Error(err)
-							}
-						}
-						var all, name string
-						if err := conn.QueryRow(ctx, "SELECT string_agg(name, ' ' ORDER BY id) FROM orders").Scan(&all); err != nil || all != "first "+d.Name+" "+d.Name {
-							t.Errorf("%q, %v", all, err)
-						}
-						if err := other.QueryRow(ctx, "SHOW application_name").Scan(&name); err != nil || name != "a b+c" {
-							t.Errorf("%q, %v", name, err)
-						}
-						if _, err := conn.Exec(ctx, "BEGIN; LOCK orders", simple); err != nil { // and no more
-							t.Error(err)
-						}
+						app, billing := testOneDatabase(t, az, d, tt.userSuffix)
+						open <- app
+						open <- billing
 					})
 				}
 			})
 			close(names)
-			close(left)
+			close(open)
+
+			pattern := regexp.MustCompile(`^testdatabase_` + tt.name + `_all_it_s_no_[a-z0-9_]{10,}$`)
 			seen := map[string]bool{}
 			for name := range names {
-				if seen[name] || !regexp.MustCompile(`^testdatabase_`+kind.name+`_all_it_s_no_[a-z0-9_]{10,}$`).MatchString(name) || len(name) > 63 {
-					t.Errorf("name %q", name)
+				if !pattern.MatchString(name) {
+					t.Errorf("name = %q, want one that matches %s", name, pattern)
+				}
+				if len(name) > 63 {
+					t.Errorf("name %q has %d bytes, want at most 63", name, len(name))
+				}
+				if seen[name] {
+					t.Errorf("two databases have the name %q", name)
 				}
 				seen[name] = true
 			}
-			for conn := range left {
+			if len(seen) != tests {
+				t.Errorf("%d databases, want %d", len(seen), tests)
+			}
+			for conn := range open {
 				if err := conn.Ping(ctx); err == nil {
 					t.Error("a session outlived its database")
 				}
 				conn.Close(ctx)
 			}
-			super, err := pgx.Connect(ctx, az.PostgresDSN())
+			superuser, err := pgx.Connect(ctx, az.PostgresDSN())
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer super.Close(ctx)
-			var rest int
-			if err := super.QueryRow(ctx, "SELECT (SELECT count(*) FROM pg_database WHERE datname LIKE 'testdatabase%') + (SELECT count(*) FROM pg_emulator.databases)").Scan(&rest); err != nil || rest != 0 || len(seen) != 8 {
-				t.Errorf("%d of %d databases are left, %v", rest, len(seen), err)
+			defer superuser.Close(ctx)
+			for _, query := range []string{
+				"SELECT count(*)::text FROM pg_database WHERE datname LIKE 'testdatabase%'",
+				"SELECT count(*)::text FROM pg_emulator.databases",
+			} {
+				if got := queryString(t, superuser, query); got != "0" {
+					t.Errorf("%s = %s, want 0", query, got)
+				}
 			}
 		})
 	}
 }
 
-func TestWithIdentity(t *testing.T) {
-	person := emulator.Identity{Name: "dba@contoso.com", Kind: emulator.User}
-	az := emulator.Start(t, emulator.WithIdentity(emulator.Identity{Name: "billing"}), emulator.WithAdmin(person),
-		emulator.WithIdentity(emulator.Identity{Name: "reports", Kind: emulator.ServicePrincipal}))
-	for _, name := range []string{"app", "billing", "reports", person.Name} {
-		admits(t, az, name, az.Identity(name))
-	}
-	az.Add(emulator.Identity{Name: "new"})
+// testOneDatabase uses a database as two roles, which have all privileges in it, and
+// returns their sessions. One of them holds a lock.
+func testOneDatabase(t *testing.T, az *emulator.Azure, d *emulator.Database, userSuffix string) (app, billing *pgx.Conn) {
 	ctx := context.Background()
-	const create = "SELECT pgaadauth_create_principal('new', false, false)"
-	_, err := session(t, az, "billing", az.Token(az.Identity("billing"), nil)).Exec(ctx, create)
-	refused(t, err, "42501", "permission denied")
-	if _, err := session(t, az, person.Name, az.Token(az.Identity(person.Name), nil)).Exec(ctx, create); err != nil {
+	d.Exec(t, "CREATE TABLE orders (id serial PRIMARY KEY, name text); INSERT INTO orders (name) VALUES ('first')")
+	app = mustConnect(t, az, az.Identity("app"), d.DSN("user=app"+userSuffix, "sslmode=verify-full"))
+	billing = mustConnect(t, az, az.Identity("billing"), d.URL("user=billing"+userSuffix, "sslmode=verify-full", "application_name=a b+c"))
+	for _, conn := range []*pgx.Conn{app, billing} {
+		sql := fmt.Sprintf("INSERT INTO orders (name) VALUES (current_database()); CREATE TABLE of_%s (n int); CREATE SCHEMA of_%[1]s", conn.Config().User[:3])
+		if _, err := conn.Exec(ctx, sql, simple); err != nil {
+			t.Error(err)
+		}
+	}
+	if got, want := queryString(t, app, "SELECT string_agg(name, ' ' ORDER BY id) FROM orders"), "first "+d.Name+" "+d.Name; got != want {
+		t.Errorf("orders = %q, want %q", got, want)
+	}
+	if got, want := queryString(t, billing, "SHOW application_name"), "a b+c"; got != want {
+		t.Errorf("application_name = %q, want %q", got, want)
+	}
+	if _, err := app.Exec(ctx, "BEGIN; LOCK orders", simple); err != nil {
 		t.Error(err)
 	}
-	admits(t, az, "new", az.Identity("new"))
-
-	if _, err := emulator.New(ctx, emulator.WithIdentity(emulator.Identity{Name: "pg_mine"})); err == nil || !strings.Contains(err.Error(), `the role of pg_mine: ERROR: role name "pg_mine" is reserved`) {
-		t.Errorf("got %v", err)
-	}
-	defer func() {
-		if got := recover(); got != "emulator: no identity named nobody" {
-			t.Errorf("got %v", got)
-		}
-	}()
-	az.Identity("nobody")
-}
-
-// The examples that want a test have one.
-func TestExamples(t *testing.T) {
-	wanting := map[string]func(){"": Example, "_parallel": Example_parallel, "WithIdentity": ExampleWithIdentity, "WithAdmin": ExampleWithAdmin,
-		"WithSingleServer": ExampleWithSingleServer, "WithPostgres": ExampleWithPostgres, "WithLog": ExampleWithLog,
-		"Faults": ExampleFaults, "Azure_Database": ExampleAzure_Database, "Azure_Command": ExampleAzure_Command, "Azure_Token": ExampleAzure_Token}
-	f, err := parser.ParseFile(gotoken.NewFileSet(), "example_test.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range doc.Examples(f) {
-		example := wanting[e.Name]
-		switch {
-		case e.Output != "":
-			continue // go test runs it
-		case example == nil:
-			t.Errorf("Example%s is not run", e.Name)
-			continue
-		}
-		t.Run("Example"+e.Name, func(t *testing.T) {
-			setT(t)
-			example()
-		})
-	}
+	return app, billing
 }

@@ -8,18 +8,17 @@ import (
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-// download fetches server binaries into the user's cache folder, once. The
-// library also starts the server it unpacks; that fails as root, and what counts
-// is what it has unpacked.
+// download downloads the server binaries into the cache directory, unless they are there,
+// and returns their directory.
 func download(ctx context.Context) (string, error) {
-	root, err := cache()
+	root, err := openCache()
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
 	dir := root.Name()
 	bin := filepath.Join(dir, "server", "bin")
-	if complete(bin) {
+	if hasServerBinaries(bin) {
 		return bin, nil
 	}
 	port, err := freePort()
@@ -31,13 +30,16 @@ func download(ctx context.Context) (string, error) {
 		CachePath(filepath.Join(dir, "archive")).
 		BinariesPath(filepath.Join(dir, "server")).
 		RuntimePath(filepath.Join(dir, "runtime")))
-	if err := p.Start(); err == nil {
-		err = p.Stop()
-		if err != nil {
+	// The library also starts the server, which fails as root. Only the binaries that it has
+	// extracted before matter.
+	err = p.Start()
+	if err != nil && !hasServerBinaries(bin) {
+		return "", err
+	}
+	if err == nil {
+		if err := p.Stop(); err != nil {
 			return "", err
 		}
-	} else if !complete(bin) {
-		return "", err
 	}
 	return bin, ctx.Err()
 }

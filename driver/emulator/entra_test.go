@@ -1,16 +1,10 @@
 package emulator_test
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -18,30 +12,30 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// asked is what an authority of the public cloud answered.
-type asked struct {
+// A response is an HTTP response that was read.
+type response struct {
 	status int
-	text   string
-	fields map[string]any
+	body   string
+	fields map[string]any // of a JSON body
 }
 
-func post(t *testing.T, az *emulator.Azure, target string, form url.Values, header ...string) asked {
+// publicAuthority is the host of the public cloud, which Client resolves to the emulator.
+const publicAuthority = "https://login.microsoftonline.com"
+
+func postForm(t *testing.T, az *emulator.Azure, url string, form url.Values) response {
 	t.Helper()
-	return do(t, az, "POST", target, form.Encode(), header...)
+	return doRequest(t, az, "POST", url, form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
 }
 
-func do(t *testing.T, az *emulator.Azure, method, target, body string, header ...string) asked {
+// doRequest sends a request with headers, each a name and a value.
+func doRequest(t *testing.T, az *emulator.Azure, method, url, body string, headers ...string) response {
 	t.Helper()
-	if strings.HasPrefix(target, "/") {
-		target = "https://login.microsoftonline.com" + target
-	}
-	req, err := http.NewRequest(method, target, strings.NewReader(body))
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	resp, err := az.Client().Do(req)
 	if err != nil {
@@ -52,243 +46,115 @@ func do(t *testing.T, az *emulator.Azure, method, target, body string, header ..
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := asked{status: resp.StatusCode, text: string(b)}
-	json.Unmarshal(b, &a.fields)
-	return a
+	r := response{status: resp.StatusCode, body: string(b)}
+	json.Unmarshal(b, &r.fields) // pages are not JSON
+	return r
+}
+
+// with returns a copy of form with the changes, each a name and a value.
+func with(form url.Values, changes ...string) url.Values {
+	changed := url.Values{}
+	for name, values := range form {
+		changed[name] = values
+	}
+	for i := 0; i < len(changes); i += 2 {
+		changed.Set(changes[i], changes[i+1])
+	}
+	return changed
 }
 
 const (
-	tokenPath = "/" + emulator.TenantID + "/oauth2/v2.0/token"
-	scope     = emulator.Resource + "/.default openid offline_access profile"
+	tokenPath   = "/" + emulator.TenantID + "/oauth2/v2.0/token"
+	tokenURL    = publicAuthority + tokenPath
+	scope       = emulator.Resource + "/.default openid offline_access profile"
+	govResource = "https://ossrdbms-aad.database.usgovcloudapi.net"
 )
 
-// Each grant gives a token to who may have one, and says in Entra's codes why
-// somebody else may not.
+// Each grant type issues tokens, and refuses requests with Entra's codes.
 func TestGrants(t *testing.T) {
 	az := emulator.Start(t)
 	app := az.Add(emulator.Identity{Name: "app 2", Kind: emulator.ServicePrincipal, Secret: "right"})
 	other := az.Add(emulator.Identity{Name: "app 3", Kind: emulator.ServicePrincipal})
-	person := az.Add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User})
-	secret := func(kv ...string) url.Values {
-		v := url.Values{"grant_type": {"client_credentials"}, "client_id": {app.ClientID}, "client_secret": {"right"}, "scope": {scope}}
-		for i := 0; i < len(kv); i += 2 {
-			v.Set(kv[i], kv[i+1])
-		}
-		return v
-	}
-	federated := func(assertion string, kv ...string) url.Values {
-		v := secret(append([]string{"client_assertion", assertion, "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, kv...)...)
-		v.Del("client_secret")
-		return v
+	user := az.Add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User})
+	secret := url.Values{"grant_type": {"client_credentials"}, "client_id": {app.ClientID}, "client_secret": {"right"}, "scope": {scope}}
+	assertion := func(token string) url.Values {
+		form := with(secret, "client_assertion", token, "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Del("client_secret")
+		return form
 	}
 	set := func(claim string, v any) func(map[string]any) { return func(c map[string]any) { c[claim] = v } }
-	for _, tt := range []struct {
-		name, path string
-		form       url.Values
-		want       string // AADSTS code and part of the text; none: a token
-	}{
-		{"secret", tokenPath, secret(), ""},
-		{"wrong secret", tokenPath, secret("client_secret", "wrong"), "AADSTS7000215"},
-		{"no secret", tokenPath, secret("client_id", other.ClientID, "client_secret", ""), "AADSTS7000215"},
-		{"unknown application", tokenPath, secret("client_id", "none"), "AADSTS700016"},
-		{"a person as an application", tokenPath, secret("client_id", person.ClientID), "AADSTS700016"},
-		{"unknown tenant", "/other/oauth2/v2.0/token", secret(), "AADSTS90002: Tenant 'other' not found"},
-		{"an application of no tenant", "/organizations/oauth2/v2.0/token", secret(), "AADSTS90002"},
-		{"unknown grant", tokenPath, secret("grant_type", "password"), "AADSTS70003"},
-		{"another cloud's resource", tokenPath, secret("scope", "https://ossrdbms-aad.database.usgovcloudapi.net/.default"), "AADSTS500011"},
-		{"no resource", tokenPath, secret("scope", "openid"), "AADSTS500011"},
-		{"Cosmos DB's resource", tokenPath, secret("scope", "https://token.postgres.cosmos.azure.com/.default"), ""},
-		{"a resource that ends in a slash", tokenPath, secret("scope", emulator.Resource+"//.default"), ""},
-		{"government", "https://login.microsoftonline.us" + tokenPath, secret("scope", "https://ossrdbms-aad.database.usgovcloudapi.net/.default"), ""},
-		{"federated", tokenPath, federated(az.FederatedToken(app, nil)), ""},
-		{"federated, another's", tokenPath, federated(az.FederatedToken(other, nil)), "AADSTS700213"},
-		{"federated, another audience", tokenPath, federated(az.FederatedToken(app, set("aud", "x"))), "AADSTS700212"},
-		{"federated, expired", tokenPath, federated(az.FederatedToken(app, set("exp", time.Now().Add(-time.Hour).Unix()))), "AADSTS700024"},
-		{"federated, spoiled", tokenPath, federated(az.FederatedToken(app, nil) + "x"), "AADSTS50013"},
-		{"an access token as an assertion", tokenPath, federated(az.Token(app, nil)), "AADSTS700027"},
-		{"no assertion type", tokenPath, federated(az.FederatedToken(app, nil), "client_assertion_type", ""), "AADSTS900144"},
-		{"no JWT", tokenPath, federated("x"), "AADSTS50027"},
-		{"no code", tokenPath, url.Values{"grant_type": {"authorization_code"}, "code": {"none"}, "scope": {scope}}, "AADSTS70008"},
-		{"no device code", tokenPath, url.Values{"grant_type": {"device_code"}, "device_code": {"none"}}, "AADSTS70019"},
-		{"no refresh token", tokenPath, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"none"}, "scope": {scope}}, "AADSTS700082"},
-	} {
-		a := post(t, az, tt.path, tt.form)
-		token, _ := a.fields["access_token"].(string)
-		if tt.want == "" && (a.status != http.StatusOK || strings.Count(token, ".") != 2) || tt.want != "" && (a.status < 400 || !strings.Contains(a.text, tt.want) || token != "") {
-			t.Errorf("%s: %d %s, want %q", tt.name, a.status, a.text, tt.want)
-		}
+
+	// checkRecorded checks that the latest recorded request is that of a response.
+	checkRecorded := func(t *testing.T, form url.Values, r response) {
+		t.Helper()
 		requests := az.Requests()
-		if last := requests[len(requests)-1]; last.Status != a.status || last.Form.Get("grant_type") != tt.form.Get("grant_type") {
-			t.Errorf("%s: recorded as %+v", tt.name, last)
+		last := requests[len(requests)-1]
+		if last.Status != r.status {
+			t.Errorf("recorded status = %d, want %d", last.Status, r.status)
+		}
+		if got, want := last.Form.Get("grant_type"), form.Get("grant_type"); got != want {
+			t.Errorf("recorded grant_type = %q, want %q", got, want)
 		}
 	}
-}
 
-// A code is good once, for who asked for it, with the verifier.
-func TestCodes(t *testing.T) {
-	az := emulator.Start(t)
-	person := az.Add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User})
-	sum := sha256.Sum256([]byte("verifier"))
-	query := url.Values{"client_id": {"c"}, "response_type": {"code"}, "response_mode": {"form_post"}, "redirect_uri": {"http://localhost:1"},
-		"state": {`"s`}, "code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"}}
-	authorize := func(kv ...string) asked {
-		q, _ := url.ParseQuery(query.Encode())
-		for i := 0; i < len(kv); i += 2 {
-			q.Set(kv[i], kv[i+1])
-		}
-		return do(t, az, "GET", "/organizations/oauth2/v2.0/authorize?"+q.Encode(), "")
-	}
-	if a := authorize(); a.status != http.StatusOK || !strings.Contains(a.text, "access_denied") || !strings.Contains(a.text, "&#34;s") {
-		t.Errorf("nobody is there: %+v", a)
-	}
-	az.Login(person)
-	for _, bad := range [][]string{{"redirect_uri", "https://evil.example"}, {"redirect_uri", "http://localhost.evil.example"}, {"response_mode", "query"}, {"code_challenge_method", "plain"}, {"code_challenge", ""}, {"client_id", ""}} {
-		if a := authorize(bad...); a.status != http.StatusBadRequest {
-			t.Errorf("%v: %+v", bad, a)
-		}
-	}
-	code := func() string {
-		m := regexp.MustCompile(`name="code" value="([^"]+)"`).FindStringSubmatch(authorize().text)
-		if m == nil {
-			t.Fatal("no code")
-		}
-		return m[1]
-	}
-	redeem := func(code string, kv ...string) asked {
-		v := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "client_id": {"c"}, "redirect_uri": {"http://localhost:1"}, "code_verifier": {"verifier"}, "scope": {scope}}
-		for i := 0; i < len(kv); i += 2 {
-			v.Set(kv[i], kv[i+1])
-		}
-		return post(t, az, tokenPath, v)
-	}
-	for _, bad := range [][]string{{"code_verifier", "other"}, {"client_id", "d"}, {"redirect_uri", "http://localhost:2"}} {
-		if a := redeem(code(), bad...); a.status != http.StatusBadRequest {
-			t.Errorf("%v: %+v", bad, a)
-		}
-	}
-	once := code()
-	first, again := redeem(once), redeem(once)
-	refresh, _ := first.fields["refresh_token"].(string)
-	if first.status != http.StatusOK || again.status != http.StatusBadRequest || refresh == "" {
-		t.Fatalf("%+v, then %+v", first, again)
-	}
-	for range 2 {
-		if a := post(t, az, tokenPath, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "scope": {scope}}); a.status != http.StatusOK {
-			t.Errorf("refresh: %+v", a)
-		}
-	}
-	device := post(t, az, "/organizations/oauth2/v2.0/devicecode", url.Values{"client_id": {"c"}, "scope": {scope}})
-	typed, _ := device.fields["device_code"].(string)
-	for i, want := range []int{400, 200, 400} { // pending, given, spent
-		if a := post(t, az, "/organizations/oauth2/v2.0/token", url.Values{"grant_type": {"device_code"}, "device_code": {typed}, "client_id": {"c"}}); a.status != want {
-			t.Errorf("poll %d: %+v", i, a)
-		}
-	}
-}
-
-// The endpoints of hosts know their own programs only.
-func TestHosts(t *testing.T) {
-	az := emulator.Start(t)
-	id := az.Add(emulator.Identity{Name: "hosted"})
-	env := func(h emulator.Host, id emulator.Identity) map[string]string {
-		list, err := az.Environ(h, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := map[string]string{}
-		for _, kv := range list {
-			k, v, _ := strings.Cut(kv, "=")
-			m[k] = v
-		}
-		return m
-	}
-	const imds = "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=" + emulator.Resource
-	site, ml, shell, pipe := env(emulator.AppService, id), env(emulator.MachineLearning, id), env(emulator.CloudShell, emulator.Identity{}), env(emulator.Pipelines, id)
 	for _, tt := range []struct {
-		name, method, target string
-		header               []string
-		status               int
-		counts               int64
+		name, url string
+		form      url.Values
 	}{
-		{"metadata service", "GET", imds, []string{"Metadata", "true"}, 200, 1},
-		{"metadata service, client", "GET", imds + "&client_id=" + id.ClientID, []string{"Metadata", "true"}, 200, 1},
-		{"metadata service, stranger", "GET", imds + "&client_id=x", []string{"Metadata", "true"}, 400, 1},
-		{"metadata service, probe", "GET", "http://169.254.169.254/metadata/identity/oauth2/token", nil, 400, 0},
-		{"app service", "GET", site["IDENTITY_ENDPOINT"] + "?resource=r", []string{"X-IDENTITY-HEADER", site["IDENTITY_HEADER"]}, 200, 1},
-		{"app service, stranger", "GET", site["IDENTITY_ENDPOINT"] + "?resource=r&object_id=x", []string{"X-IDENTITY-HEADER", site["IDENTITY_HEADER"]}, 400, 1},
-		{"app service, wrong header", "GET", site["IDENTITY_ENDPOINT"] + "?resource=r", []string{"X-IDENTITY-HEADER", "x"}, 401, 1},
-		{"machine learning", "GET", ml["MSI_ENDPOINT"] + "?resource=r&clientid=" + id.ClientID, []string{"Secret", ml["MSI_SECRET"]}, 200, 1},
-		{"machine learning, wrong secret", "GET", ml["MSI_ENDPOINT"] + "?resource=r", nil, 401, 1},
-		{"cloud shell", "POST", shell["MSI_ENDPOINT"] + "?resource=r", []string{"Metadata", "true"}, 200, 1},
-		{"cloud shell, no header", "POST", shell["MSI_ENDPOINT"], nil, 400, 1},
-		{"pipeline", "POST", pipe["SYSTEM_OIDCREQUESTURI"] + "?serviceConnectionId=" + id.ServiceConnectionID, []string{"Authorization", "Bearer " + pipe["SYSTEM_ACCESSTOKEN"]}, 200, 0},
-		{"pipeline, other connection", "POST", pipe["SYSTEM_OIDCREQUESTURI"] + "?serviceConnectionId=x", []string{"Authorization", "Bearer " + pipe["SYSTEM_ACCESSTOKEN"]}, 404, 0},
-		{"pipeline, stranger", "POST", pipe["SYSTEM_OIDCREQUESTURI"] + "?serviceConnectionId=" + id.ServiceConnectionID, nil, 401, 0},
+		{"secret", tokenURL, secret},
+		{"Cosmos DB's resource", tokenURL, with(secret, "scope", "https://token.postgres.cosmos.azure.com/.default")},
+		{"resource with a slash at the end", tokenURL, with(secret, "scope", emulator.Resource+"//.default")},
+		{"government cloud", "https://login.microsoftonline.us" + tokenPath, with(secret, "scope", govResource+"/.default")},
+		{"federated", tokenURL, assertion(az.FederatedToken(app, nil))},
 	} {
-		before := az.Counts().Requests
-		if a := do(t, az, tt.method, tt.target, "", tt.header...); a.status != tt.status {
-			t.Errorf("%s: %d %s, want %d", tt.name, a.status, a.text, tt.status)
-		}
-		if n := az.Counts().Requests - before; n != tt.counts {
-			t.Errorf("%s: counted %d", tt.name, n)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			r := postForm(t, az, tt.url, tt.form)
+			if r.status != http.StatusOK {
+				t.Errorf("status = %d, want %d: %s", r.status, http.StatusOK, r.body)
+			}
+			if token, _ := r.fields["access_token"].(string); strings.Count(token, ".") != 2 {
+				t.Errorf("access_token = %q, want a JWT", token)
+			}
+			checkRecorded(t, tt.form, r)
+		})
 	}
-	if b, err := os.ReadFile(env(emulator.Kubernetes, id)["AZURE_FEDERATED_TOKEN_FILE"]); err != nil || strings.Count(string(b), ".") != 2 {
-		t.Errorf("federated token %q, %v", b, err)
-	}
-	if _, err := az.Client().Get("https://example.com"); err == nil || !strings.Contains(err.Error(), "does not play example.com") {
-		t.Errorf("the client reaches the world: %v", err)
-	}
-}
-
-// The programs answer as theirs do, logged in and out, and refuse what they do not
-// stand for.
-func TestPrograms(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("the programs are shell scripts")
-	}
-	az := emulator.Start(t)
-	person := az.Add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User})
-	az.SetenvOn(t, emulator.Workstation, person)
-	run := func(name string, args ...string) (string, string, int) {
-		var out, fails strings.Builder
-		cmd := exec.Command(name, args...)
-		cmd.Stdout, cmd.Stderr = &out, &fails
-		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-			t.Fatal(err)
-		}
-		return out.String(), fails.String(), cmd.ProcessState.ExitCode()
-	}
-	token := []string{"account", "get-access-token", "-o", "json", "--resource", emulator.Resource}
 	for _, tt := range []struct {
-		name     string
-		args     []string
-		loggedIn bool
-		want     string // on standard output, or on the other
-		exit     int
+		name, url string
+		form      url.Values
+		want      string // AADSTS code and the start of the text
 	}{
-		{"az", token, false, "Please run 'az login'", 1},
-		{"az", token, true, `"accessToken":"ey`, 0},
-		{"az", append(token, "--tenant", "other"), true, "AADSTS90002", 1},
-		{"az", []string{"vm", "delete"}, true, "ERROR", 2},
-		{"az", nil, true, "ERROR", 2},
-		{"azd", []string{"auth", "token", "--scope", "s"}, false, "azd auth login", 1},
-		{"azd", []string{"auth", "token", "--scope", "s/.default"}, true, `"token":"ey`, 0},
-		{"azd", []string{"up"}, true, "ERROR", 2},
-		{"pwsh", []string{"-EncodedCommand", "!"}, true, "not properly encoded", 1},
-		{"pwsh", []string{"-EncodedCommand", "eAA="}, true, "not one that this stands for", 1},
-		{"xdg-open", []string{"https://example.com/"}, true, "opens Entra's sign-in only", 4},
+		{"wrong secret", tokenURL, with(secret, "client_secret", "wrong"), "AADSTS7000215"},
+		{"no secret", tokenURL, with(secret, "client_id", other.ClientID, "client_secret", ""), "AADSTS7000215"},
+		{"unknown application", tokenURL, with(secret, "client_id", "none"), "AADSTS700016"},
+		{"user as an application", tokenURL, with(secret, "client_id", user.ClientID), "AADSTS700016"},
+		{"unknown tenant", publicAuthority + "/other/oauth2/v2.0/token", secret, "AADSTS90002: Tenant 'other' not found"},
+		{"application without a tenant", publicAuthority + "/organizations/oauth2/v2.0/token", secret, "AADSTS90002"},
+		{"unknown grant type", tokenURL, with(secret, "grant_type", "password"), "AADSTS70003"},
+		{"resource of another cloud", tokenURL, with(secret, "scope", govResource+"/.default"), "AADSTS500011"},
+		{"no resource", tokenURL, with(secret, "scope", "openid"), "AADSTS500011"},
+		{"federated token of another application", tokenURL, assertion(az.FederatedToken(other, nil)), "AADSTS700213"},
+		{"federated token with another audience", tokenURL, assertion(az.FederatedToken(app, set("aud", "x"))), "AADSTS700212"},
+		{"federated token, expired", tokenURL, assertion(az.FederatedToken(app, set("exp", time.Now().Add(-time.Hour).Unix()))), "AADSTS700024"},
+		{"federated token with an invalid signature", tokenURL, assertion(az.FederatedToken(app, nil) + "x"), "AADSTS50013"},
+		{"access token as an assertion", tokenURL, assertion(az.Token(app, nil)), "AADSTS700027"},
+		{"no assertion type", tokenURL, with(assertion(az.FederatedToken(app, nil)), "client_assertion_type", ""), "AADSTS900144"},
+		{"assertion that is not a JWT", tokenURL, assertion("x"), "AADSTS50027"},
+		{"unknown authorization code", tokenURL, url.Values{"grant_type": {"authorization_code"}, "code": {"none"}, "scope": {scope}}, "AADSTS70008"},
+		{"unknown device code", tokenURL, url.Values{"grant_type": {"device_code"}, "device_code": {"none"}}, "AADSTS70019"},
+		{"unknown refresh token", tokenURL, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"none"}, "scope": {scope}}, "AADSTS700082"},
 	} {
-		if az.Logout(); tt.loggedIn {
-			az.Login(person)
-		}
-		out, fails, exit := run(tt.name, tt.args...)
-		if exit != tt.exit || exit == 0 && !strings.Contains(out, tt.want) || exit != 0 && (!strings.Contains(fails, tt.want) || out != "") {
-			t.Errorf("%s %q: %q, %q, %d", tt.name, tt.args, out, fails, exit)
-		}
-	}
-	az.Faults.FailTokens(1, http.StatusServiceUnavailable)
-	if out, fails, exit := run("az", token...); exit == 0 || out != "" || !strings.Contains(fails, "AADSTS90033") {
-		t.Errorf("a fault: %q, %q, %d", out, fails, exit)
+		t.Run(tt.name, func(t *testing.T) {
+			r := postForm(t, az, tt.url, tt.form)
+			if r.status < 400 {
+				t.Errorf("status = %d, want an error", r.status)
+			}
+			if !strings.Contains(r.body, tt.want) {
+				t.Errorf("body = %s, want %q in it", r.body, tt.want)
+			}
+			if r.fields["access_token"] != nil {
+				t.Errorf("body = %s, want no access_token", r.body)
+			}
+			checkRecorded(t, tt.form, r)
+		})
 	}
 }

@@ -20,12 +20,12 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// In these examples t is a test's.
+// t is the parameter of the test that an example would be in.
 var t *testing.T
 
-func setT(of *testing.T) { t = of }
+func setT(test *testing.T) { t = test }
 
-// A test in five lines, as the managed identity of an App Service.
+// A test signs in as the managed identity of an App Service.
 func Example() {
 	az := emulator.Start(t)
 	az.Setenv(t)
@@ -39,8 +39,8 @@ func Example() {
 	}
 }
 
-// Parallel tests share an emulator and have a database each. They cannot set the
-// environment: with Client the metadata service of a virtual machine answers.
+// Parallel tests share an emulator and use one database each. They cannot set environment
+// variables, so the driver uses the metadata service of a virtual machine by Client.
 func Example_parallel() {
 	az := emulator.Start(t)
 	for _, name := range []string{"insert", "update", "delete"} {
@@ -59,10 +59,10 @@ func Example_parallel() {
 	}
 }
 
-// A TestMain starts one emulator for all tests of a package, parallel ones too, and
-// makes the whole process a program on App Service.
+// A TestMain starts one emulator for all tests of a package, and sets the environment of
+// a program on App Service, which parallel tests cannot do.
 func ExampleNew() {
-	var az *emulator.Azure                                             // the package's
+	var az *emulator.Azure                                             // a variable of the package
 	testMain := func(m interface{ Run() int }) (code int, err error) { // m is a *testing.M
 		if az, err = emulator.New(context.Background()); err != nil {
 			return 1, err
@@ -75,7 +75,6 @@ func ExampleNew() {
 		for _, kv := range env {
 			name, value, _ := strings.Cut(kv, "=")
 			os.Setenv(name, value)
-			defer os.Unsetenv(name)
 		}
 		return m.Run(), nil
 	}
@@ -85,22 +84,25 @@ func ExampleNew() {
 			return 1
 		}
 		defer db.Close()
-		var who string
-		err = db.QueryRow("select session_user").Scan(&who)
-		fmt.Println(who, err)
+		var user string
+		err = db.QueryRow("select session_user").Scan(&user)
+		fmt.Println(user, err)
 		return 0
 	})
 	fmt.Println(testMain(tests))
+	os.Unsetenv("IDENTITY_ENDPOINT") // for the other examples
+	os.Unsetenv("IDENTITY_HEADER")
 	// Output:
 	// app <nil>
 	// 0 <nil>
 }
 
+// A runner stands for a *testing.M.
 type runner func() int
 
 func (r runner) Run() int { return r() }
 
-// Identities that there are from the start, and what each may.
+// Options add a managed identity with a role, and an Entra administrator.
 func ExampleWithIdentity() {
 	az := emulator.Start(t,
 		emulator.WithIdentity(emulator.Identity{Name: "billing"}),
@@ -117,7 +119,7 @@ func ExampleWithIdentity() {
 	}
 }
 
-// An application signs in with its secret, as the role that was made for it.
+// An application signs in with its secret.
 func ExampleAzure_Grant() {
 	ctx := context.Background()
 	az, err := emulator.New(ctx)
@@ -136,13 +138,13 @@ func ExampleAzure_Grant() {
 	}
 	db := sql.OpenDB(c)
 	defer db.Close()
-	var who string
-	err = db.QueryRow("select session_user").Scan(&who)
-	fmt.Println(who, err)
+	var user string
+	err = db.QueryRow("select session_user").Scan(&user)
+	fmt.Println(user, err)
 	// Output: billing <nil>
 }
 
-// A database for a test, with a schema in it.
+// A test has its own database, with a table in it.
 func ExampleAzure_Database() {
 	az := emulator.Start(t)
 	d := az.Database(t)
@@ -158,7 +160,7 @@ func ExampleAzure_Database() {
 	}
 }
 
-// What a program does when its server is full is seen by turning a knob.
+// A fault shows how a program handles a server that has too many connections.
 func ExampleFaults() {
 	az, err := emulator.New(context.Background())
 	if err != nil {
@@ -173,8 +175,8 @@ func ExampleFaults() {
 	defer db.Close()
 
 	az.Faults.Refuse(&pgconn.PgError{Code: "53300", Message: "sorry, too many clients already"})
-	var pg *pgconn.PgError
-	fmt.Println(errors.As(db.Ping(), &pg) && pg.Code == "53300")
+	var pgErr *pgconn.PgError
+	fmt.Println(errors.As(db.Ping(), &pgErr) && pgErr.Code == "53300")
 	az.Faults.Refuse(nil)
 	fmt.Println(db.Ping(), az.Counts().SignIns)
 	// Output:
@@ -182,8 +184,7 @@ func ExampleFaults() {
 	// <nil> 1
 }
 
-// A program in another language, as a test of it in Go runs it: a script on a
-// workstation to which me@contoso.com has signed in.
+// A Go test runs a shell script on a workstation on which me@contoso.com is logged in.
 func ExampleAzure_Command() {
 	az := emulator.Start(t, emulator.WithIdentity(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User}))
 	cmd, err := az.Command(t.Context(), emulator.Workstation, az.Identity("me@contoso.com"), "sh", "-c",
@@ -191,12 +192,16 @@ func ExampleAzure_Command() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := cmd.Output(); err != nil || string(out) != "me@contoso.com\n" {
-		t.Errorf("%s, %v", out, err)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(out), "me@contoso.com\n"; got != want {
+		t.Errorf("the script printed %q, want %q", got, want)
 	}
 }
 
-// Who asks over HTTP himself needs no driver: this is what one on App Service does.
+// A program without the driver requests its token over HTTP, as on App Service.
 func ExampleAzure_Environ() {
 	az, err := emulator.New(context.Background())
 	if err != nil {
@@ -226,7 +231,7 @@ func ExampleAzure_Environ() {
 	// Output: 200 OK
 }
 
-// The older kind of server, where users have the server's name behind them.
+// On single server, user names end in the server's name.
 func ExampleWithSingleServer() {
 	az := emulator.Start(t, emulator.WithSingleServer())
 	az.Setenv(t)
@@ -235,13 +240,16 @@ func ExampleWithSingleServer() {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	if err := db.Ping(); err != nil || az.Startups()[0]["user"] != "app@"+emulator.ServerName {
-		t.Errorf("%v, %v", az.Startups(), err)
+	if err := db.Ping(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := az.Startups()[0]["user"], "app@"+emulator.ServerName; got != want {
+		t.Errorf("user = %q, want %q", got, want)
 	}
 }
 
-// An administrator makes a role as on Azure, and whom it is for signs in. Tokens are in
-// the DSN, so that neither needs an environment.
+// An administrator creates a role for a group, and a member of the group signs in. Both
+// DSNs contain a token, so that the test needs no environment variable.
 func ExampleWithAdmin() {
 	az := emulator.Start(t, emulator.WithAdmin(emulator.Identity{Name: "dba@contoso.com", Kind: emulator.User}))
 	readers := az.Add(emulator.Identity{Name: "Readers", Kind: emulator.Group})
@@ -265,7 +273,7 @@ func ExampleWithAdmin() {
 	open("Readers", az.Token(member, nil))
 }
 
-// What a program does with a token that has expired.
+// A test signs in with an expired token.
 func ExampleAzure_Token() {
 	az := emulator.Start(t)
 	expired := az.Token(az.Identity("app"), func(claims map[string]any) { claims["exp"] = time.Now().Add(-time.Hour).Unix() })
@@ -275,14 +283,14 @@ func ExampleAzure_Token() {
 	}
 	t.Cleanup(func() { db.Close() })
 	if err := db.Ping(); err == nil || !strings.Contains(err.Error(), "expired") {
-		t.Errorf("got %v", err)
+		t.Errorf("Ping() = %v, want an error about the expired token", err)
 	}
 }
 
-// A server of one's own, as one with extensions that the emulator's has not.
+// The emulator uses a running server, for example one with extensions.
 func ExampleWithPostgres() {
-	own := emulator.Start(t).PostgresDSN()
-	az := emulator.Start(t, emulator.WithPostgres(own))
+	superuserDSN := emulator.Start(t).PostgresDSN()
+	az := emulator.Start(t, emulator.WithPostgres(superuserDSN))
 	c, err := driver.NewConnector(az.DSN("aad_auth=managed-identity"), driver.WithTransport(az.Client()))
 	if err != nil {
 		t.Fatal(err)
@@ -294,14 +302,17 @@ func ExampleWithPostgres() {
 	}
 }
 
-// What the server says of a test, should it fail.
+// The log of PostgreSQL explains why a test fails.
 func ExampleWithLog() {
-	var said bytes.Buffer
-	az, err := emulator.New(t.Context(), emulator.WithLog(&said))
+	var serverLog bytes.Buffer
+	az, err := emulator.New(t.Context(), emulator.WithLog(&serverLog))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := az.Close(); err != nil || said.Len() == 0 {
-		t.Errorf("%v: %s", err, said.String())
+	if err := az.Close(); err != nil {
+		t.Error(err)
+	}
+	if serverLog.Len() == 0 {
+		t.Error("the log is empty")
 	}
 }

@@ -2,6 +2,7 @@ package emulator_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -10,175 +11,259 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// try signs in as app, leaves, and tells how long that took.
-func try(t *testing.T, az *emulator.Azure, token string) (time.Duration, error) {
+// timeSignIn signs in as app, closes the connection and returns how long the sign-in took.
+func timeSignIn(t *testing.T, az *emulator.Azure, token string) (time.Duration, error) {
 	t.Helper()
-	began := time.Now()
-	conn, err := signIn(t, az, "app", token)
-	took := time.Since(began)
+	start := time.Now()
+	conn, err := connectAs(t, az, "app", token)
+	took := time.Since(start)
 	if conn != nil {
 		conn.Close(context.Background())
 	}
 	return took, err
 }
 
-func expired(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "The access token has expired. Please acquire a new token and retry. (SQLSTATE 28P01)")
+// checkAccepted checks that app can sign in with a token.
+func checkAccepted(t *testing.T, az *emulator.Azure, token string) {
+	t.Helper()
+	if _, err := timeSignIn(t, az, token); err != nil {
+		t.Errorf("sign-in: %v, want success", err)
+	}
+}
+
+// checkExpired checks that a token is refused as expired.
+func checkExpired(t *testing.T, az *emulator.Azure, token string) {
+	t.Helper()
+	_, err := timeSignIn(t, az, token)
+	checkPgError(t, err, "28P01", "The access token has expired. Please acquire a new token and retry.")
 }
 
 func TestRevokeTokens(t *testing.T) {
 	az := emulator.Start(t)
-	app := az.Add(emulator.Identity{Name: "app"})
-	old := az.Token(app, nil)
-	if _, err := try(t, az, old); err != nil {
-		t.Error(err)
-	}
+	app := az.Identity("app")
+	token := az.Token(app, nil)
+	checkAccepted(t, az, token)
 	az.RevokeTokens()
-	if _, err := try(t, az, old); !expired(err) {
-		t.Errorf("a revoked token: %v", err)
-	}
-	if _, err := try(t, az, az.Token(app, nil)); err != nil {
-		t.Errorf("a token issued later: %v", err)
-	}
+	checkExpired(t, az, token)
+	checkAccepted(t, az, az.Token(app, nil))
 }
 
-func TestTokenAge(t *testing.T) {
+// Like Entra, the emulator issues tokens whose iat and nbf claims are five minutes ago.
+func TestIssuedAt(t *testing.T) {
 	az := emulator.Start(t)
-	app := az.Add(emulator.Identity{Name: "app"})
 	claims := jwt.MapClaims{}
-	if _, _, err := jwt.NewParser().ParseUnverified(az.Token(app, nil), claims); err != nil {
+	if _, _, err := jwt.NewParser().ParseUnverified(az.Token(az.Identity("app"), nil), claims); err != nil {
 		t.Fatal(err)
 	}
-	iat, _ := claims.GetIssuedAt()
-	nbf, _ := claims.GetNotBefore()
-	if age := time.Since(iat.Time); age < 5*time.Minute || age > 6*time.Minute || !nbf.Equal(iat.Time) {
-		t.Errorf("iat is %v ago, nbf is %v", age, nbf)
-	}
-	az.Faults.MaxTokenAge(time.Minute)
-	for age, ok := range map[time.Duration]bool{0: true, 30 * time.Second: true, 2 * time.Minute: false} {
-		token := az.Token(app, func(c map[string]any) { c["iat"] = c["iat"].(int64) - int64(age.Seconds()) })
-		if _, err := try(t, az, token); ok && err != nil || !ok && !expired(err) {
-			t.Errorf("a token %v old: %v", age, err)
-		}
-	}
-}
-
-// A token that begins later than clocks may differ is refused where that is looked at,
-// in both wordings, by Azure's own clock.
-func TestNotBefore(t *testing.T) {
-	az := emulator.Start(t)
-	app := az.Add(emulator.Identity{Name: "app"})
-	for _, tt := range []struct {
-		claim             string
-		begins            time.Duration // from now
-		look, newer, good bool
-	}{
-		{"nbf", 2 * time.Hour, false, false, true},
-		{"iat", 2 * time.Hour, false, false, true},
-		{"nbf", 4 * time.Minute, true, false, true},
-		{"iat", 4 * time.Minute, true, false, true},
-		{"nbf", 6 * time.Minute, true, false, false},
-		{"iat", 6 * time.Minute, true, true, false},
-	} {
-		az.Faults.NotBefore(tt.look)
-		az.Faults.NewWording(tt.newer)
-		token := az.Token(app, func(c map[string]any) { c[tt.claim] = time.Now().Add(tt.begins).Unix() })
-		want := "The access token is not yet valid. Please acquire a new token and retry. (SQLSTATE 28P01)"
-		if tt.newer {
-			want = "The access token isn't yet valid. Acquire a new token and try again. (SQLSTATE 28P01)"
-		}
-		if _, err := try(t, az, token); tt.good && err != nil || !tt.good && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%+v: %v", tt, err)
-		}
-		az.Faults.Clock(tt.begins)
-		if _, err := try(t, az, token); tt.begins < time.Hour && err != nil { // the others have expired by then
-			t.Errorf("%+v, when it has begun: %v", tt, err)
-		}
-		az.Faults.Clock(0)
-	}
-}
-
-// Failures, their Retry-After and the counts are the same at both endpoints.
-func TestFailTokens(t *testing.T) {
-	az := emulator.Start(t)
-	app := az.Add(emulator.Identity{Name: "confidential", Secret: "s"})
-	env, err := az.Environ(emulator.AppService, emulator.Identity{})
+	iat, err := claims.GetIssuedAt()
 	if err != nil {
 		t.Fatal(err)
 	}
-	endpoint, _ := strings.CutPrefix(env[0], "IDENTITY_ENDPOINT=")
-	header, _ := strings.CutPrefix(env[1], "IDENTITY_HEADER=")
-	client := az.Client()
-	do := func(resp *http.Response, err error) (int, string) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		io.Copy(io.Discard, resp.Body)
-		return resp.StatusCode, resp.Header.Get("Retry-After")
+	nbf, err := claims.GetNotBefore()
+	if err != nil {
+		t.Fatal(err)
 	}
-	entra := func() (int, string) {
-		return do(client.PostForm(az.Authority()+emulator.TenantID+"/oauth2/v2.0/token", url.Values{"grant_type": {"client_credentials"},
-			"client_id": {app.ClientID}, "client_secret": {"s"}, "scope": {emulator.Resource + "/.default"}}))
+	if age := time.Since(iat.Time); age < 5*time.Minute || age > 6*time.Minute {
+		t.Errorf("iat is %v ago, want 5 to 6 minutes", age)
 	}
-	host := func() (int, string) {
-		req, _ := http.NewRequest("GET", endpoint+"?resource="+emulator.Resource, nil)
-		req.Header.Set("X-IDENTITY-HEADER", header)
-		return do(client.Do(req))
+	if !nbf.Equal(iat.Time) {
+		t.Errorf("nbf = %v, want iat, %v", nbf, iat)
 	}
-	want := func(ask func() (int, string), status int, after string) {
+}
+
+func TestMaxTokenAge(t *testing.T) {
+	az := emulator.Start(t)
+	az.Faults.MaxTokenAge(time.Minute)
+	for _, tt := range []struct {
+		name  string
+		age   time.Duration
+		check func(*testing.T, *emulator.Azure, string)
+	}{
+		{"new", 0, checkAccepted},
+		{"30 seconds old", 30 * time.Second, checkAccepted},
+		{"2 minutes old", 2 * time.Minute, checkExpired},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			token := az.Token(az.Identity("app"), func(c map[string]any) { c["iat"] = c["iat"].(int64) - int64(tt.age.Seconds()) })
+			tt.check(t, az, token)
+		})
+	}
+}
+
+// With NotBefore, a token that starts to be valid more than five minutes in the future is
+// refused, in either wording, until Azure's clock has reached it.
+func TestNotBefore(t *testing.T) {
+	const (
+		oldText = "The access token is not yet valid. Please acquire a new token and retry."
+		newText = "The access token isn't yet valid. Acquire a new token and try again."
+	)
+	az := emulator.Start(t)
+	for _, tt := range []struct {
+		name, claim string
+		ahead       time.Duration
+		notBefore   bool
+		newWording  bool
+		want        string // part of the refusal; "" means none
+	}{
+		{"nbf, not checked", "nbf", 2 * time.Hour, false, false, ""},
+		{"iat, not checked", "iat", 2 * time.Hour, false, false, ""},
+		{"nbf, within the clock skew", "nbf", 4 * time.Minute, true, false, ""},
+		{"iat, within the clock skew", "iat", 4 * time.Minute, true, false, ""},
+		{"nbf, refused", "nbf", 6 * time.Minute, true, false, oldText},
+		{"iat, refused in the new wording", "iat", 6 * time.Minute, true, true, newText},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			az.Faults.NotBefore(tt.notBefore)
+			az.Faults.NewWording(tt.newWording)
+			token := az.Token(az.Identity("app"), func(c map[string]any) { c[tt.claim] = time.Now().Add(tt.ahead).Unix() })
+			if tt.want == "" {
+				checkAccepted(t, az, token)
+			} else {
+				_, err := timeSignIn(t, az, token)
+				checkPgError(t, err, "28P01", tt.want)
+			}
+			if tt.ahead >= time.Hour { // by then it has expired
+				return
+			}
+			az.Faults.Clock(tt.ahead)
+			defer az.Faults.Clock(0)
+			checkAccepted(t, az, token)
+		})
+	}
+}
+
+// FailTokens and RetryAfter apply to Entra and to managed identities, and Counts counts
+// both.
+func TestFailTokens(t *testing.T) {
+	az := emulator.Start(t)
+	check := func(request func(*testing.T, *emulator.Azure) (*http.Response, string), status int, retryAfter string) {
 		t.Helper()
-		if s, a := ask(); s != status || a != after {
-			t.Errorf("status %d, Retry-After %q; want %d, %q", s, a, status, after)
+		resp, _ := request(t, az)
+		if resp.StatusCode != status {
+			t.Errorf("status = %d, want %d", resp.StatusCode, status)
+		}
+		if got := resp.Header.Get("Retry-After"); got != retryAfter {
+			t.Errorf("Retry-After = %q, want %q", got, retryAfter)
 		}
 	}
-	do(client.Get(az.Authority() + emulator.TenantID + "/v2.0/.well-known/openid-configuration"))
-	az.Token(app, nil)
+	resp, err := az.Client().Get(az.Authority() + emulator.TenantID + "/v2.0/.well-known/openid-configuration") // not counted
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	az.Token(az.Identity("app"), nil) // not counted
 	az.Faults.FailTokens(2, 503)
-	want(entra, 503, "")
-	want(host, 503, "")
-	want(entra, 200, "")
+	check(requestFromEntra, 503, "")
+	check(requestFromHost, 503, "")
+	check(requestFromEntra, 200, "")
 	az.Faults.FailTokens(-1, 429)
 	az.Faults.RetryAfter(1500 * time.Millisecond)
-	want(host, 429, "2")
-	want(entra, 429, "2")
-	want(host, 429, "2")
+	check(requestFromHost, 429, "2")
+	check(requestFromEntra, 429, "2")
+	check(requestFromHost, 429, "2")
 	az.Faults.FailTokens(0, 0)
-	want(host, 200, "")
-	if n, want := az.Counts(), (emulator.Counts{Requests: 7, Tokens: 2}); n != want {
-		t.Errorf("%+v, want %+v", n, want)
+	check(requestFromHost, 200, "")
+	if got, want := az.Counts(), (emulator.Counts{Requests: 7, Tokens: 2}); got != want {
+		t.Errorf("Counts() = %+v, want %+v", got, want)
 	}
+}
+
+// requestFromEntra requests the token of an application with a secret.
+func requestFromEntra(t *testing.T, az *emulator.Azure) (resp *http.Response, body string) {
+	t.Helper()
+	app := az.Add(emulator.Identity{Name: "confidential", Secret: "s"})
+	form := url.Values{
+		"grant_type":    {"client_credentials"},
+		"client_id":     {app.ClientID},
+		"client_secret": {"s"},
+		"scope":         {emulator.Resource + "/.default"},
+	}
+	req, err := http.NewRequest("POST", az.Authority()+emulator.TenantID+"/oauth2/v2.0/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return send(t, az, req)
+}
+
+// requestFromHost requests the token of App Service's managed identity.
+func requestFromHost(t *testing.T, az *emulator.Azure) (resp *http.Response, body string) {
+	t.Helper()
+	vars := env(t, az, emulator.AppService, emulator.Identity{})
+	req, err := http.NewRequest("GET", vars["IDENTITY_ENDPOINT"]+"?resource="+emulator.Resource, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-IDENTITY-HEADER", vars["IDENTITY_HEADER"])
+	return send(t, az, req)
+}
+
+// send sends a request and reads the response.
+func send(t *testing.T, az *emulator.Azure, req *http.Request) (resp *http.Response, body string) {
+	t.Helper()
+	resp, err := az.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
 }
 
 func TestSignInDelay(t *testing.T) {
 	az := emulator.Start(t)
-	app := az.Add(emulator.Identity{Name: "app"})
-	az.Faults.SignInDelay(200 * time.Millisecond)
-	for _, token := range []string{az.Token(app, nil), "not a token"} {
-		if took, err := try(t, az, token); took < 200*time.Millisecond {
-			t.Errorf("the verdict %v took %v", err, took)
-		}
+	const delay = 200 * time.Millisecond
+	az.Faults.SignInDelay(delay)
+	for _, tt := range []struct{ name, token string }{
+		{"accepted", az.Token(az.Identity("app"), nil)},
+		{"refused", "not a token"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if took, _ := timeSignIn(t, az, tt.token); took < delay {
+				t.Errorf("the sign-in took %v, want at least %v", took, delay)
+			}
+		})
 	}
 }
 
-// A sign-in costs five round trips: TCP, the request for TLS, TLS, startup,
-// password. What the gateway says last arrives.
+// A sign-in takes five round trips: TCP connect, request for TLS, TLS handshake, startup
+// packet, password. A refusal arrives although the gateway closes the connection after it.
 func TestRoundTrip(t *testing.T) {
 	az := emulator.Start(t)
 	before := goleak.IgnoreCurrent()
-	app := az.Add(emulator.Identity{Name: "app"})
-	const d = 20 * time.Millisecond
-	az.Faults.RoundTrip(d)
-	if took, err := try(t, az, az.Token(app, nil)); err != nil || took < 5*d {
-		t.Errorf("a sign-in took %v, %v", took, err)
+	const roundTrip = 20 * time.Millisecond
+	az.Faults.RoundTrip(roundTrip)
+	took, err := timeSignIn(t, az, az.Token(az.Identity("app"), nil))
+	if err != nil {
+		t.Error(err)
 	}
-	if _, err := try(t, az, "not a token"); err == nil || !strings.Contains(err.Error(), "has invalid format") {
-		t.Errorf("a refusal: %v", err)
+	if took < 5*roundTrip {
+		t.Errorf("the sign-in took %v, want at least %v", took, 5*roundTrip)
 	}
+	_, err = timeSignIn(t, az, "not a token")
+	checkPgError(t, err, "28P01", "has invalid format")
 	goleak.VerifyNone(t, before)
+}
+
+func TestHangUp(t *testing.T) {
+	az := emulator.Start(t)
+	token := az.Token(az.Identity("app"), nil)
+	az.Faults.HangUp(true)
+	_, err := timeSignIn(t, az, token)
+	var pgErr *pgconn.PgError
+	if err == nil || errors.As(err, &pgErr) {
+		t.Errorf("sign-in: %v, want an error because the connection is closed", err)
+	}
+	az.Faults.HangUp(false)
+	checkAccepted(t, az, token)
 }

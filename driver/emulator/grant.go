@@ -11,10 +11,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// A grant answers token requests of one grant_type.
-type grant func(a *Azure, w http.ResponseWriter, r *http.Request)
-
-var grants = map[string]grant{
+// grants are the functions that answer token requests, by grant_type.
+var grants = map[string]func(a *Azure, w http.ResponseWriter, r *http.Request){
 	"client_credentials": (*Azure).grantClient,
 	"authorization_code": (*Azure).grantCode,
 	"device_code":        (*Azure).grantDevice,
@@ -22,69 +20,89 @@ var grants = map[string]grant{
 	"refresh_token": (*Azure).grantRefresh,
 }
 
+// serveToken is the token endpoint.
 func (a *Azure) serveToken(w http.ResponseWriter, r *http.Request) {
-	people := r.PathValue("tenant") == "organizations" || r.PathValue("tenant") == "common"
-	kind := r.PostFormValue("grant_type")
-	var denied denial
-	a.Faults.set(func() { denied = a.Faults.denied })
-	switch give := grants[kind]; {
-	case denied.code != 0:
-		a.refuse(w, http.StatusBadRequest, "invalid_grant", denied.code, denied.text)
-	case r.PathValue("tenant") != TenantID && (!people || kind == "client_credentials"):
-		a.refuse(w, http.StatusBadRequest, "invalid_request", 90002, fmt.Sprintf("Tenant '%s' not found. Check to make sure you have the correct tenant ID.", r.PathValue("tenant")))
-	case give == nil:
-		a.refuse(w, http.StatusBadRequest, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
-	default:
-		give(a, w, r)
+	if e := a.Faults.current().entraError; e.code != 0 {
+		a.writeError(w, http.StatusBadRequest, "invalid_grant", e.code, e.text)
+		return
 	}
+	tenant := r.PathValue("tenant")
+	grantType := r.PostFormValue("grant_type")
+	forUsers := (tenant == "organizations" || tenant == "common") && grantType != "client_credentials"
+	if tenant != TenantID && !forUsers {
+		a.writeError(w, http.StatusBadRequest, "invalid_request", 90002, fmt.Sprintf("Tenant '%s' not found. Check to make sure you have the correct tenant ID.", tenant))
+		return
+	}
+	grant := grants[grantType]
+	if grant == nil {
+		a.writeError(w, http.StatusBadRequest, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
+		return
+	}
+	grant(a, w, r)
 }
 
-// grantClient serves an application, by secret, certificate or federated token.
+// grantClient authenticates an application by its secret, certificate or federated token.
 func (a *Azure) grantClient(w http.ResponseWriter, r *http.Request) {
-	app, ok := a.find(func(id Identity) bool { return id.Kind != User && id.ClientID == r.PostFormValue("client_id") })
+	clientID := r.PostFormValue("client_id")
+	app, ok := a.findIdentity(func(id Identity) bool { return id.Kind != User && id.ClientID == clientID })
 	if !ok {
-		a.refuse(w, http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory 'Contoso'.", r.PostFormValue("client_id")))
+		a.writeError(w, http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory 'Contoso'.", clientID))
 		return
 	}
-	switch assertion := r.PostFormValue("client_assertion"); {
-	case assertion != "":
-		if denied := a.checkAssertion(app, assertion, endpoint(r, "/oauth2/v2.0/token"), r.PostFormValue("client_assertion_type")); denied != nil {
-			a.refuse(w, http.StatusUnauthorized, "invalid_client", denied.code, denied.text)
-			return
-		}
-	case app.Secret == "" || r.PostFormValue("client_secret") != app.Secret:
-		a.refuse(w, http.StatusUnauthorized, "invalid_client", 7000215, fmt.Sprintf("Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", app.ClientID))
+	if e := a.checkClient(app, r); e != nil {
+		a.writeError(w, http.StatusUnauthorized, "invalid_client", e.code, e.text)
 		return
 	}
-	if resource, ok := a.resource(w, r, r.PostFormValue("scope")); ok {
-		life := int(a.Faults.life().Seconds())
-		token, _ := a.issue(app, resource)
-		reply(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token})
+	resource, ok := a.requestedResource(w, r, r.PostFormValue("scope"))
+	if !ok {
+		return
 	}
+	life := int(a.Faults.tokenLife().Seconds())
+	token, _ := a.issue(app, resource)
+	writeJSON(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token})
 }
 
-// givePerson answers with what a person gets: beside the access token one to
-// refresh it with, and who it is.
-func (a *Azure) givePerson(w http.ResponseWriter, r *http.Request, id Identity, scope string) {
-	resource, ok := a.resource(w, r, scope)
+// checkClient checks an application's assertion or, if the request has none, its secret.
+func (a *Azure) checkClient(app Identity, r *http.Request) *entraError {
+	if assertion := r.PostFormValue("client_assertion"); assertion != "" {
+		return a.checkAssertion(app, assertion, endpoint(r, "/oauth2/v2.0/token"), r.PostFormValue("client_assertion_type"))
+	}
+	if app.Secret == "" || r.PostFormValue("client_secret") != app.Secret {
+		return &entraError{7000215, fmt.Sprintf("Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", app.ClientID)}
+	}
+	return nil
+}
+
+// writeUserTokens issues an access token to a user, with an id token and a refresh token.
+func (a *Azure) writeUserTokens(w http.ResponseWriter, r *http.Request, id Identity, scope string) {
+	resource, ok := a.requestedResource(w, r, scope)
 	if !ok {
 		return
 	}
-	now, life := a.now(), int(a.Faults.life().Seconds())
-	about, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+	now := a.now()
+	idToken, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 		"iss": "https://" + r.Host + "/" + TenantID + "/v2.0", "aud": r.PostFormValue("client_id"), "tid": TenantID, "oid": id.ObjectID, "sub": id.ObjectID,
 		"preferred_username": id.Name, "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 	}).SignedString(a.signer.key)
 	if err != nil {
-		panic(err) // the claims are JSON
+		panic(err) // the claims are strings and numbers
 	}
-	info, _ := json.Marshal(map[string]string{"uid": id.ObjectID, "utid": TenantID}) // never fails
-	refresh := "refresh." + rand.Text()
-	a.mu.Lock()
-	a.pending[refresh] = &pending{identity: id}
-	a.mu.Unlock()
+	clientInfo, err := json.Marshal(map[string]string{"uid": id.ObjectID, "utid": TenantID})
+	if err != nil {
+		panic(err) // strings only
+	}
+	refreshToken := "refresh." + rand.Text()
+	a.storeCode(refreshToken, &pendingGrant{identity: id})
+	life := int(a.Faults.tokenLife().Seconds())
 	token, _ := a.issue(id, resource)
-	reply(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "scope": scope,
-		"access_token": token, "refresh_token": refresh, "id_token": about,
-		"client_info": base64.RawURLEncoding.EncodeToString(info)})
+	writeJSON(w, http.StatusOK, map[string]any{
+		"token_type":     "Bearer",
+		"expires_in":     life,
+		"ext_expires_in": life,
+		"scope":          scope,
+		"access_token":   token,
+		"refresh_token":  refreshToken,
+		"id_token":       idToken,
+		"client_info":    base64.RawURLEncoding.EncodeToString(clientInfo),
+	})
 }

@@ -18,31 +18,41 @@ const (
 	ManagedIdentity  = "managed-identity"
 )
 
-// An Identity is a principal of the emulated tenant. Ids that are left empty
-// are derived from the name, so Identity{Name: "app"} is complete.
+// An Identity is a principal of the emulated tenant. [Azure.Add] derives empty ids from
+// the name, so Identity{Name: "app"} is complete.
 type Identity struct {
-	Name       string   // also the PostgreSQL role's
+	Name       string   // also the name of its PostgreSQL role
 	Kind       string   // default ManagedIdentity
-	ClientID   string   // appid
-	ObjectID   string   // oid
-	ResourceID string   // ARM id of a user-assigned managed identity; set by Add
-	Secret     string   `json:"-"` // client secret; an application without one has none
-	Groups     []string // object ids of its groups
+	ClientID   string   // the appid claim
+	ObjectID   string   // the oid claim
+	ResourceID string   // ARM id of a managed identity; set by Add
+	Secret     string   `json:"-"` // client secret of an application; empty means none
+	Groups     []string // object ids of the groups that it is a member of
 
-	// Certificates are what an application may sign in with, instead of a secret: a
-	// certificate itself, or the authority of one whose chain is sent.
+	// Certificates are what an application may authenticate with instead of a secret.
+	// Each is either the application's certificate, or a certificate authority, if the
+	// application sends its certificate with the chain.
 	Certificates []*x509.Certificate
 
-	Subject             string // of its federated tokens; set by Add
+	Subject             string // the sub claim of its federated tokens; set by Add
 	ServiceConnectionID string // of Azure Pipelines; set by Add
 }
 
-// Add makes an identity known to Entra and returns it completed. The first
-// managed identity is the host's system-assigned one. It has no PostgreSQL role
-// until [Azure.Grant], or SQL that finds it by its name. Close returns the error
-// if PostgreSQL could not be told of it.
+// Add adds an identity to the tenant and returns it with all its fields set. The first
+// managed identity is the host's system-assigned one. The identity has no PostgreSQL role
+// until [Azure.Grant] is called or SQL creates one by its name. If the
+// query that adds the identity to PostgreSQL fails, [Azure.Close] returns its error.
 func (a *Azure) Add(id Identity) Identity {
 	a.mu.Lock()
+	id = id.withDefaults(len(a.identities) == 0)
+	a.identities = append(a.identities, id)
+	a.mu.Unlock()
+	a.addToDirectory(id)
+	return id
+}
+
+// withDefaults sets the empty fields. first tells whether it is the tenant's first identity.
+func (id Identity) withDefaults(first bool) Identity {
 	if id.Kind == "" {
 		id.Kind = ManagedIdentity
 	}
@@ -53,11 +63,11 @@ func (a *Azure) Add(id Identity) Identity {
 		id.ObjectID = guid("object " + id.Name)
 	}
 	if id.Kind == ManagedIdentity && id.ResourceID == "" {
-		kind := "Microsoft.ManagedIdentity/userAssignedIdentities"
-		if len(a.identities) == 0 {
-			kind = "Microsoft.Web/sites"
+		resourceType := "Microsoft.ManagedIdentity/userAssignedIdentities"
+		if first {
+			resourceType = "Microsoft.Web/sites"
 		}
-		id.ResourceID = fmt.Sprintf("/subscriptions/%s/resourcegroups/rg/providers/%s/%s", guid("subscription"), kind, id.Name)
+		id.ResourceID = fmt.Sprintf("/subscriptions/%s/resourcegroups/rg/providers/%s/%s", guid("subscription"), resourceType, id.Name)
 	}
 	if id.Subject == "" {
 		id.Subject = "system:serviceaccount:default:" + id.Name
@@ -65,34 +75,31 @@ func (a *Azure) Add(id Identity) Identity {
 	if id.ServiceConnectionID == "" {
 		id.ServiceConnectionID = guid("connection " + id.Name)
 	}
-	a.identities = append(a.identities, id)
-	a.mu.Unlock()
-	a.enter(id)
 	return id
 }
 
-// Identity is the identity of that name, as Add returned it. It panics if there is
-// none, which is a mistake in the test.
+// Identity returns the first identity of that name as Add returned it. It panics if there
+// is none, because that is a mistake in the test.
 func (a *Azure) Identity(name string) Identity {
-	id, ok := a.find(func(id Identity) bool { return id.Name == name })
+	id, ok := a.findIdentity(func(id Identity) bool { return id.Name == name })
 	if !ok {
 		panic("emulator: no identity named " + name)
 	}
 	return id
 }
 
-// enter tells PostgreSQL of an identity. Add has no error to return: Close has it.
-func (a *Azure) enter(id Identity) {
+// addToDirectory adds an identity to the table from which SQL finds it by name.
+func (a *Azure) addToDirectory(id Identity) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_, err := a.postgres.pool.Exec(ctx, `INSERT INTO pg_emulator.directory (oid, name, kind) VALUES ($1, $2, $3)
 		ON CONFLICT (oid) DO UPDATE SET name = excluded.name, kind = excluded.kind`, id.ObjectID, id.Name, objectType(id))
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.unknown = errors.Join(a.unknown, err)
+	a.directoryErr = errors.Join(a.directoryErr, err)
 }
 
-func (a *Azure) find(match func(Identity) bool) (Identity, bool) {
+func (a *Azure) findIdentity(match func(Identity) bool) (Identity, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if i := slices.IndexFunc(a.identities, match); i >= 0 {
@@ -101,7 +108,8 @@ func (a *Azure) find(match func(Identity) bool) (Identity, bool) {
 	return Identity{}, false
 }
 
-func guid(of string) string {
-	h := sha256.Sum256([]byte(of))
+// guid derives a GUID from a seed.
+func guid(seed string) string {
+	h := sha256.Sum256([]byte(seed))
 	return fmt.Sprintf("%x-%x-%x-%x-%x", h[:4], h[4:6], h[6:8], h[8:10], h[10:16])
 }

@@ -6,33 +6,39 @@ import (
 	"strings"
 )
 
-// A token is a word, a quoted name, a string or a sign of SQL.
-type token struct {
-	text string
-	at   int
+// A sqlToken is a word, a quoted identifier, a string or a single character of SQL.
+type sqlToken struct {
+	text   string
+	offset int // in the SQL text
 }
 
-// name is the name that a token is, as PostgreSQL understands it.
-func (t token) name() string {
-	if unicoded.MatchString(t.text) {
-		return escape.ReplaceAllStringFunc(token{text: t.text[2:]}.name(), func(s string) string {
-			if s == `\\` {
-				return `\`
-			}
-			code, _ := strconv.ParseInt(strings.TrimLeft(s, `\+`), 16, 32) // the pattern has hexadecimal digits
-			return string(rune(code))
-		})
+// name returns the identifier that a token is, as PostgreSQL reads it.
+func (t sqlToken) name() string {
+	if unicodeIdentifier.MatchString(t.text) {
+		quoted := sqlToken{text: t.text[len("U&"):]}
+		return unicodeEscape.ReplaceAllStringFunc(quoted.name(), unescape)
 	}
-	if len(t.text) > 1 && t.text[0] == '"' { // alone it begins a name that never ends
+	if len(t.text) > 1 && t.text[0] == '"' { // a quote alone begins an identifier that never ends
 		return strings.ReplaceAll(t.text[1:len(t.text)-1], `""`, `"`)
 	}
 	return strings.ToLower(t.text)
 }
 
-// says tells that a statement begins with those names; "" is any.
-func says(s []token, names ...string) bool {
+func unescape(s string) string {
+	if s == `\\` {
+		return `\`
+	}
+	code, _ := strconv.ParseInt(strings.TrimLeft(s, `\+`), 16, 32) // unicodeEscape matches hexadecimal digits only
+	return string(rune(code))
+}
+
+// startsWith reports whether a statement starts with those names. "" matches every token.
+func startsWith(s []sqlToken, names ...string) bool {
+	if len(s) < len(names) {
+		return false
+	}
 	for i, name := range names {
-		if i >= len(s) || name != "" && strings.Trim(s[i].name(), "'") != name {
+		if name != "" && strings.Trim(s[i].name(), "'") != name {
 			return false
 		}
 	}
@@ -40,42 +46,51 @@ func says(s []token, names ...string) bool {
 }
 
 var (
-	blank  = regexp.MustCompile(`^(?s:\s+|--[^\n]*|/\*.*?\*/)`)
-	dollar = regexp.MustCompile(`^\$[\pL_]?[\pL_\d]*\$`)
-	// A name in Unicode escapes, with the usual escape character.
-	unicoded = regexp.MustCompile(`^(?s:[uU]&"(?:[^"]|"")*")$`)
-	escape   = regexp.MustCompile(`\\(?:\\|\+[0-9a-fA-F]{6}|[0-9a-fA-F]{4})`)
-	lexeme   = regexp.MustCompile(`^(?s:[uU]&"(?:[^"]|"")*"|[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|[\pL_][\pL_\d$]*|.)`)
+	whitespace    = regexp.MustCompile(`^(?s:\s+|--[^\n]*|/\*.*?\*/)`)
+	dollarTag     = regexp.MustCompile(`^\$[\pL_]?[\pL_\d]*\$`)
+	unicodeEscape = regexp.MustCompile(`\\(?:\\|\+[0-9a-fA-F]{6}|[0-9a-fA-F]{4})`)
+	// unicodeIdentifier has the default escape character: UESCAPE is not supported.
+	unicodeIdentifier = regexp.MustCompile(`^(?s:[uU]&"(?:[^"]|"")*")$`)
+	lexeme            = regexp.MustCompile(`^(?s:[uU]&"(?:[^"]|"")*"|[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|[\pL_][\pL_\d$]*|.)`)
 )
 
-// statements finds the tokens of each statement. It need not understand the
-// others than those to be rewritten, only where they end.
-func statements(sql string) (all [][]token) {
-	var s []token
-	for at := 0; at < len(sql); {
-		rest := sql[at:]
-		if b := blank.FindString(rest); b != "" {
-			at += len(b)
+// statements returns the tokens of each statement. It is precise enough to find where
+// statements end and to recognize those of a rewriter, but no SQL parser.
+func statements(sql string) (all [][]sqlToken) {
+	var statement []sqlToken
+	for offset := 0; offset < len(sql); {
+		rest := sql[offset:]
+		if s := whitespace.FindString(rest); s != "" {
+			offset += len(s)
 			continue
 		}
-		text := lexeme.FindString(rest)
-		if tag := dollar.FindString(rest); tag != "" {
-			text = rest
-			if i := strings.Index(rest[len(tag):], tag); i >= 0 {
-				text = rest[:i+2*len(tag)]
-			}
-		}
+		text := nextLexeme(rest)
 		if text == ";" {
-			all, s = append(all, s), nil
+			all = append(all, statement)
+			statement = nil
 		} else {
-			s = append(s, token{text, at})
+			statement = append(statement, sqlToken{text, offset})
 		}
-		at += len(text)
+		offset += len(text)
 	}
-	return append(all, s)
+	return append(all, statement)
 }
 
-// literal quotes a string for SQL, whatever standard_conforming_strings is.
-func literal(s string) string {
+// nextLexeme returns the token at the start of sql. A dollar-quoted string that does not
+// end extends to the end of sql.
+func nextLexeme(sql string) string {
+	tag := dollarTag.FindString(sql)
+	if tag == "" {
+		return lexeme.FindString(sql)
+	}
+	i := strings.Index(sql[len(tag):], tag)
+	if i < 0 {
+		return sql
+	}
+	return sql[:i+2*len(tag)]
+}
+
+// quoteLiteral quotes a string for SQL with any value of standard_conforming_strings.
+func quoteLiteral(s string) string {
 	return " E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'"
 }

@@ -5,24 +5,27 @@ import (
 	"sync"
 )
 
-// WithLog also writes to w what the emulator's own PostgreSQL logs, one write at a
-// time. How much that is follows from its settings (log_statement, log_min_messages).
-func WithLog(w io.Writer) Option { return func(a *Azure) { a.postgres.log = &oneByOne{w: w} } }
+// WithLog writes the log of the emulator's PostgreSQL to w. Calls of w.Write do not
+// overlap. PostgreSQL's settings log_statement and log_min_messages determine how much it
+// logs. WithLog has no effect with [WithPostgres].
+func WithLog(w io.Writer) Option { return func(a *Azure) { a.postgres.log = &syncWriter{w: w} } }
 
-func (p *postgres) logged(tail io.Writer) io.Writer {
+// teeLog returns a writer to w and to the writer of WithLog, if any.
+func (p *postgres) teeLog(w io.Writer) io.Writer {
 	if p.log == nil {
-		return tail
+		return w
 	}
-	return io.MultiWriter(tail, p.log)
+	return io.MultiWriter(w, p.log)
 }
 
-type oneByOne struct {
-	mu sync.Mutex
+// A syncWriter serializes writes.
+type syncWriter struct {
+	mu sync.Mutex // held during a write
 	w  io.Writer
 }
 
-func (o *oneByOne) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.w.Write(b)
+func (s *syncWriter) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(b)
 }

@@ -7,110 +7,148 @@ import (
 	"strings"
 )
 
-// A shape is how one kind of host asks for its identity's token, and how it is
-// answered. The shapes are those of azidentity's sources.
-type shape struct {
+// An identityEndpoint is the managed identity endpoint of one kind of host. The requests
+// and responses are those that azidentity's managed identity clients use.
+type identityEndpoint struct {
 	pattern string
-	// admit tells whether the request comes from the host itself.
-	admit  func(a *Azure, r *http.Request) bool
-	status int            // of the answer to others
-	denied map[string]any // that answer
-	ids    map[string]func(Identity) string
-	// unknown is the answer for an identity that the host does not have.
-	unknown map[string]any
+	// authorized reports whether the request comes from a program on the host.
+	authorized         func(a *Azure, r *http.Request) bool
+	unauthorizedStatus int
+	unauthorizedBody   map[string]any
+	idParams           []idParam
+	// notFoundBody is the response for an identity that the host does not have.
+	notFoundBody map[string]any
+}
+
+// An idParam is a query parameter that selects an identity. The first one that is set
+// applies.
+type idParam struct {
+	name string
+	of   func(Identity) string
 }
 
 func clientID(id Identity) string   { return id.ClientID }
 func objectID(id Identity) string   { return id.ObjectID }
 func resourceID(id Identity) string { return id.ResourceID }
 
-func metadata(_ *Azure, r *http.Request) bool { return r.Header.Get("Metadata") == "true" }
+func hasMetadataHeader(_ *Azure, r *http.Request) bool { return r.Header.Get("Metadata") == "true" }
 
-var noMetadata = map[string]any{"error": "invalid_request", "error_description": "Required metadata header not specified"}
-
-var shapes = []shape{
-	{pattern: "GET /msi/token", // App Service
-		admit:  func(a *Azure, r *http.Request) bool { return r.Header.Get("X-IDENTITY-HEADER") == a.header },
-		status: http.StatusUnauthorized, denied: map[string]any{"statusCode": 401, "message": "Unauthorized"},
-		ids:     map[string]func(Identity) string{"client_id": clientID, "object_id": objectID, "mi_res_id": resourceID},
-		unknown: map[string]any{"statusCode": 400, "message": "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."}},
-	{pattern: "GET " + imdsPath, // a virtual machine's instance metadata service
-		admit: metadata, status: http.StatusBadRequest, denied: noMetadata,
-		ids:     map[string]func(Identity) string{"client_id": clientID, "object_id": objectID, "msi_res_id": resourceID},
-		unknown: map[string]any{"error": "invalid_request", "error_description": "Identity not found"}},
-	{pattern: "GET /ml/token", // Azure Machine Learning
-		admit:  func(a *Azure, r *http.Request) bool { return r.Header.Get("Secret") == a.header },
-		status: http.StatusUnauthorized, denied: map[string]any{"error": map[string]any{"code": "Unauthorized", "message": "The secret is not valid."}},
-		ids:     map[string]func(Identity) string{"clientid": clientID},
-		unknown: map[string]any{"error": map[string]any{"code": "UserError", "message": "The requested identity was not found."}}},
-	{pattern: "POST /shell/token", // Cloud Shell
-		admit: metadata, status: http.StatusBadRequest, denied: noMetadata},
+// hasSecret returns a function that checks a header for the host's secret.
+func hasSecret(header string) func(*Azure, *http.Request) bool {
+	return func(a *Azure, r *http.Request) bool { return r.Header.Get(header) == a.hostSecret }
 }
 
-const (
-	imdsPath    = "/metadata/identity/oauth2/token"
-	imdsAddress = "169.254.169.254"
+var missingMetadataBody = map[string]any{"error": "invalid_request", "error_description": "Required metadata header not specified"}
+
+var (
+	appServiceEndpoint = identityEndpoint{
+		pattern:            "GET /msi/token",
+		authorized:         hasSecret("X-IDENTITY-HEADER"),
+		unauthorizedStatus: http.StatusUnauthorized,
+		unauthorizedBody:   map[string]any{"statusCode": 401, "message": "Unauthorized"},
+		idParams:           []idParam{{"client_id", clientID}, {"object_id", objectID}, {"mi_res_id", resourceID}},
+		notFoundBody:       map[string]any{"statusCode": 400, "message": "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."},
+	}
+	imdsEndpoint = identityEndpoint{
+		pattern:            "GET /metadata/identity/oauth2/token",
+		authorized:         hasMetadataHeader,
+		unauthorizedStatus: http.StatusBadRequest,
+		unauthorizedBody:   missingMetadataBody,
+		idParams:           []idParam{{"client_id", clientID}, {"object_id", objectID}, {"msi_res_id", resourceID}},
+		notFoundBody:       map[string]any{"error": "invalid_request", "error_description": "Identity not found"},
+	}
+	machineLearningEndpoint = identityEndpoint{
+		pattern:            "GET /ml/token",
+		authorized:         hasSecret("Secret"),
+		unauthorizedStatus: http.StatusUnauthorized,
+		unauthorizedBody:   map[string]any{"error": map[string]any{"code": "Unauthorized", "message": "The secret is not valid."}},
+		idParams:           []idParam{{"clientid", clientID}},
+		notFoundBody:       map[string]any{"error": map[string]any{"code": "UserError", "message": "The requested identity was not found."}},
+	}
+	cloudShellEndpoint = identityEndpoint{
+		pattern:            "POST /shell/token",
+		authorized:         hasMetadataHeader,
+		unauthorizedStatus: http.StatusBadRequest,
+		unauthorizedBody:   missingMetadataBody,
+	}
 )
 
-// hostHandler serves what a host offers to its own programs: the endpoints of its
-// identities, a pipeline's, and the answers of the programs on its PATH.
+// imdsAddress is the fixed address of a virtual machine's instance metadata service.
+const imdsAddress = "169.254.169.254"
+
+// hostHandler serves what hosts offer to their programs: the managed identity endpoints,
+// the OIDC endpoint of a pipeline, and the responses of the programs on a workstation's
+// PATH.
 func (a *Azure) hostHandler() http.Handler {
 	mux := http.NewServeMux()
-	for _, s := range shapes {
-		mux.HandleFunc(s.pattern, func(w http.ResponseWriter, r *http.Request) {
-			if s.pattern == "GET "+imdsPath && !metadata(a, r) {
-				reply(w, s.status, s.denied) // a probe, which asks for nothing
-				return
-			}
-			a.counted(func(w http.ResponseWriter, r *http.Request) { s.serve(a, w, r) })(w, r)
+	for _, e := range []identityEndpoint{appServiceEndpoint, machineLearningEndpoint, cloudShellEndpoint} {
+		mux.HandleFunc(e.pattern, a.withCounting(e.handler(a)))
+	}
+	countedIMDS := a.withCounting(imdsEndpoint.handler(a))
+	mux.HandleFunc(imdsEndpoint.pattern, func(w http.ResponseWriter, r *http.Request) {
+		if !hasMetadataHeader(a, r) { // azidentity probes for the service so; that is no token request
+			writeJSON(w, imdsEndpoint.unauthorizedStatus, imdsEndpoint.unauthorizedBody)
+			return
+		}
+		countedIMDS(w, r)
+	})
+	mux.HandleFunc("POST /oidc", a.serveOIDC)
+	mux.HandleFunc("POST /program/{name}", a.serveProgram)
+	return a.withDate(mux)
+}
+
+func (e identityEndpoint) handler(a *Azure) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if faults := a.Faults.current(); faults.identityStatus != 0 {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(faults.identityStatus)
+			io.WriteString(w, faults.identityBody) // to a bufferedResponse, which takes everything
+			return
+		}
+		if !e.authorized(a, r) {
+			writeJSON(w, e.unauthorizedStatus, e.unauthorizedBody)
+			return
+		}
+		id, ok := a.findIdentity(func(id Identity) bool { return id.Kind == ManagedIdentity && e.selects(r, id) })
+		if !ok {
+			writeJSON(w, http.StatusBadRequest, e.notFoundBody)
+			return
+		}
+		resource := r.Form.Get("resource")
+		token, expiresOn := a.issue(id, resource)
+		writeJSON(w, http.StatusOK, map[string]any{
+			"access_token": token,
+			"token_type":   "Bearer",
+			"resource":     resource,
+			"expires_on":   strconv.FormatInt(expiresOn.Unix(), 10),
 		})
 	}
-	mux.HandleFunc("POST /oidc", a.serveConnection)
-	mux.HandleFunc("POST /program/{name}", a.serveProgram)
-	return a.dated(mux)
 }
 
-func (s shape) serve(a *Azure, w http.ResponseWriter, r *http.Request) {
-	status, body := 0, ""
-	a.Faults.set(func() { status, body = a.Faults.noIdentity, a.Faults.noBody })
-	if status != 0 {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		io.WriteString(w, body) // held back until the client is ready
+// selects reports whether r is for id. A request without an id is for every identity; the
+// first one is the system-assigned one.
+func (e identityEndpoint) selects(r *http.Request, id Identity) bool {
+	for _, p := range e.idParams {
+		if want := r.Form.Get(p.name); want != "" {
+			return strings.EqualFold(p.of(id), want)
+		}
+	}
+	return true
+}
+
+// serveOIDC gives a pipeline the federated token of its service connection.
+func (a *Azure) serveOIDC(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Authorization") != "Bearer "+a.hostSecret {
+		writeJSON(w, http.StatusUnauthorized, map[string]any{"message": "Access denied"})
 		return
 	}
-	id, ok := a.find(func(id Identity) bool {
-		if id.Kind != ManagedIdentity {
-			return false
-		}
-		for name, of := range s.ids {
-			if want := r.Form.Get(name); want != "" {
-				return strings.EqualFold(of(id), want)
-			}
-		}
-		return true // the first is the system-assigned one
+	id, ok := a.findIdentity(func(id Identity) bool {
+		return id.ServiceConnectionID == r.URL.Query().Get("serviceConnectionId")
 	})
-	switch {
-	case !s.admit(a, r):
-		reply(w, s.status, s.denied)
-	case !ok:
-		reply(w, http.StatusBadRequest, s.unknown)
-	default:
-		token, end := a.issue(id, r.Form.Get("resource"))
-		reply(w, http.StatusOK, map[string]any{"access_token": token, "token_type": "Bearer",
-			"resource": r.Form.Get("resource"), "expires_on": strconv.FormatInt(end.Unix(), 10)})
+	if !ok {
+		writeJSON(w, http.StatusNotFound, map[string]any{"message": "The service connection was not found."})
+		return
 	}
-}
-
-// serveConnection hands a pipeline the federated token of its service connection.
-func (a *Azure) serveConnection(w http.ResponseWriter, r *http.Request) {
-	id, ok := a.find(func(id Identity) bool { return id.ServiceConnectionID == r.URL.Query().Get("serviceConnectionId") })
-	switch {
-	case r.Header.Get("Authorization") != "Bearer "+a.header:
-		reply(w, http.StatusUnauthorized, map[string]any{"message": "Access denied"})
-	case !ok:
-		reply(w, http.StatusNotFound, map[string]any{"message": "The service connection was not found."})
-	default:
-		reply(w, http.StatusOK, map[string]any{"oidcToken": a.FederatedToken(id, func(c map[string]any) { c["sub"] = connectionSubject(id) })})
-	}
+	token := a.FederatedToken(id, func(c map[string]any) { c["sub"] = connectionSubject(id) })
+	writeJSON(w, http.StatusOK, map[string]any{"oidcToken": token})
 }

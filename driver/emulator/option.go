@@ -1,29 +1,31 @@
 package emulator
 
-// An Option changes what [New] starts.
+// An Option changes what [Start] and [New] start.
 type Option func(*Azure)
 
-// WithPostgres uses the server of that superuser DSN instead of starting one. One
-// emulator at a time may, and Close leaves the server as it was found. Azure's
-// functions go to its database postgres, which there must be.
+// WithPostgres uses the running server of a superuser's DSN instead of starting one.
+// Only one emulator at a time can use a server. The server must have the database
+// postgres, in which the emulator installs Azure's functions. [Azure.Close] restores the
+// server to its earlier state.
 func WithPostgres(dsn string) Option { return func(a *Azure) { a.postgres.dsn = dsn } }
 
-// WithSingleServer emulates single server: user names end in "@" + [ServerName].
+// WithSingleServer emulates single server, whose user names end in "@" + [ServerName].
 func WithSingleServer() Option { return func(a *Azure) { a.single = true } }
 
-// WithIdentity starts with that identity known to Entra, as by [Azure.Add], and a
-// role for it, as by [Azure.Grant]. [Azure.Identity] returns it completed.
+// WithIdentity adds an identity as [Azure.Add] does, and creates a role for it as
+// [Azure.Grant] does. [Azure.Identity] returns the identity with all its fields set.
 func WithIdentity(id Identity) Option {
-	return func(a *Azure) { a.granted = append(a.granted, granted{id, false}) }
+	return func(a *Azure) { a.initialGrants = append(a.initialGrants, initialGrant{id: id}) }
 }
 
-// WithAdmin is WithIdentity for an Entra administrator: see [Azure.GrantAdmin].
+// WithAdmin adds an identity as [WithIdentity] does, and makes it an Entra administrator
+// as [Azure.GrantAdmin] does.
 func WithAdmin(id Identity) Option {
-	return func(a *Azure) { a.granted = append(a.granted, granted{id, true}) }
+	return func(a *Azure) { a.initialGrants = append(a.initialGrants, initialGrant{id: id, admin: true}) }
 }
 
-// granted is an identity that has a role from the start.
-type granted struct {
+// An initialGrant is an identity that has a role from the start.
+type initialGrant struct {
 	id    Identity
 	admin bool
 }

@@ -19,21 +19,21 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// postgres is the real server: one that was given, or one of its own.
+// postgres is the real server: that of WithPostgres, or the emulator's own.
 type postgres struct {
-	dsn    string  // superuser
-	data   string  // its folder
-	keeper *keeper // of the folders
-	cmd    *exec.Cmd
-	alive  io.Closer     // the wrapper's standard input: its end ends the server
-	exited chan struct{} // closed when cmd has been reaped
-	log    io.Writer     // of WithLog
+	dsn    string // a superuser's
+	data   string // data directory of the emulator's own
+	reaper *reaper
+	cmd    *exec.Cmd     // the supervisor of the emulator's own, or nil
+	stdin  io.Closer     // of cmd; the server ends when it is closed
+	exited chan struct{} // closed when cmd has ended
+	log    io.Writer     // set by WithLog
 
-	pool *pgxpool.Pool // superuser, in the database postgres
-	lock *pgxpool.Conn // on a given server, for as long as it is used
+	pool *pgxpool.Pool // of the superuser, in the database postgres
+	lock *pgxpool.Conn // holds the advisory lock on the server of WithPostgres
 }
 
-// start fills in dsn, unless it was given.
+// start starts a server and sets dsn, unless dsn is set already.
 func (p *postgres) start(ctx context.Context) (err error) {
 	if p.dsn != "" {
 		conn, err := pgx.Connect(ctx, p.dsn)
@@ -42,10 +42,10 @@ func (p *postgres) start(ctx context.Context) (err error) {
 		}
 		return conn.Close(ctx)
 	}
-	if p.data, err = dataFolder(); err != nil {
+	if p.data, err = newDataDir(); err != nil {
 		return err
 	}
-	if err := p.keep(p.data); err != nil {
+	if err := p.removeLater(p.data); err != nil {
 		return err
 	}
 	bin, err := findBinaries()
@@ -54,105 +54,123 @@ func (p *postgres) start(ctx context.Context) (err error) {
 			return fmt.Errorf("emulator: no PostgreSQL: install its server (Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql; Windows: winget install PostgreSQL.PostgreSQL.17), or set AADPOSTGRES_EMULATOR_POSTGRES to a superuser's DSN; downloading one failed: %w", err)
 		}
 	}
-	c, password := &cluster{bin, p.data, p.keeper}, rand.Text()
+	c := &cluster{bin, p.data, p.reaper}
+	password := rand.Text()
 	if err := c.create(ctx, password); err != nil {
 		return err
 	}
-	for range 3 { // the free port may be taken in between
-		if err = p.run(ctx, bin, password); err == nil || !strings.Contains(err.Error(), "could not bind") {
+	for range 3 { // another process may take the free port first
+		if err = p.launch(ctx, bin, password); err == nil || !strings.Contains(err.Error(), "could not bind") {
 			return err
 		}
 	}
 	return err
 }
 
-// keep leaves a folder to the keeper, best before there is one.
-func (p *postgres) keep(dir string) (err error) {
-	if p.keeper == nil {
-		if p.keeper, err = newKeeper(); err != nil {
+// removeLater registers a directory with the reaper. It should be called before the
+// directory is created, so that no crash can leave it.
+func (p *postgres) removeLater(dir string) (err error) {
+	if p.reaper == nil {
+		if p.reaper, err = newReaper(); err != nil {
 			return err
 		}
 	}
-	return p.keeper.keep(dir)
+	return p.reaper.register(dir)
 }
 
-func (p *postgres) run(ctx context.Context, bin, password string) error {
+// launch starts the server on a free port, waits until it accepts connections and sets
+// dsn.
+func (p *postgres) launch(ctx context.Context, bin, password string) error {
 	port, err := freePort()
 	if err != nil {
 		return err
 	}
 	dsn := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres password=%s dbname=postgres sslmode=disable require_auth=scram-sha-256", port, password)
 	config, err := pgx.ParseConfig(dsn)
-	if err != nil { // by PGSERVICE, say
+	if err != nil { // such as for a PGSERVICE that does not exist
 		return fmt.Errorf("emulator: the environment: %w", err)
 	}
 	args := []string{filepath.Join(bin, "postgres"), "-D", p.data, "-p", fmt.Sprint(port)}
-	for _, set := range []string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=500",
+	for _, setting := range []string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=500",
 		"fsync=off", "synchronous_commit=off", "full_page_writes=off"} {
-		args = append(args, "-c", set)
+		args = append(args, "-c", setting)
 	}
-	cmd := supervised(args)
-	p.keeper.holds(cmd)
-	cmd.WaitDelay = patience // for its log, which others may hold
-	var log tail
-	cmd.Stdout, cmd.Stderr = p.logged(&log), p.logged(&log)
-	alive, err := cmd.StdinPipe()
+	cmd := superviseCommand(args)
+	p.reaper.attach(cmd)
+	cmd.WaitDelay = shutdownTimeout // other processes may hold the log's pipe
+	log := &logTail{}
+	cmd.Stdout = p.teeLog(log)
+	cmd.Stderr = p.teeLog(log)
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
-	if err := unprivileged(cmd); err != nil {
+	if err := dropPrivileges(cmd); err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	exited := make(chan struct{})
-	p.cmd, p.alive, p.exited = cmd, alive, exited
-	go func() { cmd.Wait(); close(exited) }()
+	p.cmd = cmd
+	p.stdin = stdin
+	p.exited = exited
+	go func() {
+		cmd.Wait()
+		close(exited)
+	}()
+	if err := p.waitReady(ctx, config, log); err != nil {
+		return err
+	}
+	p.dsn = dsn
+	return nil
+}
+
+// waitReady waits until the server accepts connections.
+func (p *postgres) waitReady(ctx context.Context, config *pgx.ConnConfig, log *logTail) error {
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		conn, err := pgx.ConnectConfig(ctx, config)
 		if err == nil {
-			p.dsn = dsn
 			return conn.Close(ctx)
 		}
-		var pg *pgconn.PgError
-		if errors.As(err, &pg) && pg.Code == "28P01" {
-			return fmt.Errorf("emulator: PostgreSQL did not take its password: %s", &log)
+		var pgErr *pgconn.PgError
+		if errors.As(err, &pgErr) && pgErr.Code == "28P01" {
+			return fmt.Errorf("emulator: PostgreSQL did not accept its password: %s", log)
 		}
 		select {
 		case <-p.exited:
 			p.cmd = nil
-			return fmt.Errorf("emulator: PostgreSQL ended at once: %s", &log)
+			return fmt.Errorf("emulator: PostgreSQL ended during its start: %s", log)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("emulator: PostgreSQL does not answer: %w: %s", err, &log)
+			return fmt.Errorf("emulator: PostgreSQL does not answer: %w: %s", err, log)
 		}
 	}
 }
 
-// patience is how long the end of a server may take: it kills its own processes
-// after half of that.
-const patience = 10 * time.Second
+// shutdownTimeout is how long the server may take to end before it is killed. It is twice
+// the 5 seconds after which PostgreSQL kills its own processes.
+const shutdownTimeout = 10 * time.Second
 
-// stop ends the server and waits for it. One that was given is left running, as
-// it was found.
+// stop reverts provision, then ends the server and waits until it has ended. It leaves the
+// server of WithPostgres running.
 func (p *postgres) stop() error {
-	err := p.leave()
+	err := p.deprovision()
 	if p.cmd != nil {
-		end(p.cmd, p.alive, p.data)
+		stopServer(p.cmd, p.stdin, p.data)
 		select {
 		case <-p.exited:
-		case <-time.After(patience):
-			kill(p.cmd)
+		case <-time.After(shutdownTimeout):
+			killServer(p.cmd)
 			<-p.exited
 		}
 	}
-	if p.keeper != nil {
-		p.keeper.end()
+	if p.reaper != nil {
+		p.reaper.close()
 	}
 	if p.data != "" {
 		err = errors.Join(err, os.RemoveAll(p.data))
@@ -160,6 +178,7 @@ func (p *postgres) stop() error {
 	return err
 }
 
+// database returns the database that dsn names.
 func (p *postgres) database() string {
 	config, err := pgx.ParseConfig(p.dsn)
 	if err != nil || config.Database == "" {
@@ -168,6 +187,7 @@ func (p *postgres) database() string {
 	return config.Database
 }
 
+// freePort returns a port of 127.0.0.1 that no process listens on now.
 func freePort() (int, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -177,13 +197,13 @@ func freePort() (int, error) {
 	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
-// tail keeps the last words of a server's log.
-type tail struct {
-	mu  sync.Mutex
+// A logTail keeps the end of a server's log.
+type logTail struct {
+	mu  sync.Mutex // guards buf
 	buf []byte
 }
 
-func (t *tail) Write(b []byte) (int, error) {
+func (t *logTail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, b...)
@@ -191,7 +211,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (t *tail) String() string {
+func (t *logTail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return strings.TrimSpace(string(t.buf))

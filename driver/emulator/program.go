@@ -15,9 +15,10 @@ import (
 	"unicode/utf16"
 )
 
-// script is each of the programs: it hands its arguments to the emulator and does
-// what the answer says. Bash speaks TCP, so that nothing else need be installed.
-const script = `#!/usr/bin/env bash
+// programScript is each of the programs. It sends its arguments to the emulator, and
+// prints and exits as the response tells it. Bash has TCP built in, so nothing else need
+// be installed.
+const programScript = `#!/usr/bin/env bash
 # Stands for %[1]s, in tests.
 LC_ALL=C
 body=$(printf '%%s\n' "$@")
@@ -35,15 +36,23 @@ if [ "$status" = 0 ]; then cat <&3; else cat <&3 >&2; fi
 exit "$status"
 `
 
-// A program answers with what it prints, and its exit status.
-type program func(a *Azure, args []string) (out string, status int)
+// A program is a command on a workstation's PATH. Its output goes to standard output if
+// the exit status is 0, and to standard error otherwise.
+type program struct {
+	name           string
+	run            func(a *Azure, args []string) (output string, exitStatus int)
+	isTokenRequest bool // a run counts as one token request
+}
 
-// programTable lists the programs of a workstation. Whether they ask for tokens
-// themselves is their own business, but a run of az, azd or pwsh counts as one request.
-var programTable = map[string]program{"az": az, "azd": azd, "pwsh": pwsh, "xdg-open": browse}
+var programTable = []program{
+	{name: "az", run: az, isTokenRequest: true},
+	{name: "azd", run: azd, isTokenRequest: true},
+	{name: "pwsh", run: pwsh, isTokenRequest: true},
+	{name: "xdg-open", run: openBrowser}, // the program that opened it requests the token
+}
 
-// programs writes the scripts and returns their folder.
-func (a *Azure) programs() (string, error) {
+// writePrograms writes the scripts and returns their directory.
+func (a *Azure) writePrograms() (string, error) {
 	bin := filepath.Join(a.dir, "bin")
 	if err := os.MkdirAll(bin, 0o700); err != nil {
 		return "", err
@@ -52,12 +61,12 @@ func (a *Azure) programs() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for name := range programTable {
-		file := filepath.Join(bin, name)
+	for _, p := range programTable {
+		file := filepath.Join(bin, p.name)
 		if _, err := os.Stat(file); err == nil {
 			continue // it may be running
 		}
-		if err := os.WriteFile(file, fmt.Appendf(nil, script, name, host, port, a.header), 0o755); err != nil {
+		if err := os.WriteFile(file, fmt.Appendf(nil, programScript, p.name, host, port, a.hostSecret), 0o755); err != nil {
 			return "", err
 		}
 	}
@@ -65,76 +74,74 @@ func (a *Azure) programs() (string, error) {
 }
 
 func (a *Azure) serveProgram(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
-	run, ok := programTable[name]
-	if !ok || r.Header.Get("Secret") != a.header {
+	i := slices.IndexFunc(programTable, func(p program) bool { return p.name == r.PathValue("name") })
+	if i < 0 || r.Header.Get("Secret") != a.hostSecret {
 		http.NotFound(w, r)
 		return
 	}
-	text := new(strings.Builder)
-	if _, err := fmt.Fprint(text, readAll(http.MaxBytesReader(w, r.Body, 1<<20))); err != nil {
-		panic(err) // a builder takes everything
-	}
-	args := strings.Split(text.String(), "\n")
+	p := programTable[i]
+	args := strings.Split(readAll(http.MaxBytesReader(w, r.Body, maxBody)), "\n")
 	serve := func(w http.ResponseWriter, r *http.Request) {
 		r.Form = url.Values{"arg": args}
-		out, status := run(a, args)
-		w.Header().Set("X-Exit-Status", fmt.Sprint(status))
-		fmt.Fprintln(w, out)
+		output, exitStatus := p.run(a, args)
+		w.Header().Set("X-Exit-Status", fmt.Sprint(exitStatus))
+		fmt.Fprintln(w, output)
 	}
-	if name == "xdg-open" {
-		serve(w, r)
-		return
+	if p.isTokenRequest {
+		serve = a.withCounting(serve)
 	}
-	a.counted(serve)(w, r)
+	serve(w, r)
 }
 
-// after returns the argument that follows name, or "".
-func after(args []string, name string) string {
-	if i := slices.Index(args, name); i >= 0 && i+1 < len(args) {
+// flagValue returns the argument that follows a flag, or "".
+func flagValue(args []string, flag string) string {
+	if i := slices.Index(args, flag); i >= 0 && i+1 < len(args) {
 		return args[i+1]
 	}
 	return ""
 }
 
 func az(a *Azure, args []string) (string, int) {
-	id, ok := a.loggedIn()
-	resource := after(args, "--resource")
-	if after(args, "--resource-type") == "oss-rdbms" {
+	resource := flagValue(args, "--resource")
+	if flagValue(args, "--resource-type") == "oss-rdbms" {
 		resource = Resource
 	}
-	switch {
-	case len(args) < 2 || args[0] != "account" || args[1] != "get-access-token" || resource == "":
+	if len(args) < 2 || args[0] != "account" || args[1] != "get-access-token" || resource == "" {
 		return "ERROR: the following arguments are required: get-access-token, --resource", 2
-	case !ok:
-		return "ERROR: Please run 'az login' to setup account.", 1
-	case after(args, "--tenant") != "" && after(args, "--tenant") != TenantID:
-		return "ERROR: AADSTS90002: Tenant '" + after(args, "--tenant") + "' not found.", 1
 	}
-	token, end := a.issue(id, resource)
-	if strings.Trim(after(args, "--query"), "[]") == "accessToken" && cmp.Or(after(args, "--output"), after(args, "-o")) == "tsv" {
+	id, ok := a.loggedIn()
+	if !ok {
+		return "ERROR: Please run 'az login' to setup account.", 1
+	}
+	if tenant := flagValue(args, "--tenant"); tenant != "" && tenant != TenantID {
+		return "ERROR: AADSTS90002: Tenant '" + tenant + "' not found.", 1
+	}
+	token, expiresOn := a.issue(id, resource)
+	output := cmp.Or(flagValue(args, "--output"), flagValue(args, "-o"))
+	if strings.Trim(flagValue(args, "--query"), "[]") == "accessToken" && output == "tsv" {
 		return token, 0
 	}
 	return fmt.Sprintf(`{"accessToken":%q,"expiresOn":%q,"expires_on":%d,"subscription":%q,"tenant":%q,"tokenType":"Bearer"}`,
-		token, end.Format("2006-01-02 15:04:05.000000"), end.Unix(), guid("subscription"), TenantID), 0
+		token, expiresOn.Format("2006-01-02 15:04:05.000000"), expiresOn.Unix(), guid("subscription"), TenantID), 0
 }
 
 func azd(a *Azure, args []string) (string, int) {
-	id, ok := a.loggedIn()
-	switch {
-	case len(args) < 2 || args[0] != "auth" || args[1] != "token" || after(args, "--scope") == "":
+	scope := flagValue(args, "--scope")
+	if len(args) < 2 || args[0] != "auth" || args[1] != "token" || scope == "" {
 		return `{"type":"consoleMessage","data":{"message":"ERROR: unknown command"}}`, 2
-	case !ok:
+	}
+	id, ok := a.loggedIn()
+	if !ok {
 		return `{"type":"consoleMessage","data":{"message":"\nERROR: fetching token: not logged in, run ` + "`azd auth login`" + ` to login\n"}}`, 1
 	}
-	token, end := a.issue(id, strings.TrimSuffix(after(args, "--scope"), "/.default"))
-	return fmt.Sprintf(`{"token":%q,"expiresOn":%q}`, token, end.UTC().Format("2006-01-02T15:04:05Z")), 0
+	token, expiresOn := a.issue(id, strings.TrimSuffix(scope, "/.default"))
+	return fmt.Sprintf(`{"token":%q,"expiresOn":%q}`, token, expiresOn.UTC().Format("2006-01-02T15:04:05Z")), 0
 }
 
 var resourceURL = regexp.MustCompile(`ResourceUrl\s*=\s*'([^']*)'`)
 
 func pwsh(a *Azure, args []string) (string, int) {
-	b, err := base64.StdEncoding.DecodeString(after(args, "-EncodedCommand"))
+	b, err := base64.StdEncoding.DecodeString(flagValue(args, "-EncodedCommand"))
 	if err != nil {
 		return "Cannot process the command because the value specified with -EncodedCommand is not properly encoded.", 1
 	}
@@ -143,13 +150,13 @@ func pwsh(a *Azure, args []string) (string, int) {
 		units[i] = uint16(b[2*i]) | uint16(b[2*i+1])<<8
 	}
 	resource := resourceURL.FindStringSubmatch(string(utf16.Decode(units)))
+	if resource == nil {
+		return "The command is not one that the emulator supports.", 1
+	}
 	id, ok := a.loggedIn()
-	switch {
-	case resource == nil:
-		return "The command is not one that this stands for.", 1
-	case !ok:
+	if !ok {
 		return "Get-AzAccessToken: Run Connect-AzAccount to login.", 1
 	}
-	token, end := a.issue(id, resource[1])
-	return fmt.Sprintf(`{"Token":%q,"ExpiresOn":%d}`, token, end.Unix()), 0
+	token, expiresOn := a.issue(id, resource[1])
+	return fmt.Sprintf(`{"Token":%q,"ExpiresOn":%d}`, token, expiresOn.Unix()), 0
 }

@@ -6,67 +6,74 @@ import (
 	"net/url"
 )
 
-// A Request is a request on the way to a token as it arrived, secrets included.
+// A Request is a recorded request for a token, or one that precedes it. It contains the
+// secrets that the client sent.
 type Request struct {
-	Host   string      // as the client named it: an authority's name, or an address and port
-	Path   string      // such as "/<tenant>/oauth2/v2.0/token", "/msi/token", "/program/az"
-	Form   url.Values  // query and body; of a program its arguments, as "arg"
-	Header http.Header // as sent
-	Status int         // what was answered; 0 if the client left
+	Host   string      // as the client named it: an authority, or an address and port
+	Path   string      // such as "/<tenant>/oauth2/v2.0/token", "/msi/token" or "/program/az"
+	Form   url.Values  // query and body; for a program its arguments, as "arg"
+	Header http.Header // as received
+	Status int         // of the response; 0 if the client disconnected before it
 }
 
-// Requests returns the latest 1,000 answered requests, oldest first: those that
-// Counts.Requests counts, and the browser's and the device code's that precede
+// Requests returns the latest 1,000 requests that were answered, oldest first: those that
+// Counts.Requests counts, and the authorization and device code requests that precede
 // them.
 func (a *Azure) Requests() []Request {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return append([]Request(nil), a.asked...)
+	return append([]Request(nil), a.recordedRequests...)
 }
 
-// counted serves a token request: it is counted when it arrives, suffers the
-// faults that are set, and is recorded before the client has its answer.
-func (a *Azure) counted(serve http.HandlerFunc) http.HandlerFunc {
-	return a.recorded(func(w http.ResponseWriter, r *http.Request) {
-		a.requests.Add(1)
+// withCounting serves token requests: it counts each, applies the faults and records the
+// request.
+func (a *Azure) withCounting(serve http.HandlerFunc) http.HandlerFunc {
+	return a.withRecording(func(w http.ResponseWriter, r *http.Request) {
+		a.tokenRequests.Add(1)
 		if !a.misbehave(w, r) {
 			serve(w, r)
 		}
 	})
 }
 
-func (a *Azure) recorded(serve http.HandlerFunc) http.HandlerFunc {
+// withRecording records each request before the client has the response, so that a test
+// that has it also sees the request.
+func (a *Azure) withRecording(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		if err := r.ParseForm(); err != nil {
-			a.refuse(w, http.StatusBadRequest, "invalid_request", 900144, "The request body is not a form.")
+			a.writeError(w, http.StatusBadRequest, "invalid_request", 900144, "The request body is not a form.")
 			return
 		}
-		answer := &answer{header: w.Header()}
-		serve(answer, r)
+		response := &bufferedResponse{header: w.Header()}
+		serve(response, r)
 		a.mu.Lock()
-		a.asked = append(a.asked[max(0, len(a.asked)-maxStartups+1):], Request{r.Host, r.URL.Path, r.Form, r.Header, answer.status})
+		a.recordedRequests = append(a.recordedRequests[max(0, len(a.recordedRequests)-maxRecorded+1):],
+			Request{Host: r.Host, Path: r.URL.Path, Form: r.Form, Header: r.Header, Status: response.status})
 		a.mu.Unlock()
-		if answer.status != 0 {
-			w.WriteHeader(answer.status)
-			w.Write(answer.body.Bytes()) // a client that left is no concern of ours
+		if response.status != 0 {
+			w.WriteHeader(response.status)
+			w.Write(response.body.Bytes()) // fails only if the client has disconnected
 		}
 	}
 }
 
-// answer holds an answer back.
-type answer struct {
+// maxBody is the largest body that is read, in bytes.
+const maxBody = 1 << 20
+
+// A bufferedResponse holds a response back.
+type bufferedResponse struct {
 	header http.Header
-	status int
+	status int // 0: nothing was written
 	body   bytes.Buffer
 }
 
-func (w *answer) Header() http.Header    { return w.header }
-func (w *answer) WriteHeader(status int) { w.status = status }
+func (b *bufferedResponse) Header() http.Header    { return b.header }
+func (b *bufferedResponse) WriteHeader(status int) { b.status = status }
 
-func (w *answer) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
+func (b *bufferedResponse) Write(p []byte) (int, error) {
+	if b.status == 0 {
+		b.status = http.StatusOK
 	}
-	return w.body.Write(b)
+	return b.body.Write(p)
 }

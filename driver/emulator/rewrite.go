@@ -7,116 +7,125 @@ import (
 	"strings"
 )
 
-// A rewriting is for a statement that only an extension of Azure's knows: edit
-// makes one of it that does the same in plain PostgreSQL.
-type rewriting struct {
-	marker string // is in all such statements
-	edit   func(statement []token) (string, bool)
+// A rewriter replaces a statement that only an extension of Azure's supports by one that
+// does the same in PostgreSQL.
+type rewriter struct {
+	marker string // every statement to rewrite contains it, in either case
+	// rewriteStatement returns the replacement of a statement, and false if the statement
+	// is not one to rewrite.
+	rewriteStatement func(statement []sqlToken) (string, bool)
 }
 
-// securityLabel makes a call of SECURITY LABEL. Neither answers with rows.
-var securityLabel = rewriting{"pgaadauth", func(s []token) (string, bool) {
-	if len(s) != 9 || !says(s, "security", "label", "for", "pgaadauth", "on", "role", "", "is", "") ||
-		!strings.HasSuffix(s[8].text, "'") && !strings.EqualFold(s[8].text, "null") {
+// securityLabel replaces SECURITY LABEL by a call of a procedure. Neither returns rows.
+var securityLabel = rewriter{"pgaadauth", func(s []sqlToken) (string, bool) {
+	if len(s) != 9 || !startsWith(s, "security", "label", "for", "pgaadauth", "on", "role", "", "is", "") {
 		return "", false
 	}
-	return "CALL pg_emulator.label(" + literal(s[6].name()) + ", " + s[8].text + ")", true
+	role := s[6].name()
+	label := s[8].text
+	if !strings.HasSuffix(label, "'") && !strings.EqualFold(label, "null") {
+		return "", false
+	}
+	return "CALL pg_emulator.label(" + quoteLiteral(role) + ", " + label + ")", true
 }}
 
-// validateOIDs sets a parameter that anybody may make up, for that of Azure's.
-var validateOIDs = rewriting{"aad_validate_oids_in_tenant", func(s []token) (string, bool) {
-	at := 1
-	if len(s) > 2 && (says(s, "set", "session") || says(s, "set", "local")) {
-		at = 2
+// validateOIDs replaces the parameter aad_validate_oids_in_tenant in SET by one that
+// PostgreSQL accepts because its name has two parts.
+var validateOIDs = rewriter{"aad_validate_oids_in_tenant", func(s []sqlToken) (string, bool) {
+	param := 1
+	if len(s) > 2 && (startsWith(s, "set", "session") || startsWith(s, "set", "local")) {
+		param = 2
 	}
-	if len(s) <= at || !says(s, "set") || s[at].name() != "aad_validate_oids_in_tenant" {
+	if len(s) <= param || !startsWith(s, "set") || s[param].name() != "aad_validate_oids_in_tenant" {
 		return "", false
 	}
-	words := []string{}
-	for i, t := range s {
-		if i == at {
-			t.text = "emulator.validate_oids"
-		}
+	var words []string
+	for _, t := range s {
 		words = append(words, t.text)
 	}
+	words[param] = "emulator.validate_oids"
 	return strings.Join(words, " "), true
 }}
 
-// rewriting is what a session's statements need, if any do: the functions that
-// PostgreSQL is led to are in the database postgres only.
-func (a *Azure) rewriting(who principal, database string) *rewriting {
-	switch {
-	case !who.admin:
+// rewriterFor returns the rewriter of a session, or nil. Only administrators have one, and
+// on flexible server only in the database postgres, which has the procedure.
+func (a *Azure) rewriterFor(role principal, database string) *rewriter {
+	if !role.admin {
 		return nil
-	case a.single:
+	}
+	if a.single {
 		return &validateOIDs
-	case database == "postgres":
+	}
+	if database == "postgres" {
 		return &securityLabel
 	}
 	return nil
 }
 
-// largest is how long a message may be to be looked into.
-const largest = 1 << 16
+// maxRewritten is the largest message, in bytes, whose statements are rewritten.
+const maxRewritten = 1 << 16
 
-// copy is io.Copy for what a client sends in a session, with its statements
-// rewritten, be it by a simple query or by Parse.
-func (w rewriting) copy(to io.Writer, from io.Reader) error {
+// copy is io.Copy for the messages of a client in a session. It rewrites the statements
+// of the simple and of the extended query protocol.
+func (w rewriter) copy(dst io.Writer, src io.Reader) error {
 	head := make([]byte, 5)
 	for {
-		if _, err := io.ReadFull(from, head); err != nil {
+		if _, err := io.ReadFull(src, head); err != nil {
 			return err
 		}
+		messageType := head[0]
 		n := int64(binary.BigEndian.Uint32(head[1:])) - 4
-		if n < 0 || n > largest || head[0] != 'Q' && head[0] != 'P' {
-			if _, err := to.Write(head); err != nil {
+		if n < 0 || n > maxRewritten || (messageType != 'Q' && messageType != 'P') {
+			if _, err := dst.Write(head); err != nil {
 				return err
 			}
-			if _, err := io.CopyN(to, from, max(n, 0)); err != nil { // PostgreSQL ends a session with a false length
+			if _, err := io.CopyN(dst, src, max(n, 0)); err != nil { // PostgreSQL ends a session with an invalid length
 				return err
 			}
 			continue
 		}
 		body := make([]byte, n)
-		if _, err := io.ReadFull(from, body); err != nil {
+		if _, err := io.ReadFull(src, body); err != nil {
 			return err
 		}
-		body = w.message(head[0], body)
+		body = w.rewriteMessage(messageType, body)
 		binary.BigEndian.PutUint32(head[1:], uint32(len(body)+4))
-		if _, err := to.Write(append(head, body...)); err != nil {
+		if _, err := dst.Write(append(head, body...)); err != nil {
 			return err
 		}
 	}
 }
 
-// message rewrites the statements in the body of a Query or Parse message.
-func (w rewriting) message(kind byte, body []byte) []byte {
-	var name []byte
+// rewriteMessage rewrites the statements in the body of a Query or Parse message.
+func (w rewriter) rewriteMessage(messageType byte, body []byte) []byte {
+	var name []byte // of the prepared statement, in Parse
 	rest := body
-	if kind == 'P' {
+	if messageType == 'P' {
 		i := bytes.IndexByte(body, 0) + 1
-		name, rest = body[:i], body[i:]
+		name = body[:i]
+		rest = body[i:]
 	}
 	sql, after, ok := bytes.Cut(rest, []byte{0})
 	if !ok {
 		return body
 	}
-	text := append([]byte(w.rewrite(string(sql))), 0)
-	return append(append(append([]byte(nil), name...), text...), after...)
+	return bytes.Join([][]byte{name, []byte(w.rewrite(string(sql))), {0}, after}, nil)
 }
 
-func (w rewriting) rewrite(sql string) string {
+// rewrite rewrites the statements of a text and leaves everything else unchanged.
+func (w rewriter) rewrite(sql string) string {
 	if !strings.Contains(strings.ToLower(sql), w.marker) {
 		return sql
 	}
 	var out strings.Builder
-	done := 0
+	copied := 0
 	for _, s := range statements(sql) {
-		if text, ok := w.edit(s); ok {
+		if text, ok := w.rewriteStatement(s); ok {
+			first := s[0]
 			last := s[len(s)-1]
-			out.WriteString(sql[done:s[0].at] + text)
-			done = last.at + len(last.text)
+			out.WriteString(sql[copied:first.offset] + text)
+			copied = last.offset + len(last.text)
 		}
 	}
-	return out.String() + sql[done:]
+	return out.String() + sql[copied:]
 }

@@ -14,125 +14,140 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Grant makes a PostgreSQL role named as the identity and maps it to it. SQL can
-// do the same, in a session of an Entra administrator: see [Azure.GrantAdmin].
+// Grant creates a PostgreSQL role for an identity that [Azure.Add] has returned. The role
+// has the identity's name. An Entra administrator can do the same by SQL: see
+// [Azure.GrantAdmin].
 func (a *Azure) Grant(ctx context.Context, id Identity) error { return a.grant(ctx, id, false) }
 
-// GrantAdmin is Grant for an Entra administrator, who may make roles for others as
-// Azure's documentation has it: with pgaadauth_create_principal and its kind or
-// SECURITY LABEL, in the database postgres; on single server with CREATE ROLE ...
-// IN ROLE azure_ad_user.
+// GrantAdmin is [Azure.Grant] for an Entra administrator, who can create roles for others
+// as Azure's documentation describes: in the database postgres by
+// pgaadauth_create_principal, its variants and SECURITY LABEL, and on single server by
+// CREATE ROLE ... IN ROLE azure_ad_user.
 func (a *Azure) GrantAdmin(ctx context.Context, id Identity) error { return a.grant(ctx, id, true) }
 
 func (a *Azure) grant(ctx context.Context, id Identity, admin bool) error {
-	if kind := objectType(id); (kind != User && kind != Group && kind != service) || id.ObjectID == "" {
+	kind := objectType(id)
+	if (kind != User && kind != Group && kind != serviceType) || id.ObjectID == "" {
 		return fmt.Errorf("emulator: %q is of kind %q with the object id %q; grant what Add has returned, of kind %s, %s, %s or %s", id.Name, id.Kind, id.ObjectID, User, Group, ServicePrincipal, ManagedIdentity)
 	}
-	stored := a.verifier
-	if a.single && objectType(id) == service {
+	verifier := a.gatewayVerifier
+	if a.single && kind == serviceType {
 		var err error
-		if stored, err = verifier(id.ClientID); err != nil {
+		if verifier, err = scramVerifier(id.ClientID); err != nil {
 			return err
 		}
 	}
-	name := pgx.Identifier{id.Name}.Sanitize()
-	a.granting.Lock() // PostgreSQL does not wait for another grant on the same schema: it fails
-	defer a.granting.Unlock()
+	// PostgreSQL does not wait for a concurrent grant on the same schema, but fails.
+	a.grantMu.Lock()
+	defer a.grantMu.Unlock()
 	err := pgx.BeginFunc(ctx, a.postgres.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_emulator.make($1, $2, $3, $4, false)", id.Name, id.ObjectID, objectType(id), admin); err != nil {
+		if _, err := tx.Exec(ctx, "SELECT pg_emulator.create_role($1, $2, $3, $4, false)", id.Name, id.ObjectID, kind, admin); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", name, stored))
+		_, err := tx.Exec(ctx, alterPassword(id.Name, verifier))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, a.postgres.dsn) // its database need not be the pool's
+	conn, err := pgx.Connect(ctx, a.postgres.dsn) // whose database may differ from the pool's
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, fmt.Sprintf("GRANT CREATE ON SCHEMA public TO %s", name))
+	_, err = conn.Exec(ctx, "GRANT CREATE ON SCHEMA public TO "+pgx.Identifier{id.Name}.Sanitize())
 	return err
 }
 
-// service is the object type that pgaadauth has for applications and managed
-// identities; for users and groups it is the kind's own name.
-const service = "service"
+// alterPassword returns the statement that sets what PostgreSQL stores of a password.
+func alterPassword(role, verifier string) string {
+	return fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", pgx.Identifier{role}.Sanitize(), verifier)
+}
 
-// objectType returns the kind as pgaadauth calls it.
+// serviceType is the object type of applications and managed identities in Azure's SQL
+// functions. Those of users and groups are equal to their kinds.
+const serviceType = "service"
+
+// objectType returns the object type of an identity in Azure's SQL functions.
 func objectType(id Identity) string {
 	if id.Kind == ManagedIdentity || id.Kind == ServicePrincipal {
-		return service
+		return serviceType
 	}
 	return id.Kind
 }
 
-// A principal is whom a PostgreSQL role is mapped to.
+// A principal is the identity that a PostgreSQL role is mapped to.
 type principal struct {
-	role, kind, oid string
-	admin           bool
-	password        string // the gateway's, or none: the client id that the token has
+	role       string
+	objectType string // "" on single server if the directory does not have it
+	oid        string
+	admin      bool
+	password   string // opens the role's sessions; "" means the client id in the token
 }
 
-// principal asks PostgreSQL to whom a role is mapped. A role of PostgreSQL's own,
-// like one that does not exist, is mapped to nobody.
-func (a *Azure) principal(ctx context.Context, server *postgres, name string) (_ principal, mapped bool, err error) {
-	if !utf8.ValidString(name) { // then it is no role's
+// lookUpPrincipal returns the principal of a role of PostgreSQL. A native role, and one
+// that does not exist, is not mapped.
+func (a *Azure) lookUpPrincipal(ctx context.Context, server *postgres, role string) (_ principal, mapped bool, err error) {
+	if !utf8.ValidString(role) { // PostgreSQL has no such role and would fail
 		return principal{}, false, nil
 	}
-	p, stored, err := server.lookUp(ctx, name)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
+	p, verifier, err := server.queryPrincipal(ctx, role)
+	if errors.Is(err, pgx.ErrNoRows) {
 		return principal{}, false, nil
-	case err != nil:
+	}
+	if err != nil {
 		return principal{}, false, err
-	case stored == a.verifier:
-	case a.single && stored != "":
-		p.kind = service
-		return p, true, nil
-	default:
-		if err := a.adopt(ctx, server, p.role); err != nil {
+	}
+	if verifier != a.gatewayVerifier {
+		if a.single && verifier != "" {
+			p.objectType = serviceType
+			return p, true, nil
+		}
+		if err := a.setGatewayPassword(ctx, server, p.role); err != nil {
 			return principal{}, false, err
 		}
 	}
-	p.password = a.password
+	p.password = a.gatewayPassword
 	return p, true, nil
 }
 
-func (p *postgres) lookUp(ctx context.Context, name string) (who principal, stored string, err error) {
-	err = p.pool.QueryRow(ctx, "SELECT role::text, kind, oid, admin, coalesce(password, '') FROM pg_emulator.principals WHERE role = $1::name", name).
-		Scan(&who.role, &who.kind, &who.oid, &who.admin, &stored)
-	return who, stored, err
+func (p *postgres) queryPrincipal(ctx context.Context, role string) (result principal, verifier string, err error) {
+	err = p.pool.QueryRow(ctx, "SELECT role::text, kind, oid, admin, coalesce(password, '') FROM pg_emulator.principals WHERE role = $1::name", role).
+		Scan(&result.role, &result.objectType, &result.oid, &result.admin, &verifier)
+	return result, verifier, err
 }
 
-// adopt gives a role that SQL has made the password by which the gateway opens its
-// sessions. PostgreSQL does not wait for a change of the same role: it fails.
-func (a *Azure) adopt(ctx context.Context, server *postgres, role string) error {
-	a.adopting.Lock()
-	defer a.adopting.Unlock()
-	if _, stored, err := server.lookUp(ctx, role); err != nil || stored == a.verifier {
+// setGatewayPassword gives a role that SQL has created the password with which the gateway
+// opens its sessions.
+func (a *Azure) setGatewayPassword(ctx context.Context, server *postgres, role string) error {
+	// PostgreSQL does not wait for a concurrent change of the same role, but fails.
+	a.passwordMu.Lock()
+	defer a.passwordMu.Unlock()
+	if _, verifier, err := server.queryPrincipal(ctx, role); err != nil || verifier == a.gatewayVerifier {
 		return err
 	}
-	_, err := server.pool.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", pgx.Identifier{role}.Sanitize(), a.verifier))
+	_, err := server.pool.Exec(ctx, alterPassword(role, a.gatewayVerifier))
 	return err
 }
 
-// verifier is what PostgreSQL stores of a password, with 16 iterations for its
-// own 4,096: they slow down a guess and, as much, each of the gateway's sign-ins,
-// and there is nothing to guess in a password of 128 random bits.
-// The format: https://www.postgresql.org/docs/current/catalog-pg-authid.html
-func verifier(password string) (string, error) {
+// scramVerifier returns what PostgreSQL stores of a password, with 16 iterations instead
+// of PostgreSQL's 4,096. Iterations slow down guessing, but also each sign-in of the
+// gateway, and a password of 128 random bits cannot be guessed. The format:
+// https://www.postgresql.org/docs/current/catalog-pg-authid.html
+func scramVerifier(password string) (string, error) {
 	const iterations = 16
 	salt := make([]byte, 16)
 	rand.Read(salt) // never fails
 	salted, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
+	if err != nil {
+		return "", err
+	}
 	mac := func(text string) []byte {
 		h := hmac.New(sha256.New, salted)
 		h.Write([]byte(text))
 		return h.Sum(nil)
 	}
-	stored, b64 := sha256.Sum256(mac("Client Key")), base64.StdEncoding.EncodeToString
-	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, b64(salt), b64(stored[:]), b64(mac("Server Key"))), err
+	storedKey := sha256.Sum256(mac("Client Key"))
+	b64 := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, b64(salt), b64(storedKey[:]), b64(mac("Server Key"))), nil
 }

@@ -18,22 +18,22 @@ import (
 	"time"
 )
 
-// A seed is what initdb has made once, in one file: a copy takes a tenth of
-// the time. Only this user can read it or write to it, also where he is root and
-// the server's user is not.
+// A seed is an archive of what initdb has created. Extracting it takes a tenth of the time
+// of initdb. Only this user can read it and write to it, even if this user is root and the
+// server runs as another.
 type seed struct {
-	root *os.Root // the cache
+	root *os.Root // the cache directory
 	name string
 }
 
-// format changes when initdb is called in another way.
-const format = "1"
+// seedFormat must be changed when the arguments of initdb change.
+const seedFormat = "1"
 
-// findSeed finds the seed for these programs, whether it is there or not. It
-// fails where there is no safe place for one.
+// findSeed returns the seed for the server binaries in a directory, whether it exists or
+// not. It fails if there is no safe place for one.
 func findSeed(bin string) (*seed, error) {
-	what := sha256.New()
-	fmt.Fprintln(what, format)
+	key := sha256.New()
+	fmt.Fprintln(key, seedFormat)
 	for _, name := range []string{"initdb", "postgres"} {
 		if runtime.GOOS == "windows" {
 			name += ".exe"
@@ -46,23 +46,24 @@ func findSeed(bin string) (*seed, error) {
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintln(what, path, info.Size(), info.ModTime().UnixNano()) // another version has another
+		fmt.Fprintln(key, path, info.Size(), info.ModTime().UnixNano()) // an upgrade changes them
 	}
-	root, err := cache()
+	root, err := openCache()
 	if err != nil {
 		return nil, err
 	}
-	return &seed{root, fmt.Sprintf("seed-%x.tar", what.Sum(nil)[:8])}, nil
+	return &seed{root, fmt.Sprintf("seed-%x.tar", key.Sum(nil)[:8])}, nil
 }
 
 func (s *seed) close() { s.root.Close() }
 
 func (s *seed) remove() { s.root.Remove(s.name) }
 
-// pack makes the seed, all at once: who reads it meanwhile has the old one or none,
-// and who makes one at the same time does no harm. It is not compressed, for speed.
+// pack creates the seed from a data directory. It renames the complete archive, so that
+// concurrent readers see the old seed or none, and concurrent writers do no harm. The
+// archive is not compressed, which is faster.
 func (s *seed) pack(data string) (err error) {
-	from, err := os.OpenRoot(data) // another user's: no link leads out of it
+	from, err := os.OpenRoot(data) // the server's user could have placed symbolic links in it
 	if err != nil {
 		return err
 	}
@@ -75,8 +76,9 @@ func (s *seed) pack(data string) (err error) {
 	sum := crc32.NewIEEE()
 	w := tar.NewWriter(io.MultiWriter(f, sum))
 	err = errors.Join(w.AddFS(from.FS()), w.Close())
-	_, failed := f.Write(sum.Sum(nil))
-	if err = errors.Join(err, failed, f.Close()); err == nil {
+	_, writeErr := f.Write(sum.Sum(nil))
+	err = errors.Join(err, writeErr, f.Close())
+	if err == nil {
 		err = s.root.Rename(name, s.name)
 	}
 	if err != nil {
@@ -85,7 +87,7 @@ func (s *seed) pack(data string) (err error) {
 	return s.prune()
 }
 
-// read returns the archive in the seed, which ends in its checksum.
+// read returns the archive. Its checksum follows it in the file.
 func (s *seed) read() ([]byte, error) {
 	f, err := s.root.Open(s.name)
 	if err != nil {
@@ -93,35 +95,42 @@ func (s *seed) read() ([]byte, error) {
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil || !ours(info) {
-		return nil, errors.Join(err, errors.New("another user may have written the seed"))
-	}
-	all := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, all); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	n := max(0, len(all)-crc32.Size)
-	if !bytes.Equal(all[n:], binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(all[:n]))) {
-		return nil, errors.New("the seed is spoiled")
+	if !ownedByUser(info) {
+		return nil, errors.New("another user may have written the seed")
 	}
-	return all[:n], nil
+	content := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, content); err != nil {
+		return nil, err
+	}
+	n := max(0, len(content)-crc32.Size)
+	archive := content[:n]
+	if !bytes.Equal(content[n:], binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(archive))) {
+		return nil, errors.New("the seed is corrupt")
+	}
+	return archive, nil
 }
 
-// prune removes the seeds of last month: of older versions, or of a process
-// that was killed while it made one. Who still wants one makes it anew.
+// prune removes seeds that are older than 30 days: those of older versions, and incomplete
+// ones of processes that were killed. A seed that is still in use is then created again.
 func (s *seed) prune() error {
 	files, err := fs.ReadDir(s.root.FS(), ".")
 	for _, f := range files {
-		info, failed := f.Info()
-		if failed == nil && strings.HasPrefix(f.Name(), "seed-") && time.Since(info.ModTime()) > 30*24*time.Hour {
+		if !strings.HasPrefix(f.Name(), "seed-") {
+			continue
+		}
+		info, infoErr := f.Info()
+		if infoErr == nil && time.Since(info.ModTime()) > 30*24*time.Hour {
 			err = errors.Join(err, s.root.Remove(f.Name()))
 		}
 	}
 	return err
 }
 
-// unpack fills the folder, which is empty and ours, and hands it to the server's
-// user last: till then nobody else can enter.
+// unpack fills a data directory, which is empty and belongs to this user. It changes the
+// directory's owner to the server's user last, so that no other user can enter before.
 func (s *seed) unpack(data string) error {
 	archive, err := s.read()
 	if err != nil {
@@ -136,11 +145,12 @@ func (s *seed) unpack(data string) error {
 	if err != nil {
 		return err
 	}
-	r, buf := tar.NewReader(bytes.NewReader(archive)), make([]byte, 1<<20)
+	r := tar.NewReader(bytes.NewReader(archive))
+	buf := make([]byte, 1<<20)
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return hand(data)
+			return chownToServer(data)
 		}
 		if err == nil {
 			err = extract(to, h, r, buf)
@@ -156,16 +166,16 @@ func (s *seed) unpack(data string) error {
 
 func extract(to *os.Root, h *tar.Header, r io.Reader, buf []byte) error {
 	mode := h.FileInfo().Mode()
-	switch {
-	case mode.IsDir():
+	if mode.IsDir() {
 		return to.Mkdir(filepath.Clean(h.Name), mode.Perm())
-	case !mode.IsRegular():
-		return fmt.Errorf("%s is no file", h.Name)
+	}
+	if !mode.IsRegular() {
+		return fmt.Errorf("%s is not a regular file", h.Name)
 	}
 	f, err := to.OpenFile(h.Name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode.Perm())
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyBuffer(struct{ io.Writer }{f}, r, buf) // a file's own way makes a buffer for each
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, r, buf) // os.File.ReadFrom would allocate a buffer for each file
 	return errors.Join(err, f.Close())
 }

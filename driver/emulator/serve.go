@@ -7,35 +7,36 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Serve opens one more server of the same Azure: a gateway of its own, on the port
-// returned, before the PostgreSQL of that superuser DSN, which may be a replica of
-// the emulator's or a pooler before it. Its roles are those that it has: nothing is
-// made there. It need not answer yet, and Close leaves it running.
+// Serve starts another gateway of the same Azure, in front of the PostgreSQL of a
+// superuser's DSN, and returns the gateway's port. That PostgreSQL may be a replica of
+// the emulator's or a connection pooler in front of it. Serve creates no roles there, and
+// the server need not be up yet. [Azure.Close] stops the gateway and leaves the server
+// running.
 func (a *Azure) Serve(ctx context.Context, dsn string) (port int, err error) {
 	server := &postgres{dsn: dsn}
-	if err := server.connect(ctx); err != nil {
-		return 0, fmt.Errorf("emulator: one more PostgreSQL: %w", err)
+	if err := server.openPool(ctx); err != nil {
+		return 0, fmt.Errorf("emulator: the additional PostgreSQL: %w", err)
 	}
-	g, err := listen(a, server)
+	g, err := newGateway(a, server)
 	if err != nil {
 		server.pool.Close()
 		return 0, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.served = append(a.served, g)
+	a.additionalGateways = append(a.additionalGateways, g)
 	return g.port, nil
 }
 
-// connect makes the pool. It reaches the server when it is first used.
-func (p *postgres) connect(ctx context.Context) error {
+// openPool creates the pool, which connects on first use.
+func (p *postgres) openPool(ctx context.Context) error {
 	config, err := pgxpool.ParseConfig(p.dsn)
 	if err != nil {
 		return err
 	}
-	config.ConnConfig.Database = "postgres" // where Azure has its functions
-	config.ConnConfig.RuntimeParams = nil   // none of PGAPPNAME, PGOPTIONS and PGTZ of this process
-	config.MaxConns = 5                     // one of them may be the lock
+	config.ConnConfig.Database = "postgres" // Azure's functions are in this database
+	config.ConnConfig.RuntimeParams = nil   // this process may have PGAPPNAME, PGOPTIONS or PGTZ
+	config.MaxConns = 5                     // one may hold the lock of lockServer
 	p.pool, err = pgxpool.NewWithConfig(ctx, config)
 	return err
 }

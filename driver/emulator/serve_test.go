@@ -1,55 +1,61 @@
 package emulator_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// One more server knows the same tokens and its own roles, and is gone with the
-// emulator. One that does not answer refuses.
-func TestServe(t *testing.T) {
-	az := emulator.Start(t)
-	id := az.Add(emulator.Identity{Name: "twice"})
-	if err := az.Grant(t.Context(), id); err != nil {
+// connectToPort signs in as an identity at a gateway.
+func connectToPort(t *testing.T, az *emulator.Azure, port int, id emulator.Identity) (*pgx.Conn, error) {
+	t.Helper()
+	config, err := pgx.ParseConfig(az.DSN("sslmode=verify-full"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	open := func(postgres string) error {
-		port, err := az.Serve(t.Context(), postgres)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config, err := pgx.ParseConfig(az.DSN("sslmode=verify-full"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		config.Port, config.User, config.Password = uint16(port), id.Name, az.Token(id, nil)
-		config.Fallbacks = nil
-		conn, err := pgx.ConnectConfig(t.Context(), config)
-		if err != nil {
-			return err
-		}
-		defer conn.Close(t.Context())
-		var who string
-		if err := conn.QueryRow(t.Context(), "select session_user").Scan(&who); err != nil || who != id.Name {
-			t.Errorf("signed in as %q, %v", who, err)
-		}
-		return nil
+	config.Port = uint16(port)
+	config.User = id.Name
+	config.Password = az.Token(id, nil)
+	config.Fallbacks = nil
+	return pgx.ConnectConfig(t.Context(), config)
+}
+
+// An additional server accepts the same tokens for its own roles.
+func TestServe(t *testing.T) {
+	az := emulator.Start(t)
+	id := mustGrant(t, az, emulator.Identity{Name: "twice"})
+	port, err := az.Serve(t.Context(), az.PostgresDSN())
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := open(az.PostgresDSN()); err != nil {
-		t.Error(err)
+	conn, err := connectToPort(t, az, port, id)
+	if err != nil {
+		t.Fatal(err)
 	}
-	nobody := az.PostgresDSN() + " port=1"
-	var pg *pgconn.PgError
-	if err := open(nobody); !errors.As(err, &pg) || pg.Code != "08006" {
-		t.Errorf("a server that does not answer: %v", err)
+	defer conn.Close(t.Context())
+	if got := queryString(t, conn, "select session_user"); got != id.Name {
+		t.Errorf("session_user = %q, want %q", got, id.Name)
 	}
-	if _, err := az.Serve(t.Context(), "port=none"); err == nil || !strings.HasPrefix(err.Error(), "emulator: ") {
-		t.Errorf("a DSN that is none: %v", err)
+}
+
+// The gateway of a PostgreSQL that does not answer refuses sign-ins.
+func TestServeWithoutPostgres(t *testing.T) {
+	az := emulator.Start(t)
+	port, err := az.Serve(t.Context(), az.PostgresDSN()+" port=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = connectToPort(t, az, port, az.Identity("app"))
+	checkPgError(t, err, "08006", "")
+}
+
+func TestServeInvalidDSN(t *testing.T) {
+	az := emulator.Start(t)
+	_, err := az.Serve(t.Context(), "port=none")
+	if err == nil || !strings.HasPrefix(err.Error(), "emulator: ") {
+		t.Errorf("Serve() = %v, want an error of the emulator", err)
 	}
 }

@@ -14,78 +14,101 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// negotiate answers a client that asks for more than protocol 3.0, which is all
-// that the gateway speaks with PostgreSQL on its behalf.
-func negotiate(m *pgproto3.StartupMessage) []pgproto3.BackendMessage {
-	var unknown []string
+// negotiateProtocol returns the answer to a client that requests more than protocol 3.0,
+// because the gateway uses only that with PostgreSQL.
+func negotiateProtocol(m *pgproto3.StartupMessage) []pgproto3.BackendMessage {
+	var unrecognized []string
 	for name := range m.Parameters {
 		if strings.HasPrefix(name, "_pq_.") {
-			unknown = append(unknown, name)
+			unrecognized = append(unrecognized, name)
 		}
 	}
-	if m.ProtocolVersion == pgproto3.ProtocolVersion30 && unknown == nil {
+	if m.ProtocolVersion == pgproto3.ProtocolVersion30 && unrecognized == nil {
 		return nil
 	}
 	return []pgproto3.BackendMessage{&pgproto3.NegotiateProtocolVersion{
-		NewestMinorProtocol: pgproto3.ProtocolVersion30, // the whole version, as PostgreSQL sends it
-		UnrecognizedOptions: unknown,
+		NewestMinorProtocol: pgproto3.ProtocolVersion30, // PostgreSQL sends the whole version
+		UnrecognizedOptions: unrecognized,
 	}}
 }
 
-// session opens the backend as the role and relays from there on.
-func (g *gateway) session(conn net.Conn, role principal, claims jwt.MapClaims, params map[string]string) error {
-	config, err := pgconn.ParseConfig(g.server.dsn)
+// serveSession opens a PostgreSQL session as the role and relays it to the client.
+func (g *gateway) serveSession(conn net.Conn, role principal, claims jwt.MapClaims, params map[string]string) error {
+	config, err := g.sessionConfig(role, claims, params)
 	if err != nil {
 		return err
 	}
-	config.User, config.Password, config.Database = role.role, role.password, params["database"]
-	if config.Database == "" {
-		config.Database = role.role
+	pgConn, err := pgconn.ConnectConfig(g.ctx, config)
+	if err != nil {
+		return g.sendConnectError(conn, err, role, claims)
 	}
+	backend, err := hijack(g.ctx, pgConn)
+	if err != nil {
+		return err
+	}
+	defer backend.Conn.Close()
+	messages := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
+	for name, value := range backend.ParameterStatuses {
+		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: value})
+	}
+	messages = append(messages,
+		&pgproto3.BackendKeyData{ProcessID: backend.PID, SecretKey: backend.SecretKey},
+		&pgproto3.ReadyForQuery{TxStatus: 'I'})
+	g.azure.signIns.Add(1) // before the client is told, because it may read the count
+	if err := sendMessages(conn, messages...); err != nil {
+		return err
+	}
+	return g.relay(conn, backend.Conn, g.azure.rewriterFor(role, config.Database))
+}
+
+func (g *gateway) sessionConfig(role principal, claims jwt.MapClaims, params map[string]string) (*pgconn.Config, error) {
+	config, err := pgconn.ParseConfig(g.server.dsn)
+	if err != nil {
+		return nil, err
+	}
+	config.User = role.role
+	config.Password = role.password
 	if role.password == "" {
 		config.Password, _ = claims["appid"].(string)
 	}
-	config.RuntimeParams = maps.Clone(params) // none of PGAPPNAME, PGOPTIONS and PGTZ of this process
-	maps.DeleteFunc(config.RuntimeParams, func(k, _ string) bool {
-		return k == "user" || k == "database" || strings.HasPrefix(k, "_pq_.")
+	config.Database = params["database"]
+	if config.Database == "" {
+		config.Database = role.role
+	}
+	config.RuntimeParams = maps.Clone(params) // not those of this process: PGAPPNAME, PGOPTIONS, PGTZ
+	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool {
+		return name == "user" || name == "database" || strings.HasPrefix(name, "_pq_.")
 	})
-	config.MinProtocolVersion, config.MaxProtocolVersion = "3.0", "3.0" // as negotiated
+	config.MinProtocolVersion = "3.0" // as negotiated
+	config.MaxProtocolVersion = "3.0"
 	config.DialFunc = g.dial
-	backend, err := pgconn.ConnectConfig(g.ctx, config)
-	if err != nil {
-		var pg *pgconn.PgError
-		switch ok := errors.As(err, &pg); {
-		case ok && pg.Code == "28P01" && role.password == "":
-			return g.refuse(conn, g.azure.mismatch(role, claims))
-		case ok:
-			return passOn(conn, pg)
-		}
-		return fatal(conn, "08006", "the emulator cannot reach its PostgreSQL", "")
-	}
-	// After a slow write pgconn reads in the background, and would take the first
-	// answer from the relay: Hijack asks for this.
-	if err := backend.SyncConn(g.ctx); err != nil {
-		backend.Close(g.ctx)
-		return err
-	}
-	h, err := backend.Hijack()
-	if err != nil {
-		return err
-	}
-	defer h.Conn.Close()
-	greeting := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
-	for k, v := range h.ParameterStatuses {
-		greeting = append(greeting, &pgproto3.ParameterStatus{Name: k, Value: v})
-	}
-	greeting = append(greeting, &pgproto3.BackendKeyData{ProcessID: h.PID, SecretKey: h.SecretKey}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
-	g.azure.signIns.Add(1) // before the client knows, who may ask for the count
-	if err := send(conn, greeting...); err != nil {
-		return err
-	}
-	return g.relay(conn, h.Conn, g.azure.rewriting(role, config.Database))
+	return config, nil
 }
 
-// relayRaw passes the packet that began a connection, and all that follows, on.
+// hijack takes the connection to PostgreSQL from pgconn, for relaying.
+func hijack(ctx context.Context, conn *pgconn.PgConn) (*pgconn.HijackedConn, error) {
+	// pgconn reads in the background after a slow write, and would take the first answer
+	// from the relay. The documentation of Hijack requires SyncConn for this reason.
+	if err := conn.SyncConn(ctx); err != nil {
+		conn.Close(ctx)
+		return nil, err
+	}
+	return conn.Hijack()
+}
+
+// sendConnectError sends the error with which PostgreSQL has refused a session.
+func (g *gateway) sendConnectError(conn net.Conn, err error, role principal, claims jwt.MapClaims) error {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return sendFatal(conn, "08006", "the emulator cannot reach its PostgreSQL", "")
+	}
+	if pgErr.Code == "28P01" && role.password == "" { // the role's password is another application's client id
+		return g.refuse(conn, g.azure.objectIDMismatch(role, claims))
+	}
+	return sendError(conn, pgErr)
+}
+
+// relayRaw sends the first packet to PostgreSQL and relays everything after it.
 func (g *gateway) relayRaw(conn net.Conn, packet []byte) error {
 	config, err := pgconn.ParseConfig(g.server.dsn)
 	if err != nil {
@@ -102,19 +125,20 @@ func (g *gateway) relayRaw(conn net.Conn, packet []byte) error {
 	return g.relay(conn, backend, nil)
 }
 
-// relay copies both ways until either side ends.
-func (g *gateway) relay(client, backend net.Conn, edit *rewriting) error {
+// relay copies in both directions until either side closes. w, if not nil, rewrites the
+// client's statements.
+func (g *gateway) relay(client, backend net.Conn, w *rewriter) error {
 	stop := context.AfterFunc(g.ctx, func() { backend.Close() })
 	defer stop()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if edit != nil {
-			edit.copy(backend, client)
+		if w != nil {
+			w.copy(backend, client)
 		} else {
-			io.Copy(backend, client) // the end of either copy ends the other
+			io.Copy(backend, client)
 		}
-		backend.Close()
+		backend.Close() // ends the other copy
 	}()
 	_, err := io.Copy(client, backend)
 	client.Close()

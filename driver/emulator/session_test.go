@@ -7,14 +7,12 @@ import (
 	"net"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
-// slow is slow to return from writing a password, long after the answer is there.
-type slow struct{ net.Conn }
+// A slowConn returns from writing a password message long after PostgreSQL has answered it.
+type slowConn struct{ net.Conn }
 
-func (c slow) Write(b []byte) (int, error) {
+func (c slowConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if bytes.HasPrefix(b, []byte("p")) {
 		time.Sleep(100 * time.Millisecond)
@@ -22,24 +20,18 @@ func (c slow) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// pgconn reads in the background during a slow write. What it reads after the
-// relay has taken over is lost.
+// pgconn reads in the background during a slow write. What it has read then is not lost to
+// the relay.
 func TestSlowWrite(t *testing.T) {
 	az := Start(t)
 	dial := az.gateway.dial
 	az.gateway.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
-		return slow{conn}, err
+		return slowConn{conn}, err
 	}
-	app, _ := az.find(func(id Identity) bool { return id.Name == "app" })
-	config, err := pgx.ParseConfig(az.DSN("user=app sslmode=verify-full"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.Password = az.Token(app, nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := connectAsApp(ctx, az)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,10 +44,16 @@ func TestSlowWrite(t *testing.T) {
 func TestStartupsAreBounded(t *testing.T) {
 	a := &Azure{}
 	for i := range 2500 {
-		a.record(map[string]string{"user": fmt.Sprint(i)})
+		a.recordStartup(map[string]string{"user": fmt.Sprint(i)})
 	}
-	s := a.Startups()
-	if len(s) != 1000 || s[0]["user"] != "1500" || s[999]["user"] != "2499" {
-		t.Errorf("%d startups, %v to %v", len(s), s[0], s[len(s)-1])
+	startups := a.Startups()
+	if len(startups) != 1000 {
+		t.Fatalf("%d startups, want 1000", len(startups))
+	}
+	if got := startups[0]["user"]; got != "1500" {
+		t.Errorf("user of the first = %q, want 1500", got)
+	}
+	if got := startups[999]["user"]; got != "2499" {
+		t.Errorf("user of the last = %q, want 2499", got)
 	}
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// roleName applies the server type's rule to a user name.
+// roleName returns the role of a user name. On single server, user names end with the
+// server's name.
 func (a *Azure) roleName(user string) (string, error) {
 	if !a.single {
 		return user, nil
@@ -27,7 +28,7 @@ func (a *Azure) roleName(user string) (string, error) {
 	return name, nil
 }
 
-// serverName is how the client called the server, or "".
+// serverName returns the name by which the client addressed the server, or "".
 func serverName(conn net.Conn) string {
 	if t, ok := conn.(*tls.Conn); ok {
 		return strings.ToLower(t.ConnectionState().ServerName)
@@ -35,8 +36,9 @@ func serverName(conn net.Conn) string {
 	return ""
 }
 
-// audience is the resource that a server of that name wants tokens for.
-func audience(server string) string {
+// expectedResource returns the resource that tokens must be issued for if the client has
+// addressed the server by that name.
+func expectedResource(server string) string {
 	if strings.HasSuffix(server, dsn.CosmosSuffix) {
 		return strings.TrimSuffix(dsn.CosmosScope, "/.default")
 	}
@@ -48,86 +50,118 @@ func audience(server string) string {
 	return Resource
 }
 
-// maxAge is how old a token may be: on single server ten minutes, as the
-// troubleshooting guide has it.
-func (a *Azure) maxAge() (d time.Duration) {
-	a.Faults.set(func() { d = a.Faults.maxTokenAge })
+// maxTokenAge returns how old a token may be; 0 is unlimited. On single server it is ten
+// minutes, according to Azure's troubleshooting guide.
+func (a *Azure) maxTokenAge() time.Duration {
+	d := a.Faults.current().maxTokenAge
 	if d == 0 && a.single {
-		d = 10 * time.Minute
+		return 10 * time.Minute
 	}
 	return d
 }
 
-// leeway is how far ahead of a server's clock a token may begin: what Microsoft's own
-// libraries allow clocks to differ by.
-const leeway = 5 * time.Minute
+// clockSkew is how far in the future a token may start to be valid. Microsoft's own
+// libraries allow the same.
+const clockSkew = 5 * time.Minute
 
-// early tells whether the gateway is to look at when tokens begin, and this one has not.
-func (a *Azure) early(claims jwt.MapClaims) (early bool) {
-	a.Faults.set(func() { early = a.Faults.notBefore })
-	limit := a.now().Add(leeway)
-	nbf, _ := claims.GetNotBefore()
-	iat, _ := claims.GetIssuedAt()
-	return early && (nbf != nil && nbf.After(limit) || iat != nil && iat.After(limit))
-}
-
-// check checks a token as Azure does on a server of that name, and returns its
-// claims or the refusal. The texts are those that users report; their codes are not
-// documented and, but for one, a guess.
-func (a *Azure) check(token, server string) (jwt.MapClaims, *pgconn.PgError) {
+// checkToken checks a token as Azure does on a server of that name, and returns its claims
+// or the refusal. The texts are those that users report. The codes are not documented and
+// all but one are assumptions.
+func (a *Azure) checkToken(token, server string) (jwt.MapClaims, *pgconn.PgError) {
 	if strings.Count(token, ".") != 2 {
-		return nil, a.deny(invalidFormat)
+		return nil, a.refusal(invalidFormat)
 	}
 	claims, err := a.signer.verify(token)
 	if err != nil {
-		return nil, a.deny(invalidToken)
+		return nil, a.refusal(invalidToken)
 	}
-	maxAge, resource := a.maxAge(), audience(server)
-	exp, _ := claims.GetExpirationTime()
-	iat, _ := claims.GetIssuedAt()
-	serial, _ := claims["serial"].(float64)
-	if exp == nil || !a.now().Before(exp.Time) || int64(serial) < a.revoked.Load() ||
-		maxAge > 0 && (iat == nil || a.now().Sub(iat.Time) > maxAge+backdated) {
-		return nil, a.deny(expiredToken)
+	if a.isExpired(claims) {
+		return nil, a.refusal(expiredToken)
 	}
-	if a.early(claims) {
-		return nil, a.deny(earlyToken)
+	if a.Faults.current().notBefore && a.isNotYetValid(claims) {
+		return nil, a.refusal(notYetValidToken)
 	}
-	if aud, _ := claims.GetAudience(); !slices.ContainsFunc(aud, func(s string) bool {
-		return s == resourceAppID && resource == Resource || strings.TrimSuffix(s, "/") == strings.TrimSuffix(resource, "/")
-	}) {
-		return nil, a.deny(otherAudience, "{resource}", resource)
+	if resource := expectedResource(server); !hasAudience(claims, resource) {
+		return nil, a.refusal(wrongAudience, "{resource}", resource)
 	}
 	if oid, _ := claims["oid"].(string); oid == "" {
-		return nil, a.deny(noObjectID)
+		return nil, a.refusal(missingObjectID)
 	}
 	return claims, nil
 }
 
-// judge tells whether a token of those claims is good for the role, and returns
-// the refusal or nil.
-func (a *Azure) judge(want principal, claims jwt.MapClaims) *pgconn.PgError {
-	oid, app := claims["oid"].(string), claims["idtyp"] == "app"
-	switch {
-	case want.kind == "": // on single server, where who makes the role is not told
-		return a.deny(unknownName, "{role}", want.role)
-	case want.kind == Group:
-		groups, _ := claims["groups"].([]any)
-		if !slices.ContainsFunc(groups, func(g any) bool { return strings.EqualFold(fmt.Sprint(g), want.oid) }) {
-			return a.deny(noMember, "{role}", want.role, "{oid}", want.oid)
+// isExpired reports whether a token has expired, is revoked or is older than maxTokenAge.
+func (a *Azure) isExpired(claims jwt.MapClaims) bool {
+	exp, _ := claims.GetExpirationTime()
+	if exp == nil || !a.now().Before(exp.Time) {
+		return true
+	}
+	serial, _ := claims["serial"].(float64)
+	if int64(serial) < a.minSerial.Load() {
+		return true
+	}
+	maxAge := a.maxTokenAge()
+	if maxAge <= 0 {
+		return false
+	}
+	iat, _ := claims.GetIssuedAt()
+	return iat == nil || a.now().Sub(iat.Time) > maxAge+issuedAtOffset
+}
+
+// isNotYetValid reports whether a token starts to be valid, or was issued, in the future.
+func (a *Azure) isNotYetValid(claims jwt.MapClaims) bool {
+	limit := a.now().Add(clockSkew)
+	nbf, _ := claims.GetNotBefore()
+	iat, _ := claims.GetIssuedAt()
+	return (nbf != nil && nbf.After(limit)) || (iat != nil && iat.After(limit))
+}
+
+// hasAudience reports whether a token was issued for a resource.
+func hasAudience(claims jwt.MapClaims, resource string) bool {
+	audiences, _ := claims.GetAudience()
+	return slices.ContainsFunc(audiences, func(aud string) bool {
+		if aud == resourceAppID {
+			return resource == Resource
 		}
-	case want.kind == User && app:
-		return a.deny(noPerson, "{role}", want.role)
-	case want.kind == service && !app:
-		return a.deny(noApplication, "{role}", want.role)
-	case want.password != "" && !strings.EqualFold(oid, want.oid):
-		return a.mismatch(want, claims)
+		return strings.TrimSuffix(aud, "/") == strings.TrimSuffix(resource, "/")
+	})
+}
+
+// checkRole checks whether a token with those claims may sign in as a role. It returns the
+// refusal, or nil.
+func (a *Azure) checkRole(role principal, claims jwt.MapClaims) *pgconn.PgError {
+	isApp := claims["idtyp"] == "app"
+	switch role.objectType {
+	case "": // single server does not know whom a role without a password is for
+		return a.refusal(unknownUser, "{role}", role.role)
+	case Group:
+		if !isMember(claims, role.oid) {
+			return a.refusal(notMember, "{role}", role.role, "{oid}", role.oid)
+		}
+		return nil
+	case User:
+		if isApp {
+			return a.refusal(notUserToken, "{role}", role.role)
+		}
+	case serviceType:
+		if !isApp {
+			return a.refusal(notAppToken, "{role}", role.role)
+		}
+	}
+	oid, _ := claims["oid"].(string)
+	if role.password != "" && !strings.EqualFold(oid, role.oid) {
+		return a.objectIDMismatch(role, claims)
 	}
 	return nil
 }
 
-// mismatch refuses a token of somebody else.
-func (a *Azure) mismatch(want principal, claims jwt.MapClaims) *pgconn.PgError {
-	return a.deny(otherObjectID, "{role}", want.role, "{label}", want.oid,
+func isMember(claims jwt.MapClaims, groupID string) bool {
+	groups, _ := claims["groups"].([]any)
+	return slices.ContainsFunc(groups, func(g any) bool { return strings.EqualFold(fmt.Sprint(g), groupID) })
+}
+
+// objectIDMismatch refuses a token of another identity.
+func (a *Azure) objectIDMismatch(role principal, claims jwt.MapClaims) *pgconn.PgError {
+	return a.refusal(wrongObjectID, "{role}", role.role, "{label}", role.oid,
 		"{appid}", fmt.Sprint(claims["appid"]), "{oid}", fmt.Sprint(claims["oid"]))
 }

@@ -14,7 +14,8 @@ import (
 	"testing"
 )
 
-// Start starts an emulator that stops when t ends. It fails t when it cannot.
+// Start starts an emulator and closes it when t ends. It calls t.Fatal if the emulator
+// does not start, and t.Error if [Azure.Close] fails.
 func Start(t testing.TB, opts ...Option) *Azure {
 	t.Helper()
 	a, err := New(context.Background(), opts...)
@@ -29,10 +30,11 @@ func Start(t testing.TB, opts ...Option) *Azure {
 	return a
 }
 
-// New starts an emulator, which the caller must close. It knows one identity,
-// "app", the host's system-assigned managed identity, and has a role for it.
+// New starts an emulator. The caller must close it. ctx bounds the start only. The
+// emulator has one identity, "app", which is the host's system-assigned managed identity
+// and has a PostgreSQL role; opts add others.
 func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
-	a := &Azure{header: rand.Text(), password: rand.Text(), pending: map[string]*pending{}}
+	a := &Azure{hostSecret: rand.Text(), gatewayPassword: rand.Text(), pendingGrants: map[string]*pendingGrant{}}
 	a.postgres.dsn = os.Getenv("AADPOSTGRES_EMULATOR_POSTGRES")
 	for _, opt := range opts {
 		opt(a)
@@ -44,71 +46,90 @@ func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
 		}
 	}()
 	a.dir = filepath.Join(os.TempDir(), "aadpostgres-emulator-"+rand.Text())
-	if err = a.postgres.keep(a.dir); err != nil {
+	if err := a.postgres.removeLater(a.dir); err != nil {
 		return nil, err
 	}
-	if err = os.Mkdir(a.dir, 0o700); err != nil {
+	if err := os.Mkdir(a.dir, 0o700); err != nil {
 		return nil, err
 	}
-	keys := make(chan error, 1) // they are made while the server starts
-	go func() { keys <- a.makeKeys() }()
-	err = a.postgres.start(ctx)
-	if err == nil {
-		err = a.postgres.provision(ctx, a.single)
-	}
-	if err = cmp.Or(err, <-keys); err != nil {
+	if err := a.startPostgres(ctx); err != nil {
 		return nil, err
 	}
-	a.entra = httptest.NewUnstartedServer(a.entraHandler())
-	a.entra.TLS = a.ca.config()
-	a.entra.StartTLS()
-	a.host = httptest.NewServer(a.hostHandler())
-	a.client = a.newClient()
-	if a.gateway, err = listen(a, &a.postgres); err != nil {
+	if err := a.listen(); err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(a.granted, func(g granted) bool { return g.id.Name == "app" }) {
-		a.granted = append([]granted{{Identity{Name: "app"}, false}}, a.granted...)
-	}
-	for _, g := range a.granted {
-		if err := a.grant(ctx, a.Add(g.id), g.admin); err != nil {
-			return nil, fmt.Errorf("emulator: the role of %s: %w", g.id.Name, err)
-		}
+	if err := a.addInitialRoles(ctx); err != nil {
+		return nil, err
 	}
 	return a, nil
 }
 
+// startPostgres starts and provisions PostgreSQL, and creates the keys meanwhile.
+func (a *Azure) startPostgres(ctx context.Context) error {
+	keys := make(chan error, 1)
+	go func() { keys <- a.makeKeys() }()
+	err := a.postgres.start(ctx)
+	if err == nil {
+		err = a.postgres.provision(ctx, a.single)
+	}
+	return cmp.Or(err, <-keys)
+}
+
 func (a *Azure) makeKeys() (err error) {
-	if a.ca, err = newAuthority(); err != nil {
+	if a.ca, err = newCertAuthority(); err != nil {
 		return err
 	}
-	if err = os.WriteFile(a.CertFile(), a.ca.pem, 0o644); err != nil {
+	if err = os.WriteFile(a.CertFile(), a.ca.rootPEM, 0o644); err != nil {
 		return err
 	}
 	if a.signer, err = newSigner(); err != nil {
 		return err
 	}
-	a.verifier, err = verifier(a.password)
+	a.gatewayVerifier, err = scramVerifier(a.gatewayPassword)
 	return err
 }
 
-// Close stops everything and removes what was created. It waits until
-// PostgreSQL has ended, and may be called twice.
+// listen starts Entra, the host's endpoints and the gateway.
+func (a *Azure) listen() (err error) {
+	a.entra = httptest.NewUnstartedServer(a.entraHandler())
+	a.entra.TLS = a.ca.tlsConfig()
+	a.entra.StartTLS()
+	a.host = httptest.NewServer(a.hostHandler())
+	a.client = a.newClient()
+	a.gateway, err = newGateway(a, &a.postgres)
+	return err
+}
+
+// addInitialRoles adds the identities of the options, and "app" unless it is among them.
+func (a *Azure) addInitialRoles(ctx context.Context) error {
+	grants := a.initialGrants
+	if !slices.ContainsFunc(grants, func(g initialGrant) bool { return g.id.Name == "app" }) {
+		grants = append([]initialGrant{{id: Identity{Name: "app"}}}, grants...)
+	}
+	for _, g := range grants {
+		if err := a.grant(ctx, a.Add(g.id), g.admin); err != nil {
+			return fmt.Errorf("emulator: the role of %s: %w", g.id.Name, err)
+		}
+	}
+	return nil
+}
+
+// Close stops the emulator, waits until PostgreSQL has ended and removes the emulator's
+// files. It may be called more than once; later calls return the first call's error.
 func (a *Azure) Close() error { return a.close() }
 
 func (a *Azure) shutdown() error {
-	var errs []error
 	if a.gateway != nil {
 		a.gateway.close()
 	}
 	a.mu.Lock()
-	served := a.served
+	gateways := a.additionalGateways
 	a.mu.Unlock()
-	for _, g := range served {
+	for _, g := range gateways {
 		g.close()
 		g.server.pool.Close()
 	}
-	a.browsing.Wait()
+	a.browserWG.Wait()
 	if a.client != nil {
 		a.client.CloseIdleConnections()
 	}
@@ -119,11 +140,11 @@ func (a *Azure) shutdown() error {
 		}
 	}
 	a.mu.Lock()
-	errs = append(errs, a.unknown)
+	err := a.directoryErr
 	a.mu.Unlock()
-	errs = append(errs, a.postgres.stop())
+	err = errors.Join(err, a.postgres.stop())
 	if a.dir != "" {
-		errs = append(errs, os.RemoveAll(a.dir))
+		err = errors.Join(err, os.RemoveAll(a.dir))
 	}
-	return errors.Join(errs...)
+	return err
 }

@@ -1,32 +1,26 @@
 package emulator
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// cacheIn makes dir the cache.
-func cacheIn(t testing.TB, dir string, mode fs.FileMode) {
-	t.Helper()
-	if err := os.Chmod(dir, mode); err != nil {
-		t.Fatal(err)
+// connectAsApp signs in as the identity app.
+func connectAsApp(ctx context.Context, a *Azure) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(a.DSN("user=app sslmode=verify-full"))
+	if err != nil {
+		return nil, err
 	}
-	t.Setenv("AADPOSTGRES_EMULATOR_CACHE", dir)
-	t.Setenv("AADPOSTGRES_EMULATOR_POSTGRES", "")
+	config.Password = a.Token(a.Identity("app"), nil)
+	return pgx.ConnectConfig(ctx, config)
 }
 
-// works starts an emulator, signs in to it and stops it.
-func works(t testing.TB) {
+// checkStart starts an emulator, signs in and closes it.
+func checkStart(t testing.TB) {
 	t.Helper()
 	ctx := context.Background()
 	a, err := New(ctx)
@@ -34,210 +28,98 @@ func works(t testing.TB) {
 		t.Error(err)
 		return
 	}
-	app, _ := a.find(func(id Identity) bool { return id.Name == "app" })
-	config, err := pgx.ParseConfig(a.DSN("user=app sslmode=verify-full"))
+	conn, err := connectAsApp(ctx, a)
 	if err == nil {
-		config.Password = a.Token(app, nil)
-		var conn *pgx.Conn
-		if conn, err = pgx.ConnectConfig(ctx, config); err == nil {
-			err = conn.Close(ctx)
-		}
+		err = conn.Close(ctx)
 	}
 	if err := errors.Join(err, a.Close()); err != nil {
 		t.Error(err)
 	}
 }
 
-// seedIn finds the one seed in a cache.
-func seedIn(t testing.TB, dir string) string {
+// timeStart starts an emulator and closes it, and returns how long the start took.
+func timeStart(t testing.TB) time.Duration {
 	t.Helper()
-	files, err := os.ReadDir(dir)
-	if err != nil || len(files) != 1 || !strings.HasSuffix(files[0].Name(), ".tar") {
-		t.Fatalf("%v, %v; want one seed", files, err)
-	}
-	return filepath.Join(dir, files[0].Name())
-}
-
-// Emulators that start at once make a seed at once, and all work.
-func TestFirstStarts(t *testing.T) {
-	dir := t.TempDir()
-	cacheIn(t, dir, 0o700)
-	var wg sync.WaitGroup
-	for range 3 {
-		wg.Go(func() { works(t) })
-	}
-	wg.Wait()
-	info, err := os.Stat(seedIn(t, dir))
-	if err != nil || info.Mode().Perm() != 0o600 || info.Size() > 64<<20 {
-		t.Errorf("%v, %v", info, err)
-	}
-}
-
-// A seed that is no good is replaced, one that others may have written is not read.
-func TestSpoiledSeed(t *testing.T) {
-	dir := t.TempDir()
-	cacheIn(t, dir, 0o700)
-	works(t)
-	name := seedIn(t, dir)
-	good, err := os.ReadFile(name)
+	start := time.Now()
+	a, err := New(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	long := time.Now().Add(-time.Hour).Truncate(time.Second)
-	put := func(b []byte, mode fs.FileMode) {
-		t.Helper()
-		if err := errors.Join(os.WriteFile(name, b, 0o600), os.Chmod(name, mode), os.Chtimes(name, long, long)); err != nil {
-			t.Fatal(err)
-		}
+	took := time.Since(start)
+	if err := a.Close(); err != nil {
+		t.Error(err)
 	}
-	replaced := func() bool {
-		t.Helper()
-		info, err := os.Stat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return !info.ModTime().Equal(long)
-	}
-	put(good, 0o600)
-	if works(t); replaced() {
-		t.Error("a good seed was replaced")
-	}
-	flipped := bytes.Clone(good)
-	flipped[len(flipped)/2] ^= 1
-	for what, b := range map[string][]byte{"cut short": good[:len(good)/3], "one bit": flipped} {
-		put(b, 0o600)
-		if works(t); !replaced() {
-			t.Errorf("%s: it was used", what)
-		}
-	}
-	if filepath.Separator == '/' {
-		put(good, 0o666)
-		if works(t); !replaced() {
-			t.Error("a seed that anybody may write to was used")
-		}
-	}
+	return took
 }
 
-// What lies in a seed cannot be written elsewhere.
-func TestSeedWithLinks(t *testing.T) {
-	dir, outside := t.TempDir(), t.TempDir()
-	cacheIn(t, dir, 0o700)
-	root, err := cache()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &seed{root, "seed"}
-	defer s.close()
-	from := t.TempDir()
-	if err := os.Symlink(outside, filepath.Join(from, "base")); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.pack(from); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.unpack(t.TempDir()); err == nil || !strings.Contains(err.Error(), "base is no file") {
-		t.Errorf("got %v", err)
-	}
-}
-
-// A folder to which others may write holds no seed: each start does without.
-func TestUnsafeCache(t *testing.T) {
-	if filepath.Separator != '/' {
-		return // what others may do is not in a file's mode
-	}
-	dir := t.TempDir()
-	cacheIn(t, dir, 0o777)
-	works(t)
-	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
-		t.Errorf("%v, %v; want nothing", files, err)
-	}
-	if _, err := cache(); err == nil || !strings.Contains(err.Error(), "others may write to it") {
-		t.Errorf("got %v", err)
-	}
-}
-
-// Seeds of versions that are gone do not stay for ever.
-func TestOldSeeds(t *testing.T) {
-	dir := t.TempDir()
-	cacheIn(t, dir, 0o700)
-	old, young, other := filepath.Join(dir, "seed-1.tar"), filepath.Join(dir, "seed-2.tar"), filepath.Join(dir, "server")
-	for _, name := range []string{old, young, other} {
-		if err := os.WriteFile(name, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ago := time.Now().AddDate(0, -2, 0)
-	if err := errors.Join(os.Chtimes(old, ago, ago), os.Chtimes(other, ago, ago)); err != nil {
-		t.Fatal(err)
-	}
-	works(t)
-	for name, kept := range map[string]bool{old: false, young: true, other: true} {
-		if _, err := os.Stat(name); (err == nil) != kept {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// No two servers have a password in common, and the seed's has none.
-func TestSuperuser(t *testing.T) {
+// A superuser's password opens only its own server, and the seed has no password.
+func TestSuperuserPassword(t *testing.T) {
 	ctx := context.Background()
-	cacheIn(t, t.TempDir(), 0o700)
-	first, second := Start(t), Start(t)
-	one, err := pgx.ParseConfig(first.PostgresDSN())
+	setCache(t, t.TempDir(), 0o700)
+	first := Start(t)
+	second := Start(t)
+	firstConfig, err := pgx.ParseConfig(first.PostgresDSN())
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := pgx.ParseConfig(second.PostgresDSN())
+	secondConfig, err := pgx.ParseConfig(second.PostgresDSN())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, password := range []string{one.Password, "", "postgres"} {
-		config := other.Copy()
-		config.Password = password
-		if conn, err := pgx.ConnectConfig(ctx, config); err == nil {
-			conn.Close(ctx)
-			t.Errorf("%q opens it", password)
-		}
+	for _, tt := range []struct{ name, password string }{
+		{"another server's", firstConfig.Password},
+		{"empty", ""},
+		{"default", "postgres"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			config := secondConfig.Copy()
+			config.Password = tt.password
+			conn, err := pgx.ConnectConfig(ctx, config)
+			if err == nil {
+				conn.Close(ctx)
+				t.Error("the superuser signed in, want an error")
+			}
+		})
 	}
 }
 
-// A start takes less than 3 seconds, with a seed and without. One of three counts: the
-// machine may have much else to do.
+// A start takes less than 3 seconds, with and without a seed. The fastest of three counts,
+// because other processes may slow the machine down.
 func TestStartTime(t *testing.T) {
-	const bound = 3 * time.Second
-	for _, what := range []string{"without a seed", "with one"} {
-		fastest := time.Hour
-		for range 3 {
-			if what == "without a seed" {
-				cacheIn(t, t.TempDir(), 0o700)
+	const limit = 3 * time.Second
+	for _, tt := range []struct {
+		name    string
+		prepare func(t *testing.T)
+	}{
+		{"without a seed", func(t *testing.T) { setCache(t, t.TempDir(), 0o700) }},
+		{"with a seed", func(*testing.T) {}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fastest := time.Hour
+			for range 3 {
+				tt.prepare(t)
+				fastest = min(fastest, timeStart(t))
+				if fastest < limit {
+					break
+				}
 			}
-			began := time.Now()
-			a, err := New(context.Background())
-			if err != nil {
-				t.Fatal(err)
+			t.Log(fastest)
+			if fastest >= limit {
+				t.Errorf("the start took %v, want less than %v", fastest, limit)
 			}
-			fastest = min(fastest, time.Since(began))
-			if err := a.Close(); err != nil {
-				t.Error(err)
-			}
-			if fastest < bound {
-				break
-			}
-		}
-		if t.Logf("%s: %v", what, fastest); fastest >= bound {
-			t.Errorf("%s it takes %v; want less than %v", what, fastest, bound)
-		}
+		})
 	}
 }
 
-// BenchmarkStart tells how long a test waits for its emulator, and beside it one
-// that runs initdb each time.
+// BenchmarkStart measures how long a test waits for its emulator, and for comparison how
+// long with initdb.
 func BenchmarkStart(b *testing.B) {
-	good, none := b.TempDir(), b.TempDir()
-	cacheIn(b, none, 0o777)
-	cacheIn(b, good, 0o700)
-	start := func(dir string) time.Duration {
-		b.Setenv("AADPOSTGRES_EMULATOR_CACHE", dir)
+	withSeed := b.TempDir()
+	withoutSeed := b.TempDir()
+	setCache(b, withoutSeed, 0o777)
+	setCache(b, withSeed, 0o700)
+	start := func(cacheDir string) time.Duration {
+		b.Setenv("AADPOSTGRES_EMULATOR_CACHE", cacheDir)
 		began := time.Now()
 		a, err := New(context.Background())
 		if err == nil {
@@ -248,13 +130,13 @@ func BenchmarkStart(b *testing.B) {
 		}
 		return time.Since(began)
 	}
-	start(good) // which makes the seed
+	start(withSeed) // creates the seed
 	b.ResetTimer()
 	var with, without time.Duration
 	for range b.N {
-		with += start(good)
+		with += start(withSeed)
 		b.StopTimer()
-		without += start(none)
+		without += start(withoutSeed)
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(with.Milliseconds())/float64(b.N), "ms-start")

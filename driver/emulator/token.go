@@ -11,10 +11,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Resource is what tokens for the emulated server must be issued for.
+// Resource is the resource that tokens for the emulated server must be issued for.
 const Resource = "https://ossrdbms-aad.database.windows.net"
 
-// resourceAppID is the same as an application id, which tokens may name as well.
+// resourceAppID is the application id of Resource, which tokens may name as their
+// audience instead.
 const resourceAppID = "123cd850-d9df-40bd-94d5-c9f07b7fa203"
 
 const (
@@ -22,10 +23,11 @@ const (
 	issuer = "https://sts.windows.net/" + TenantID + "/"
 )
 
-// signer signs and checks tokens with Entra's algorithm, RS256.
+// A signer signs and verifies tokens with RS256, as Entra does.
 type signer struct{ key *rsa.PrivateKey }
 
-// One key serves the process: making one costs a tenth of a second.
+// rsaKey is shared by the emulators of this process, because generating a key takes a
+// tenth of a second.
 var rsaKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 func newSigner() (*signer, error) {
@@ -33,47 +35,49 @@ func newSigner() (*signer, error) {
 	return &signer{key}, err
 }
 
-// backdated is how long before their issue tokens say that they were issued, as
-// Entra is seen to do, to allow for clocks that differ.
-const backdated = 5 * time.Minute
+// issuedAtOffset is how long before their issue the iat and nbf claims of tokens are.
+// Entra does this to allow for clock skew.
+const issuedAtOffset = 5 * time.Minute
 
-// serial numbers the tokens of this process: its emulators share a key, so each
-// accepts the others' tokens.
+// serial numbers the tokens of this process. Its emulators share a key and so accept each
+// other's tokens.
 var serial atomic.Int64
 
-// RevokeTokens makes the gateway refuse, as expired, every token issued so far.
-func (a *Azure) RevokeTokens() { a.revoked.Store(serial.Add(1)) }
+// RevokeTokens makes the gateway refuse every token issued so far as expired.
+func (a *Azure) RevokeTokens() { a.minSerial.Store(serial.Add(1)) }
 
-// Token issues a token to an identity. edit, if not nil, may spoil its claims:
-// exp, iat, aud, oid and so on. [Counts] does not count it.
+// Token returns a token of an identity for [Resource]. edit, if not nil, changes the
+// claims before the token is signed, for example exp, iat, aud or oid. [Azure.Counts]
+// does not count the token.
 func (a *Azure) Token(id Identity, edit func(claims map[string]any)) string {
-	return a.sign(id, Resource, a.now(), edit)
+	return a.newToken(id, Resource, a.now(), edit)
 }
 
-// issue answers a token request, with the end of the token too: the clock goes on while
-// a token is signed.
-func (a *Azure) issue(id Identity, resource string) (string, time.Time) {
-	a.tokens.Add(1)
-	now := a.now()
-	return a.sign(id, resource, now, nil), now.Add(a.Faults.life())
+// issue returns a token in response to a request, and when it expires.
+func (a *Azure) issue(id Identity, resource string) (token string, expiresOn time.Time) {
+	a.issuedTokens.Add(1)
+	now := a.now() // once, because signing takes time and the claims must agree with expiresOn
+	return a.newToken(id, resource, now, nil), now.Add(a.Faults.tokenLife())
 }
 
-func (a *Azure) sign(id Identity, resource string, now time.Time, edit func(map[string]any)) string {
-	since := now.Add(-backdated).Unix()
+func (a *Azure) newToken(id Identity, resource string, now time.Time, edit func(map[string]any)) string {
+	issuedAt := now.Add(-issuedAtOffset).Unix()
 	claims := jwt.MapClaims{
 		"aud": resource, "iss": issuer, "tid": TenantID, "ver": "1.0",
-		"iat": since, "nbf": since, "exp": now.Add(a.Faults.life()).Unix(),
+		"iat": issuedAt, "nbf": issuedAt, "exp": now.Add(a.Faults.tokenLife()).Unix(),
 		"oid": id.ObjectID, "sub": id.ObjectID, "uti": rand.Text(),
-		"serial": serial.Add(1), // not one of Entra's
+		"serial": serial.Add(1), // Entra has no such claim
 	}
 	if len(id.Groups) > 0 {
 		claims["groups"] = id.Groups
 	}
-	switch id.Kind {
-	case User:
-		claims["upn"], claims["unique_name"], claims["appid"] = id.Name, id.Name, guid("azure cli")
-	default:
-		claims["appid"], claims["idtyp"] = id.ClientID, "app"
+	if id.Kind == User {
+		claims["upn"] = id.Name
+		claims["unique_name"] = id.Name
+		claims["appid"] = guid("azure cli")
+	} else {
+		claims["appid"] = id.ClientID
+		claims["idtyp"] = "app"
 		if id.ResourceID != "" {
 			claims["xms_mirid"] = id.ResourceID
 		}
@@ -81,23 +85,30 @@ func (a *Azure) sign(id Identity, resource string, now time.Time, edit func(map[
 	if edit != nil {
 		edit(claims)
 	}
-	t := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
-	t.Header["kid"] = keyID
-	s, err := t.SignedString(a.signer.key)
-	if err != nil {
-		panic(err) // claims that are no JSON: the caller's mistake
-	}
-	return s
+	return a.signer.sign(keyID, claims)
 }
 
-// verify checks the signature and the tenant and returns the claims: the gateway
-// judges the others in Azure's order, with Azure's texts.
+func (s *signer) sign(keyID string, claims jwt.MapClaims) string {
+	t := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
+	t.Header["kid"] = keyID
+	signed, err := t.SignedString(s.key)
+	if err != nil {
+		panic(err) // the caller's edit added a claim that is not JSON
+	}
+	return signed
+}
+
+// verify checks the signature and the tenant of a token and returns the claims. The
+// gateway checks the claims itself, in Azure's order and with Azure's texts.
 func (s *signer) verify(token string) (jwt.MapClaims, error) {
 	claims := jwt.MapClaims{}
 	_, err := jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithoutClaimsValidation()).
 		ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return &s.key.PublicKey, nil })
-	if err == nil && (claims["tid"] != TenantID || claims["iss"] != issuer) {
-		err = errors.New("issued by another tenant")
+	if err != nil {
+		return claims, err
 	}
-	return claims, err
+	if claims["tid"] != TenantID || claims["iss"] != issuer {
+		return claims, errors.New("issued by another tenant")
+	}
+	return claims, nil
 }

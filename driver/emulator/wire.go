@@ -10,16 +10,15 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// The packets before a session are read without a buffer, so that none of what
-// follows them is lost when relaying begins.
-
+// readStartup reads a startup packet, or a request in its place. Like readPassword it
+// does not buffer, so that the relay receives everything that follows.
 func readStartup(r io.Reader) ([]byte, error) {
 	packet := make([]byte, 8)
 	if _, err := io.ReadFull(r, packet); err != nil {
 		return nil, err
 	}
 	n := binary.BigEndian.Uint32(packet)
-	if n < 8 || n > 10_000 { // PostgreSQL's own limit
+	if n < 8 || n > 10_000 { // MAX_STARTUP_PACKET_LENGTH in PostgreSQL's pqcomm.h
 		return nil, fmt.Errorf("startup packet of %d bytes", n)
 	}
 	packet = append(packet, make([]byte, n-8)...)
@@ -27,6 +26,7 @@ func readStartup(r io.Reader) ([]byte, error) {
 	return packet, err
 }
 
+// readPassword reads a password message.
 func readPassword(r io.Reader) (string, error) {
 	head := make([]byte, 5)
 	if _, err := io.ReadFull(r, head); err != nil {
@@ -41,7 +41,7 @@ func readPassword(r io.Reader) (string, error) {
 	return string(body[:len(body)-1]), err
 }
 
-func send(w io.Writer, messages ...pgproto3.BackendMessage) error {
+func sendMessages(w io.Writer, messages ...pgproto3.BackendMessage) error {
 	var buf []byte
 	for _, m := range messages {
 		var err error
@@ -53,13 +53,13 @@ func send(w io.Writer, messages ...pgproto3.BackendMessage) error {
 	return err
 }
 
-func fatal(w io.Writer, code, message, hint string) error {
-	return passOn(w, &pgconn.PgError{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: message, Hint: hint})
+func sendFatal(w io.Writer, code, message, hint string) error {
+	return sendError(w, &pgconn.PgError{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: message, Hint: hint})
 }
 
-// passOn sends an error in the shape it came in.
-func passOn(w io.Writer, e *pgconn.PgError) error {
-	return send(w, &pgproto3.ErrorResponse{Severity: e.Severity, SeverityUnlocalized: e.SeverityUnlocalized, Code: e.Code,
+// sendError sends an error with all its fields.
+func sendError(w io.Writer, e *pgconn.PgError) error {
+	return sendMessages(w, &pgproto3.ErrorResponse{Severity: e.Severity, SeverityUnlocalized: e.SeverityUnlocalized, Code: e.Code,
 		Message: e.Message, Detail: e.Detail, Hint: e.Hint, Position: e.Position, InternalPosition: e.InternalPosition,
 		InternalQuery: e.InternalQuery, Where: e.Where, SchemaName: e.SchemaName, TableName: e.TableName, ColumnName: e.ColumnName,
 		DataTypeName: e.DataTypeName, ConstraintName: e.ConstraintName, File: e.File, Line: e.Line, Routine: e.Routine})

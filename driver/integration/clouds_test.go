@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -18,14 +17,14 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// toEmulator leads every name to the emulator's gateway.
-var toEmulator = driver.WithConnConfig(func(c *pgx.ConnConfig) {
+// resolveToEmulator resolves every host name to the emulator's address.
+var resolveToEmulator = driver.WithConnConfig(func(c *pgx.ConnConfig) {
 	c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
 })
 
-// at is the emulator's DSN with a host of that name in place of the address.
-func at(a *emulator.Azure, host, params string) string {
-	return strings.Replace(a.DSN(params), "host=127.0.0.1", "host="+host, 1)
+// dsnWithHost returns the emulator's DSN with host in place of its address.
+func dsnWithHost(az *emulator.Azure, host, params string) string {
+	return strings.Replace(az.DSN(params), "host=127.0.0.1", "host="+host, 1)
 }
 
 func connect(t *testing.T, dsn string, opts ...driver.Option) (*sql.DB, error) {
@@ -39,96 +38,121 @@ func connect(t *testing.T, dsn string, opts ...driver.Option) (*sql.DB, error) {
 	return db, db.Ping()
 }
 
-// What reaches the wire, cloud by cloud, when nothing is said but the host. The
-// names are written out here: they are facts, not this program's choice.
+// checkError checks that an error contains want, is one line and has no token in it.
+func checkError(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("error = nil, want %q", want)
+		return
+	}
+	text := err.Error()
+	if !strings.Contains(text, want) {
+		t.Errorf("got:  %s\nwant: %s", text, want)
+	}
+	if strings.ContainsAny(text, "\r\n") {
+		t.Errorf("error = %q, want one line", text)
+	}
+	if strings.Contains(text, "eyJ") {
+		t.Errorf("error = %s, want none with a token", text)
+	}
+}
+
+// TestClouds checks which authority and which scope a host selects, in each cloud. The
+// names are written out here, because they are facts and not this project's choice.
 func TestClouds(t *testing.T) {
-	id := newApplication(t, "clouds")
-	secret := fill("user='{name}' aad_auth=client-secret aad_tenant_id={tenant} aad_client_id={client} aad_client_secret='{secret}'", id)
+	id := newApplication(t)
+	params := fill("user='{name}' aad_auth=client-secret aad_tenant_id={tenant} aad_client_id={client} aad_client_secret='{secret}'", id)
 	tested := map[string]bool{}
-	for _, tt := range []struct{ cloud, host, authority, scope, params string }{
-		{"public", "emulator.postgres.database.azure.com", "login.microsoftonline.com", "https://ossrdbms-aad.database.windows.net/.default", ""},
-		{"usgov", "emulator.postgres.database.usgovcloudapi.net", "login.microsoftonline.us", "https://ossrdbms-aad.database.usgovcloudapi.net/.default", ""},
-		{"china", "emulator.postgres.database.chinacloudapi.cn", "login.chinacloudapi.cn", "https://ossrdbms-aad.database.chinacloudapi.cn/.default", ""},
-		{"usnat", "emulator.postgres.database.cloudapi.eaglex.ic.gov", "login.microsoftonline.eaglex.ic.gov", "https://ossrdbms-aad.database.cloudapi.eaglex.ic.gov/.default", ""},
-		{"ussec", "emulator.postgres.database.cloudapi.microsoft.scloud", "login.microsoftonline.microsoft.scloud", "https://ossrdbms-aad.database.cloudapi.microsoft.scloud//.default", ""},
-		{"public", "emulator.postgres.cosmos.azure.com", "login.microsoftonline.com", "https://token.postgres.cosmos.azure.com/.default", ""},
-		{"public", "127.0.0.1", "login.microsoftonline.com", "https://ossrdbms-aad.database.windows.net/.default", " aad_cloud=public"},
-		{"public", "127.0.0.1", "login.windows.net", "https://ossrdbms-aad.database.windows.net//.default", " aad_authority_host=https://login.windows.net aad_scope=https://ossrdbms-aad.database.windows.net//.default"},
+	for _, tt := range []struct{ name, cloud, host, authority, scope, params string }{
+		{"public", "public", "emulator.postgres.database.azure.com", "login.microsoftonline.com", "https://ossrdbms-aad.database.windows.net/.default", ""},
+		{"usgov", "usgov", "emulator.postgres.database.usgovcloudapi.net", "login.microsoftonline.us", "https://ossrdbms-aad.database.usgovcloudapi.net/.default", ""},
+		{"china", "china", "emulator.postgres.database.chinacloudapi.cn", "login.chinacloudapi.cn", "https://ossrdbms-aad.database.chinacloudapi.cn/.default", ""},
+		{"usnat", "usnat", "emulator.postgres.database.cloudapi.eaglex.ic.gov", "login.microsoftonline.eaglex.ic.gov", "https://ossrdbms-aad.database.cloudapi.eaglex.ic.gov/.default", ""},
+		{"ussec", "ussec", "emulator.postgres.database.cloudapi.microsoft.scloud", "login.microsoftonline.microsoft.scloud", "https://ossrdbms-aad.database.cloudapi.microsoft.scloud//.default", ""},
+		{"public, Cosmos DB", "public", "emulator.postgres.cosmos.azure.com", "login.microsoftonline.com", "https://token.postgres.cosmos.azure.com/.default", ""},
+		{"public, by aad_cloud", "public", "127.0.0.1", "login.microsoftonline.com", "https://ossrdbms-aad.database.windows.net/.default", " aad_cloud=public"},
+		{"public, by authority and scope", "public", "127.0.0.1", "login.windows.net", "https://ossrdbms-aad.database.windows.net//.default", " aad_authority_host=https://login.windows.net aad_scope=https://ossrdbms-aad.database.windows.net//.default"},
 	} {
 		tested[tt.cloud] = true
-		seen := len(az.Requests())
-		db, err := connect(t, at(az, tt.host, secret+tt.params), driver.WithTransport(&around{client: *az.Client()}), toEmulator)
-		if err != nil {
-			t.Errorf("%s: %v", tt.host, err)
-			continue
-		}
-		if who := sessionUser(t, db); who != id.Name {
-			t.Errorf("%s: signed in as %q", tt.host, who)
-		}
-		r := az.Requests()[seen:]
-		if len(r) != 1 || r[0].Host != tt.authority || !strings.HasPrefix(r[0].Form.Get("scope"), tt.scope+" ") {
-			t.Errorf("%s: asked %+v, want %s for %s", tt.host, r, tt.authority, tt.scope)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(az.Requests())
+			db, err := connect(t, dsnWithHost(az, tt.host, params+tt.params), driver.WithTransport(&testTransport{client: *az.Client()}), resolveToEmulator)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := sessionUser(t, db); got != id.Name {
+				t.Errorf("session_user = %q, want %q", got, id.Name)
+			}
+			requests := az.Requests()[before:]
+			if len(requests) != 1 {
+				t.Fatalf("requests = %+v, want 1", requests)
+			}
+			if got := requests[0].Host; got != tt.authority {
+				t.Errorf("authority = %q, want %q", got, tt.authority)
+			}
+			if got := requests[0].Form.Get("scope"); !strings.HasPrefix(got, tt.scope+" ") {
+				t.Errorf("scope = %q, want %q", got, tt.scope)
+			}
+		})
 	}
 	for _, c := range dsn.Clouds() {
 		if !tested[c.Name] {
-			t.Errorf("cloud %s is not tested: give it a row above", c.Name)
+			t.Errorf("cloud %s is not tested; add a row above", c.Name)
 		}
 	}
 }
 
-// The emulated Entra of a cloud knows that cloud's resource only, as Azure's does.
+// TestAuthorityOfAnotherCloud checks the hint if an authority does not know the resource
+// of the host's cloud.
 func TestAuthorityOfAnotherCloud(t *testing.T) {
-	id := newApplication(t, "wrong cloud")
-	secret := fill("user='{name}' aad_auth=client-secret aad_tenant_id={tenant} aad_client_id={client} aad_client_secret='{secret}'", id)
-	_, err := connect(t, at(az, "emulator.postgres.database.usgovcloudapi.net", secret+" aad_authority_host=https://login.microsoftonline.com"), driver.WithTransport(az.Client()), toEmulator)
-	if err == nil || !strings.Contains(err.Error(), "AADSTS500011") || !strings.Contains(err.Error(), "check aad_scope and aad_cloud") {
-		t.Errorf("got %v", err)
-	}
+	id := newApplication(t)
+	params := fill("user='{name}' aad_auth=client-secret aad_tenant_id={tenant} aad_client_id={client} aad_client_secret='{secret}'", id)
+	_, err := connect(t, dsnWithHost(az, "emulator.postgres.database.usgovcloudapi.net", params+" aad_authority_host=https://login.microsoftonline.com"), driver.WithTransport(az.Client()), resolveToEmulator)
+	checkError(t, err, "AADSTS500011")
+	checkError(t, err, "check aad_scope and aad_cloud")
 }
 
-// tokenOf is a credential that has one token.
-type tokenOf string
+// A staticCredential returns one token.
+type staticCredential string
 
-func (s tokenOf) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	return azcore.AccessToken{Token: string(s), ExpiresOn: time.Now().Add(time.Hour)}, nil
+func (c staticCredential) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: string(c), ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// A token that is for one cloud's servers is not shown to another's: no startup
-// message arrives there, however the token was come by.
+// TestTokensStayInTheirCloud checks that no startup packet is sent to a server if the
+// token is for another cloud.
 func TestTokensStayInTheirCloud(t *testing.T) {
-	id := newApplication(t, "stays")
+	id := newApplication(t)
 	const gov = "https://ossrdbms-aad.database.usgovcloudapi.net"
-	token := az.Token(id, func(c map[string]any) { c["aud"] = gov })
-	before := len(az.Startups())
+	token := az.Token(id, func(claims map[string]any) { claims["aud"] = gov })
 	for _, tt := range []struct {
-		dsn, want string
-		opts      []driver.Option
+		name, host, params, want string
+		opts                     []driver.Option
 	}{
-		{at(az, "emulator.postgres.database.azure.com", "user=x aad_auth=access-token password="+token), "the token is for servers of cloud usgov", nil},
-		{at(az, "emulator.postgres.database.azure.com", "user=x"), "the token is for servers of cloud usgov", []driver.Option{driver.WithCredential(tokenOf(token))}},
-		{at(az, "emulator.postgres.database.azure.com", "user=x aad_auth=azure-cli aad_scope="+gov+"/.default"), "aad_scope is of cloud usgov", nil},
-		{at(az, "emulator.postgres.database.azure.com", "user=x aad_auth=azure-cli aad_cloud=usgov"), "contradicts the host", nil},
-		{at(az, "emulator.postgres.database.azure.com,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli"), "name hosts of one cloud only", nil},
-		{at(az, "127.0.0.1,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli aad_cloud=public"), "contradicts the host", nil},
+		{"access token", "emulator.postgres.database.azure.com", "user=x aad_auth=access-token password=" + token, "the token is for servers of cloud usgov", nil},
+		{"credential", "emulator.postgres.database.azure.com", "user=x", "the token is for servers of cloud usgov", []driver.Option{driver.WithCredential(staticCredential(token))}},
+		{"scope", "emulator.postgres.database.azure.com", "user=x aad_auth=azure-cli aad_scope=" + gov + "/.default", "aad_scope is of cloud usgov", nil},
+		{"aad_cloud", "emulator.postgres.database.azure.com", "user=x aad_auth=azure-cli aad_cloud=usgov", "contradicts the host", nil},
+		{"hosts of two clouds", "emulator.postgres.database.azure.com,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli", "name hosts of one cloud only", nil},
+		{"second host of another cloud than aad_cloud", "127.0.0.1,emulator.postgres.database.usgovcloudapi.net", "user=x aad_auth=azure-cli aad_cloud=public", "contradicts the host", nil},
 	} {
-		_, err := connect(t, tt.dsn, append(tt.opts, toEmulator)...)
-		var e *driver.Error
-		if !errors.As(err, &e) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), token) {
-			t.Errorf("%v, want %q", err, tt.want)
-		}
-	}
-	for _, s := range az.Startups()[before:] {
-		t.Errorf("a startup message arrived: %v", s)
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(az.Startups())
+			_, err := connect(t, dsnWithHost(az, tt.host, tt.params), append(tt.opts, resolveToEmulator)...)
+			var e *driver.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("connect() = %T %v, want a *driver.Error", err, err)
+			}
+			checkError(t, err, tt.want)
+			if got := az.Startups()[before:]; len(got) > 0 {
+				t.Errorf("startup packets = %v, want none", got)
+			}
+		})
 	}
 }
 
-// newApplication adds an identity with a secret, keys and a role.
-func newApplication(t *testing.T, name string) emulator.Identity {
+// newApplication adds an application with a secret, certificates and a role.
+func newApplication(t *testing.T) emulator.Identity {
 	t.Helper()
-	id := way{}.identity(t)
-	if id.Secret == "" {
-		t.Fatal(fmt.Sprint("no secret for ", name))
-	}
-	return id
+	return modeTest{}.identity(t)
 }

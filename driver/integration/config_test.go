@@ -12,21 +12,25 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-// busy asks often enough that a connection which is still held to the rules of a
-// sign-in would break.
-func busy(t *testing.T, conn *pgx.Conn, want string) {
+// queryRepeatedly runs many queries: a connection that is still held to the limits of a
+// sign-in would fail.
+func queryRepeatedly(t *testing.T, conn *pgx.Conn, want string) {
 	t.Helper()
 	for range 20 {
-		var who string
-		if err := conn.QueryRow(t.Context(), "select session_user").Scan(&who); err != nil || who != want {
-			t.Errorf("signed in as %q, %v", who, err)
+		var got string
+		if err := conn.QueryRow(t.Context(), "select session_user").Scan(&got); err != nil {
+			t.Error(err)
+			return
+		}
+		if got != want {
+			t.Errorf("session_user = %q, want %q", got, want)
 			return
 		}
 	}
 }
 
-// The config of a connection makes others, as pgx's users make one to LISTEN: one
-// after the other and at the same time, each signed in by itself.
+// TestConfigOfAConnection opens further connections from a connection's config, as
+// programs of pgx do for LISTEN, in sequence and concurrently. Each signs in by itself.
 func TestConfigOfAConnection(t *testing.T) {
 	id, dsn := newIdentity(t, "sibling")
 	db := openDB(t, dsn)
@@ -40,27 +44,34 @@ func TestConfigOfAConnection(t *testing.T) {
 		config = raw.(*stdlib.Conn).Conn().Config()
 		return nil
 	})
-	if config.Password != "" || config.ValidateConnect != nil || config.OAuthTokenProvider != nil {
-		t.Error("something of the sign-in is left in the config")
+	if config.Password != "" {
+		t.Error("the config has a password, want none")
 	}
-	sibling := func() {
+	if config.ValidateConnect != nil {
+		t.Error("the config has a ValidateConnect, want none")
+	}
+	if config.OAuthTokenProvider != nil {
+		t.Error("the config has an OAuthTokenProvider, want none")
+	}
+	connect := func() {
 		conn, err := pgx.ConnectConfig(t.Context(), config)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer conn.Close(context.Background())
-		busy(t, conn, id.Name)
+		queryRepeatedly(t, conn, id.Name)
 	}
-	sibling()
-	var all sync.WaitGroup
+	connect()
+	var wg sync.WaitGroup
 	for range 24 {
-		all.Go(sibling)
+		wg.Go(connect)
 	}
-	all.Wait()
+	wg.Wait()
 }
 
-// Hooks that come after BeforeConnect are called, and end with the sign-in.
+// TestHooksAfterBeforeConnect checks that hooks which are set after BeforeConnect are
+// called, and that the driver's own hooks end with the sign-in.
 func TestHooksAfterBeforeConnect(t *testing.T) {
 	id, dsn := newIdentity(t, "hooked late")
 	c, err := driver.NewConnector(dsn)
@@ -72,13 +83,13 @@ func TestHooksAfterBeforeConnect(t *testing.T) {
 	if err := c.BeforeConnect(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	validated, refused := 0, 0
+	validateConnects, onPgErrors := 0, 0
 	config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
-		validated++
+		validateConnects++
 		return pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, conn)
 	}
 	config.OnPgError = func(*pgconn.PgConn, *pgconn.PgError) bool {
-		refused++
+		onPgErrors++
 		return true
 	}
 	conn, err := pgx.ConnectConfig(t.Context(), config)
@@ -86,11 +97,17 @@ func TestHooksAfterBeforeConnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	busy(t, conn, id.Name)
-	if _, err := conn.Exec(t.Context(), "select 1/0"); err == nil || conn.IsClosed() {
-		t.Errorf("%v, closed: %t", err, conn.IsClosed())
+	queryRepeatedly(t, conn, id.Name)
+	if _, err := conn.Exec(t.Context(), "select 1/0"); err == nil {
+		t.Error("select 1/0 = nil, want an error")
 	}
-	if validated != 1 || refused == 0 {
-		t.Errorf("ValidateConnect was called %d times, OnPgError %d", validated, refused)
+	if conn.IsClosed() {
+		t.Error("the connection is closed after an error, want it open")
+	}
+	if validateConnects != 1 {
+		t.Errorf("calls of ValidateConnect = %d, want 1", validateConnects)
+	}
+	if onPgErrors == 0 {
+		t.Error("calls of OnPgError = 0, want some")
 	}
 }

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,130 +11,150 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// checks runs the doctor.
-func checks(t *testing.T, dsn string, opts ...driver.Option) map[string]driver.Check {
+// diagnose runs the doctor and returns its checks by name.
+func diagnose(t *testing.T, dsn string, opts ...driver.Option) map[string]driver.Check {
 	t.Helper()
-	found := map[string]driver.Check{}
+	checks := map[string]driver.Check{}
 	for c := range driver.Diagnose(t.Context(), dsn, opts...) {
-		if _, twice := found[c.Name]; twice || strings.ContainsAny(c.Found+c.Hint, "\n\t") {
-			t.Errorf("%+v", c)
+		if _, exists := checks[c.Name]; exists {
+			t.Errorf("check %s exists twice: %+v", c.Name, c)
 		}
-		found[c.Name] = c
+		if strings.ContainsAny(c.Found+c.Hint, "\n\t") {
+			t.Errorf("check = %+v, want one line", c)
+		}
+		checks[c.Name] = c
 	}
-	return found
+	return checks
 }
 
-// The doctor costs one token request and one connection, whatever it finds.
+// TestDoctorCosts checks that a diagnosis makes one token request and one connection,
+// whatever it finds.
 func TestDoctorCosts(t *testing.T) {
 	_, dsn := newIdentity(t, "patient")
 	before := az.Counts()
-	found := checks(t, dsn)
+	checks := diagnose(t, dsn)
 	for _, name := range []string{"options", "cloud", "credential", "token", "claims", "user", "dns", "tcp", "tls", "sign-in", "role"} {
-		if c := found[name]; c.Status != driver.StatusOK || c.Found == "" || c.Hint != "" || c.Err != nil {
-			t.Errorf("%s: %+v", name, c)
+		if c := checks[name]; c.Status != driver.StatusOK || c.Found == "" || c.Hint != "" || c.Err != nil {
+			t.Errorf("%s = %+v, want %s with a finding and no hint", name, c, driver.StatusOK)
 		}
 	}
-	after := az.Counts()
-	if after.Tokens-before.Tokens != 1 || after.SignIns-before.SignIns != 1 || after.Refused != before.Refused {
-		t.Errorf("%+v, then %+v", before, after)
+	healthy := az.Counts()
+	if got := healthy.Tokens - before.Tokens; got != 1 {
+		t.Errorf("tokens = %d, want 1", got)
 	}
-	checks(t, dsn+" user=nobody-here")
-	if now := az.Counts(); now.SignIns != after.SignIns || now.Tokens != after.Tokens {
-		t.Errorf("%+v, then %+v", after, now)
+	if got := healthy.SignIns - before.SignIns; got != 1 {
+		t.Errorf("sign-ins = %d, want 1", got)
+	}
+	if got := healthy.Refused - before.Refused; got != 0 {
+		t.Errorf("refused sign-ins = %d, want 0", got)
+	}
+	diagnose(t, dsn+" user=nobody-here")
+	failing := az.Counts()
+	if got := failing.Tokens - healthy.Tokens; got != 0 {
+		t.Errorf("without a role: tokens = %d, want 0: one is cached", got)
+	}
+	if got := failing.SignIns - healthy.SignIns; got != 0 {
+		t.Errorf("without a role: sign-ins = %d, want 0", got)
 	}
 }
 
-// Each step's time is its own: a slow one does not make another look slow.
+// TestDoctorTimes checks that each check reports its own time: a slow step does not make
+// another look slow.
 func TestDoctorTimes(t *testing.T) {
-	const slow = 300 * time.Millisecond
-	for name, knob := range map[string]func(time.Duration){"token": az.Faults.TokenDelay, "sign-in": az.Faults.SignInDelay} {
-		_, dsn := newIdentity(t, "slow "+name)
-		knob(slow)
-		found := checks(t, dsn)
-		knob(0)
-		for _, c := range found {
-			if c.Name == name && c.Took < slow || c.Name != name && c.Took >= slow {
-				t.Errorf("slow %s: %s took %s", name, c.Name, c.Took)
+	const delay = 300 * time.Millisecond
+	for _, tt := range []struct {
+		check string
+		slow  func(time.Duration)
+	}{
+		{"token", az.Faults.TokenDelay},
+		{"sign-in", az.Faults.SignInDelay},
+	} {
+		t.Run(tt.check, func(t *testing.T) {
+			_, dsn := newIdentity(t, "slow "+tt.check)
+			tt.slow(delay)
+			defer tt.slow(0)
+			for _, c := range diagnose(t, dsn) {
+				if slow := c.Took >= delay; slow != (c.Name == tt.check) {
+					t.Errorf("%s took %s, want at least %s: %t", c.Name, c.Took, delay, c.Name == tt.check)
+				}
 			}
-		}
+		})
 	}
 }
 
-// What works but may not be meant is a warning, at the step that it is about.
+// TestDoctorWarns covers what works but may be a mistake: the check that it concerns warns.
 func TestDoctorWarns(t *testing.T) {
-	s := newScene(t)
-	grant := func(name string) { grantOnce(t, s, emulator.Identity{Name: name, ObjectID: s.app.ObjectID}) }
-	long := strings.Repeat("long-", 13)
-	grant("ops@contoso.com")
-	grant("ops@emulator")
-	grant(long[:63])
-	s.superuser(t, "CREATE ROLE native LOGIN PASSWORD 'p'")
+	fx := newFixture(t)
+	longName := strings.Repeat("long-", 13)
+	for _, role := range []string{"ops@contoso.com", "ops@emulator", longName[:63]} {
+		fx.grant(t, emulator.Identity{Name: role, ObjectID: fx.app.ObjectID})
+	}
+	fx.execAsSuperuser(t, "CREATE ROLE native LOGIN PASSWORD 'p'")
 	for _, tt := range []struct {
 		name, dsn   string
-		token       string
-		set         func() (undo func())
-		check, hint string // of the warning; none: there is none
+		setup       func(t *testing.T)
+		noRoot      bool   // without sslrootcert
+		check, hint string // of the warning; "": there is none
 		found       string // by that check, or by options if there is no warning
 	}{
-		{name: "unverified", dsn: secret + "user=billing aad_insecure=unverified", check: "options", hint: "drop aad_insecure outside of tests"},
-		{name: "clock", dsn: mi + "user=billing aad_scope=https://ossrdbms-aad.database.windows.net//.default", set: func() func() {
-			s.az.Faults.Clock(10 * time.Minute)
-			return func() { s.az.Faults.Clock(0) }
+		{name: "aad_insecure", dsn: secretDSN + "user=billing aad_insecure=unverified", noRoot: true, check: "options", hint: "drop aad_insecure outside of tests"},
+		{name: "clock skew", dsn: managedDSN + "user=billing aad_scope=https://ossrdbms-aad.database.windows.net//.default", setup: func(t *testing.T) {
+			fx.az.Faults.Clock(10 * time.Minute)
+			t.Cleanup(func() { fx.az.Faults.Clock(0) })
 		}, check: "token", hint: "behind the authority's"},
-		{name: "a person's name for an application", dsn: secret + "user=ops@contoso.com", check: "user", hint: "the name looks like a person's", found: `"ops@contoso.com", as given`},
-		{name: "the server's name at the end", dsn: azure + secret + "user=ops@emulator", check: "user", hint: "only single server wants @emulator after the name"},
-		{name: "a long name", dsn: secret + "user=" + long, check: "user", hint: "PostgreSQL keeps 63 bytes of a name; this one has 65"},
-		{name: "a dead host in the list", dsn: fmt.Sprintf("host=127.0.0.1,localhost port=1,%d %suser=billing", s.az.Port(), secret), check: "tcp", hint: "check the host that failed: dial tcp 127.0.0.1:1: connect: connection refused", found: fmt.Sprintf("127.0.0.1:%d", s.az.Port())},
-		{name: "catalogs are shut", dsn: secret + "user=billing", set: func() func() {
-			s.superuser(t, "REVOKE SELECT ON pg_catalog.pg_auth_members FROM PUBLIC")
-			return func() { s.superuser(t, "GRANT SELECT ON pg_catalog.pg_auth_members TO PUBLIC") }
+		{name: "user name for an application", dsn: secretDSN + "user=ops@contoso.com", check: "user", hint: "the name looks like a person's", found: `"ops@contoso.com", as given`},
+		{name: "server name suffix", dsn: azureHost + secretDSN + "user=ops@emulator", check: "user", hint: "only single server wants @emulator after the name"},
+		{name: "long name", dsn: secretDSN + "user=" + longName, check: "user", hint: "PostgreSQL keeps 63 bytes of a name; this one has 65"},
+		{name: "unreachable host in the list", dsn: fmt.Sprintf("host=127.0.0.1,localhost port=1,%d %suser=billing", fx.az.Port(), secretDSN), check: "tcp", hint: "check the host that failed: dial tcp 127.0.0.1:1: connect: connection refused", found: fmt.Sprintf("127.0.0.1:%d", fx.az.Port())},
+		{name: "catalog not readable", dsn: secretDSN + "user=billing", setup: func(t *testing.T) {
+			fx.execAsSuperuser(t, "REVOKE SELECT ON pg_catalog.pg_auth_members FROM PUBLIC")
+			t.Cleanup(func() { fx.execAsSuperuser(t, "GRANT SELECT ON pg_catalog.pg_auth_members TO PUBLIC") })
 		}, check: "role", hint: "look at the role with an administrator's rights", found: "not to be read: permission denied for table pg_auth_members"},
-		{name: "a host with another's certificate in the list", dsn: fmt.Sprintf("host=nobody.example,localhost port=%d %suser=billing", s.az.Port(), secret), check: "tls", hint: "certificate is valid for", found: "TLS 1.3, certificate for localhost"},
-		{name: "no Entra, TLS", dsn: "aad_auth=password user=native password=p sslmode=verify-full", found: "password=xxxxx"},
-		{name: "no Entra", dsn: "aad_auth=password user=native password=p sslmode=verify-full", found: "password=xxxxx"},
+		{name: "certificate name mismatch in the list", dsn: fmt.Sprintf("host=nobody.example,localhost port=%d %suser=billing", fx.az.Port(), secretDSN), check: "tls", hint: "certificate is valid for", found: "TLS 1.3, certificate for localhost"},
+		{name: "password mode", dsn: "aad_auth=password user=native password=p sslmode=verify-full", found: "password=xxxxx"},
 	} {
-		s.az.SetenvOn(t, emulator.VirtualMachine, s.app)
-		undo := func() {}
-		if tt.set != nil {
-			undo = tt.set()
-		}
-		dsn := s.dsn(tt.dsn)
-		if strings.HasPrefix(tt.dsn, "host=127") || strings.HasPrefix(tt.dsn, "host=nobody") {
-			dsn = strings.Replace(dsn, fmt.Sprintf("port=%d ", s.az.Port()), "", 1)
-		}
-		if tt.name == "unverified" { // with a root, pgx would hold require to it
-			dsn = strings.Replace(dsn, "sslrootcert="+s.az.CertFile(), "", 1)
-		}
-		found := checks(t, dsn, s.fresh(), toEmulator)
-		undo()
-		if c, ok := found["role"]; !ok || c.Status == driver.StatusFail {
-			t.Errorf("%s: it does not sign in: %+v", tt.name, found)
-		}
-		for name, c := range found {
-			if (c.Status == driver.StatusWarn) != (name == tt.check) || (name == tt.check && !strings.Contains(c.Hint, tt.hint)) {
-				t.Errorf("%s: %+v", tt.name, c)
+		t.Run(tt.name, func(t *testing.T) {
+			fx.az.SetenvOn(t, emulator.VirtualMachine, fx.app)
+			if tt.setup != nil {
+				tt.setup(t)
 			}
-		}
-		if tls := found["tls"].Found; !strings.HasPrefix(tls, "TLS 1.3, certificate for ") {
-			t.Errorf("%s: TLS is said to be %q", tt.name, tls)
-		}
-		at := tt.check
-		if at == "" {
-			at = "options"
-		}
-		if !strings.Contains(found[at].Found, tt.found) {
-			t.Errorf("%s: %+v, want %s", tt.name, found[at], tt.found)
-		}
-		if _, entra := found["token"]; entra != strings.Contains(found["options"].Found, "aad_client_id") {
-			t.Errorf("%s: %+v", tt.name, found)
-		}
+			dsn := fx.dsn(tt.dsn)
+			if strings.HasPrefix(tt.dsn, "host=127") || strings.HasPrefix(tt.dsn, "host=nobody") { // it has ports of its own
+				dsn = strings.Replace(dsn, fmt.Sprintf("port=%d ", fx.az.Port()), "", 1)
+			}
+			if tt.noRoot { // with one, pgx would verify the certificate against it
+				dsn = strings.Replace(dsn, "sslrootcert="+fx.az.CertFile(), "", 1)
+			}
+			checks := diagnose(t, dsn, fx.newTransport(), resolveToEmulator)
+			if c, ok := checks["role"]; !ok || c.Status == driver.StatusFail {
+				t.Errorf("role = %+v, want a sign-in that succeeds: %+v", c, checks)
+			}
+			for name, c := range checks {
+				if warns := c.Status == driver.StatusWarn; warns != (name == tt.check) {
+					t.Errorf("%s = %+v, want a warning: %t", name, c, name == tt.check)
+				}
+			}
+			if got := checks[tt.check].Hint; !strings.Contains(got, tt.hint) {
+				t.Errorf("%s: hint = %q, want %q", tt.check, got, tt.hint)
+			}
+			if got := checks["tls"].Found; !strings.HasPrefix(got, "TLS 1.3, certificate for ") {
+				t.Errorf("tls = %q, want TLS 1.3 and the certificate's names", got)
+			}
+			if got := checks[cmp.Or(tt.check, "options")].Found; !strings.Contains(got, tt.found) {
+				t.Errorf("%s = %q, want %q", cmp.Or(tt.check, "options"), got, tt.found)
+			}
+			_, hasToken := checks["token"]
+			if want := strings.Contains(checks["options"].Found, "aad_client_id"); hasToken != want {
+				t.Errorf("a token check: %t, want %t: %+v", hasToken, want, checks)
+			}
+		})
 	}
 }
 
-// BenchmarkDoctor sets a whole diagnosis beside one connect of a connector's own.
+// BenchmarkDoctor compares a diagnosis with one connect of a new connector.
 func BenchmarkDoctor(b *testing.B) {
 	_, dsn := newIdentity(b, "bench doctor")
-	inTurn(b, "doctor/connect", func() {
+	compare(b, "doctor/connect", func() {
 		for c := range driver.Diagnose(b.Context(), dsn) {
 			if c.Status != driver.StatusOK {
 				b.Fatal(c)

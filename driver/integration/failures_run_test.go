@@ -1,301 +1,158 @@
 package integration
 
 import (
-	"context"
-	"crypto/rand"
-	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-var update = flag.Bool("update", false, "write testdata/failures anew")
+var update = flag.Bool("update", false, "write testdata/failures")
 
-// A scene is the emulated Azure of one kind of server, with those who sign in there.
-type scene struct {
-	az     *emulator.Azure
-	single bool
-	admin  emulator.Identity // Entra administrator
-	app    emulator.Identity // a managed identity with the role "billing", which has a secret too
-	user   emulator.Identity // a person with a role
-	group  emulator.Identity // with a role
-	opts   []driver.Option   // of the row
-	noIMDS bool
-	names  []string // what to write in place of what differs from run to run
-}
-
-func newScene(t *testing.T, opts ...emulator.Option) *scene {
-	s := &scene{az: emulator.Start(t, opts...), single: len(opts) > 0}
-	add := func(id emulator.Identity, grant func(context.Context, emulator.Identity) error) emulator.Identity {
-		id.ClientID, id.ObjectID = guid(), guid() // azidentity keeps tokens by client id, for all runs in one process
-		id = s.az.Add(id)
-		if grant != nil {
-			if err := grant(context.Background(), id); err != nil {
-				t.Fatal(err)
-			}
-		}
-		word := strings.Fields(id.Name)[0]
-		s.names = append(s.names, id.ClientID, "<"+word+"'s client id>", id.ObjectID, "<"+word+"'s object id>")
-		return id
-	}
-	s.admin = add(emulator.Identity{Name: "admin@contoso.com", Kind: emulator.User}, s.az.GrantAdmin)
-	s.app = add(emulator.Identity{Name: "billing", Secret: "s3cr3t " + rand.Text()}, s.az.Grant)
-	s.user = add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User}, s.az.Grant)
-	s.group = add(emulator.Identity{Name: "Readers", Kind: emulator.Group}, s.az.Grant)
-	s.names = append(s.names, emulator.TenantID, "<tenant>", s.app.Secret, "<secret>", s.az.CertFile(), "<ca.pem>", fmt.Sprint(s.az.Port()), "<port>",
-		s.app.ResourceID, "<billing's resource id>")
-	return s
-}
-
-func guid() string {
-	b := make([]byte, 16)
-	rand.Read(b)
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// A failure is one row: how it comes about, and how what the error says to do is
-// done.
+// A failure is one row: how it is caused, and how its hint is followed.
 type failure struct {
 	name   string
-	dsn    string // params, ids in braces; host= leads to the emulator by another name
-	world  string // what is wrong, for people
-	single bool
-	token  func(s *scene) string        // in the password's place
-	set    func(t *testing.T, s *scene) // makes it so
-	// Exactly one of these: mend follows the hint and returns the DSN that works then;
-	// undo is for what no client can mend, and takes the world's fault away.
-	mend func(t *testing.T, s *scene, dsn string, e *driver.Error) string
-	undo func(t *testing.T, s *scene)
+	dsn    string                          // params for fixture.dsn
+	cause  string                          // the first line of the golden file
+	single bool                            // on single server
+	token  func(fx *fixture) string        // in place of the password; nil: none
+	setup  func(t *testing.T, fx *fixture) // causes the failure; nil: the DSN does
+	// Exactly one of these is set. fix follows the hint and returns a DSN that works.
+	// restore removes a fault that no client can fix.
+	fix     fixFunc
+	restore func(t *testing.T, fx *fixture)
 }
 
-func (s *scene) dsn(params string) string {
-	params = fill(params, s.app)
-	if !strings.HasPrefix(params, "host=") {
-		return s.az.DSN(params)
-	}
-	base := s.az.DSN()
-	return base[strings.Index(base, " ")+1:] + " " + params // the first is host
-}
+type fixFunc func(t *testing.T, fx *fixture, dsn string, e *driver.Error) string
 
-// Every failure: what the error and the doctor say, kept in testdata/failures, and
-// that what they say to do makes the connection work.
+// TestFailures compares what the error and the doctor say about each failure with
+// testdata/failures. Then it follows the hint: the connection must succeed.
 func TestFailures(t *testing.T) {
-	scenes := map[bool]*scene{false: newScene(t), true: newScene(t, emulator.WithSingleServer())}
-	seen, broken := map[string]bool{}, map[string]bool{}
+	flexible := newFixture(t)
+	single := newFixture(t, emulator.WithSingleServer())
+	files := map[string]bool{}
+	failedChecks := map[string]bool{}
+	ran := 0
 	for _, f := range failures {
-		if seen[f.file()] || (f.mend == nil) == (f.undo == nil) {
-			t.Fatalf("row %q is there twice, or has not one way out", f.name)
+		if files[f.goldenFile()] {
+			t.Fatalf("row %q exists twice", f.name)
 		}
-		seen[f.file()] = true
-		t.Run(f.name, func(t *testing.T) { broken[f.test(t, scenes[f.single])] = true })
+		if (f.fix == nil) == (f.restore == nil) {
+			t.Fatalf("row %q needs either fix or restore", f.name)
+		}
+		files[f.goldenFile()] = true
+		fx := flexible
+		if f.single {
+			fx = single
+		}
+		t.Run(f.name, func(t *testing.T) {
+			ran++
+			failedChecks[f.run(t, fx)] = true
+		})
 	}
 	for _, check := range []string{"options", "cloud", "credential", "token", "claims", "user", "dns", "tcp", "tls", "sign-in"} {
-		if !broken[check] {
-			t.Errorf("no row breaks the check %s", check)
+		if ran == len(failures) && !failedChecks[check] { // -run may have selected some rows
+			t.Errorf("no row fails the check %s", check)
 		}
 	}
-	files, _ := filepath.Glob("testdata/failures/*.txt")
-	for _, file := range files {
-		if !seen[file] {
-			t.Errorf("%s is of no row", file)
+	golden, err := filepath.Glob("testdata/failures/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range golden {
+		if !files[file] {
+			t.Errorf("%s belongs to no row", file)
 		}
 	}
 }
 
-var punctuation = regexp.MustCompile(`[^a-z0-9]+`)
+var nonAlphanumeric = regexp.MustCompile(`[^a-z0-9]+`)
 
-// file is where the row's golden text is, by a name that every system takes.
-func (f failure) file() string {
-	return filepath.Join("testdata", "failures", punctuation.ReplaceAllString(strings.ReplaceAll(strings.ToLower(f.name), "'", ""), "-")+".txt")
+// goldenFile returns the path of the row's golden file. Its name is valid on every system.
+func (f failure) goldenFile() string {
+	name := strings.ReplaceAll(strings.ToLower(f.name), "'", "")
+	return filepath.Join("testdata", "failures", nonAlphanumeric.ReplaceAllString(name, "-")+".txt")
 }
 
-// test returns the check at which the doctor ended.
-func (f failure) test(t *testing.T, s *scene) string {
-	s.az.SetenvOn(t, emulator.VirtualMachine, s.app)
-	s.noIMDS = false
-	s.opts = []driver.Option{s.fresh(), toEmulator}
+// run tests one row and returns the check at which the doctor ended.
+func (f failure) run(t *testing.T, fx *fixture) string {
+	fx.az.SetenvOn(t, emulator.VirtualMachine, fx.app)
+	fx.noIMDS = false
+	fx.opts = []driver.Option{fx.newTransport(), resolveToEmulator}
 	if f.token != nil {
-		t.Setenv("PGPASSWORD", f.token(s))
+		t.Setenv("PGPASSWORD", f.token(fx))
 	}
-	if f.set != nil {
-		f.set(t, s)
+	if f.setup != nil {
+		f.setup(t, fx)
 	}
-	dsn := s.dsn(f.dsn)
-	_, err := connect(t, dsn, s.opts...)
-	var e *driver.Error
-	if !errors.As(err, &e) {
-		t.Fatalf("got %v", err)
-	}
-	var doctor strings.Builder
-	last := driver.Check{}
-	for c := range driver.Diagnose(t.Context(), dsn, s.opts...) {
-		fmt.Fprintf(&doctor, "%-4s  %-10s %s\n", c.Status, c.Name, c.Found)
-		if c.Hint != "" {
-			fmt.Fprintf(&doctor, "      %-10s -> %s\n", "", c.Hint)
-		}
-		last = c
-	}
+	dsn := fx.dsn(f.dsn)
+	_, err := connect(t, dsn, fx.opts...)
+	e := asError(t, err)
+	doctor, last := runDoctor(t, dsn, fx.opts...)
 	if last.Status != driver.StatusFail {
-		t.Errorf("the doctor found nothing:\n%s", &doctor)
+		t.Errorf("the doctor's last check = %s %s, want %s:\n%s", last.Status, last.Name, driver.StatusFail, doctor)
 	}
-	shown := s.scrub(fmt.Sprintf("%s\n\n%s\n\n%s\n\n%s", f.world, dsn, err, &doctor))
-	for _, secret := range []string{"eyJ", s.app.Secret} {
-		if strings.Contains(err.Error()+doctor.String(), secret) {
-			t.Errorf("a secret is shown: %s", shown)
+	text := fx.normalize(fmt.Sprintf("%s\n\n%s\n\n%s\n\n%s", f.cause, dsn, err, doctor))
+	for _, secret := range []string{"eyJ", fx.app.Secret} {
+		if strings.Contains(err.Error()+doctor, secret) {
+			t.Errorf("a secret is shown: %s", text)
 		}
 	}
-	golden(t, f.file(), shown)
-	s.opts[0] = s.fresh() // what failed is remembered for a second
-	if f.mend != nil {
-		dsn = f.mend(t, s, dsn, e)
+	compareGolden(t, f.goldenFile(), text)
+	fx.opts[0] = fx.newTransport() // the failed token request is cached for a second
+	if f.fix != nil {
+		dsn = f.fix(t, fx, dsn, e)
 	} else {
-		f.undo(t, s)
+		f.restore(t, fx)
 	}
-	if _, err := connect(t, dsn, s.opts...); err != nil {
-		t.Errorf("after what the hint says (%s): %v", e.Hint, err)
+	if _, err := connect(t, dsn, fx.opts...); err != nil {
+		t.Errorf("connect() = %v after following the hint %q, want success", err, e.Hint)
 	}
 	return last.Name
 }
 
-// fresh is a transport that shares no token with what was before. Nothing answers
-// on the way to a metadata service, unless the row is about one.
-func (s *scene) fresh() driver.Option {
-	return driver.WithTransport(&around{client: *s.az.Client(), noIMDS: s.noIMDS})
+// runDoctor returns what the doctor prints, and its last check.
+func runDoctor(t *testing.T, dsn string, opts ...driver.Option) (text string, last driver.Check) {
+	t.Helper()
+	var b strings.Builder
+	for c := range driver.Diagnose(t.Context(), dsn, opts...) {
+		fmt.Fprintf(&b, "%-4s  %-10s %s\n", c.Status, c.Name, c.Found)
+		if c.Hint != "" {
+			fmt.Fprintf(&b, "      %-10s -> %s\n", "", c.Hint)
+		}
+		last = c
+	}
+	return b.String(), last
 }
 
-func golden(t *testing.T, file, got string) {
+// compareGolden compares got with a golden file, or writes it with -update.
+func compareGolden(t *testing.T, file, got string) {
 	t.Helper()
 	want, err := os.ReadFile(file)
-	switch {
-	case err == nil && string(want) == got:
-	case *update:
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(got), 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		t.Errorf("%s: %v; write it with -update if this is right:\n%s", file, err, got)
+	if err == nil && string(want) == got {
+		return
 	}
-}
-
-var vague = []struct {
-	is *regexp.Regexp
-	as string
-}{
-	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)?`), "<time>"},
-	{regexp.MustCompile(`\d{4}-\d\d-\d\d`), "<date>"},
-	{regexp.MustCompile(`\b(\d+h)?\d+m\d+s\b`), "<a while>"},
-	{regexp.MustCompile(`issued \S+ ago`), "issued <a while> ago"},
-	{regexp.MustCompile(`read tcp \S+: read: connection reset by peer|unexpected EOF|\bEOF\b`), "<cut off>"},
-	{regexp.MustCompile(`issued by "[^"]*", until`), `issued by <ca>, until`},
-	{regexp.MustCompile(`127\.0\.0\.1:\d{4,5}`), "127.0.0.1:<port>"},
-}
-
-func (s *scene) scrub(text string) string {
-	text = strings.NewReplacer(s.names...).Replace(text)
-	for _, v := range vague {
-		text = v.is.ReplaceAllString(text, v.as)
+	if !*update {
+		t.Errorf("%s (%v) differs; if this is right, run with -update\ngot:\n%s\nwant:\n%s", file, err, got, want)
+		return
 	}
-	return text
-}
-
-// superuser runs SQL past the gateway, as superuser.
-func (s *scene) superuser(t *testing.T, statements ...string) {
-	t.Helper()
-	conn, err := pgx.Connect(context.Background(), s.az.PostgresDSN())
-	if err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(got), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background())
-	for _, sql := range statements {
-		if _, err := conn.Exec(context.Background(), sql); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-	}
 }
 
-// asAdmin signs in as the Entra administrator, in database postgres.
-func (s *scene) asAdmin(t *testing.T) *sql.Conn {
+func asError(t *testing.T, err error) *driver.Error {
 	t.Helper()
-	user := s.admin.Name
-	if s.single {
-		user += "@" + emulator.ServerName
-	}
-	c, err := driver.NewConnector(s.az.DSN("user="+user, "aad_auth=access-token", "password="+s.az.Token(s.admin, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(c)
-	t.Cleanup(func() { db.Close() })
-	conn, err := db.Conn(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-var recipe = regexp.MustCompile(`(?s)(?:in database postgres|database's owner|administrator): (.*;)`)
-
-// runSQL does what the hint says: it runs its SQL, as administrator.
-func runSQL(t *testing.T, s *scene, dsn string, e *driver.Error) string {
-	t.Helper()
-	m := recipe.FindStringSubmatch(e.Hint)
-	if m == nil {
-		t.Fatalf("no SQL in the hint: %s", e.Hint)
-	}
-	conn := s.asAdmin(t)
-	defer conn.Close()
-	err := conn.Raw(func(raw any) error { return simply(raw, m[1]) })
-	if err != nil {
-		t.Errorf("%s: %v", m[1], err)
-	}
-	return dsn
-}
-
-var setting = regexp.MustCompile(`\b(?:aad_\w+|user)=(?:'(?:[^'\\]|\\.)*'|[^\s;,]+)`)
-
-// setKey does what the hint says: it writes the key that it names into the DSN.
-func setKey(t *testing.T, s *scene, dsn string, e *driver.Error) string {
-	t.Helper()
-	m := strings.TrimRight(setting.FindString(e.Hint), ":.")
-	key, _, ok := strings.Cut(m, "=")
+	e, ok := err.(*driver.Error)
 	if !ok {
-		t.Fatalf("no key in the hint: %s", e.Hint)
+		t.Fatalf("error = %T %v, want a *driver.Error", err, err)
 	}
-	return regexp.MustCompile(`\b`+key+`=('(?:[^'\\]|\\.)*'|\S+)`).ReplaceAllLiteralString(dsn, "") + " " + m
+	return e
 }
-
-// replaced is a mend by hand, where the hint leaves the value to people.
-func replaced(old, with string) func(*testing.T, *scene, string, *driver.Error) string {
-	return func(t *testing.T, s *scene, dsn string, _ *driver.Error) string {
-		if !strings.Contains(dsn, fill(old, s.app)) {
-			t.Fatalf("%q is not in the DSN", old)
-		}
-		return strings.ReplaceAll(dsn, fill(old, s.app), fill(with, s.app))
-	}
-}
-
-// given is a mend by a new token in the password's place.
-func given(token func(s *scene) string) func(*testing.T, *scene, string, *driver.Error) string {
-	return func(t *testing.T, s *scene, dsn string, _ *driver.Error) string {
-		t.Setenv("PGPASSWORD", token(s))
-		return dsn
-	}
-}
-
-// lost is a host whose look-up fails as Go's resolver does.
-var lost = driver.WithConnConfig(func(c *pgx.ConnConfig) {
-	c.LookupFunc = func(_ context.Context, host string) ([]string, error) {
-		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-	}
-})

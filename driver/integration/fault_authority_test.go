@@ -10,186 +10,198 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// A fault is one thing that may be wrong, and what it must look like to a caller.
-type fault struct {
-	name    string
-	on, off func(*stage)
-	step    string // of the error
-	says    string // in the error, "|" between alternatives
-	secret  bool   // needs an authority with a certificate
-	heavy   bool   // for this machine too
-	spoils  bool   // gives tokens that are no good, rather than none: none is at hand to go on with
-	old     bool   // and say they are old, so that the first refusal may be answered at once
-	hangs   bool   // until nobody waits any more, as few do for long
-	twice   bool   // comes back when all is well again, as if it had never been
+// An authorityFault is a fault of the authority, and what a caller must see of it.
+type authorityFault struct {
+	name        string
+	start, stop func(*client)
+	step        string // of the error; "": connects succeed nevertheless
+	want        string // in the error, alternatives separated by "|"
+	tlsOnly     bool   // for an authority with a certificate
+	heavy       bool   // for this machine too
+	badTokens   bool   // returns unusable tokens rather than none, so no good one is cached
+	oldTokens   bool   // the tokens say that they are old, so the first rejection may cause a request at once
+	hangs       bool   // until the client gives up
+	recurs      bool   // is started once more after the recovery
 }
 
-// playing is a fault of the authority while it plays p.
-func playing(name, step, says string, p play) fault {
-	return fault{name: name, step: step, says: says, on: func(s *stage) { s.front.set(p) }, off: func(s *stage) { s.front.set(nil) }}
+// responseFault makes the authority answer with respond.
+func responseFault(name, step, want string, respond responder) authorityFault {
+	return authorityFault{
+		name: name, step: step, want: want,
+		start: func(c *client) { c.authority.setResponder(respond) },
+		stop:  func(c *client) { c.authority.setResponder(nil) },
+	}
 }
 
-func spoiling(name, step, says string, edit func(c map[string]any)) fault {
-	f := playing(name, step, says, nil)
-	f.spoils = true
-	f.on = func(s *stage) {
-		s.front.set(func(f *front, w http.ResponseWriter, r *http.Request) {
-			status, header, body := f.ask(r)
-			answer(w, status, header, respond(body, func(m map[string]any) {
-				m["access_token"] = s.az.Token(s.id, edit)
+// badTokenFault makes the authority return tokens with edited claims.
+func badTokenFault(name, step, want string, edit func(claims map[string]any)) authorityFault {
+	f := responseFault(name, step, want, nil)
+	f.badTokens = true
+	f.start = func(c *client) {
+		c.authority.setResponder(func(p *authorityProxy, w http.ResponseWriter, r *http.Request) {
+			status, header, body := p.forward(r)
+			writeResponse(w, status, header, editTokenResponse(body, func(m map[string]any) {
+				m["access_token"] = c.az.Token(c.id, edit)
 			}))
 		})
 	}
 	return f
 }
 
-// respond edits the answer that brings a token, which claims an hour's life.
-func respond(body []byte, edit func(map[string]any)) []byte {
+// editTokenResponse edits a response that has a token, and sets its lifetime to an hour.
+func editTokenResponse(body []byte, edit func(map[string]any)) []byte {
 	var m map[string]any
 	if json.Unmarshal(body, &m) != nil || m["access_token"] == nil {
 		return body
 	}
 	m["expires_in"] = 3600
-	if m["expires_on"] != nil {
-		m["expires_in"], m["expires_on"] = "3600", fmt.Sprint(time.Now().Add(time.Hour).Unix())
+	if m["expires_on"] != nil { // a managed identity's endpoint writes numbers as strings
+		m["expires_in"] = "3600"
+		m["expires_on"] = fmt.Sprint(time.Now().Add(time.Hour).Unix())
 	}
 	edit(m)
-	b, _ := json.Marshal(m)
+	b, _ := json.Marshal(m) // it was JSON
 	return b
 }
 
-func refusing(code int, retryAfter string) play {
-	return func(f *front, w http.ResponseWriter, r *http.Request) {
-		if s, _ := strconv.Atoi(retryAfter); r.Context().Err() == nil {
-			f.after.Store(int64(s) * int64(time.Second))
+// respondUnavailable answers with Entra's transient error. retryAfter is in seconds, or "".
+func respondUnavailable(code int, retryAfter string) responder {
+	return func(p *authorityProxy, w http.ResponseWriter, r *http.Request) {
+		seconds, _ := strconv.Atoi(retryAfter)
+		if r.Context().Err() == nil {
+			p.retryAfter.Store(int64(seconds) * int64(time.Second))
 		}
-		answer(w, code, http.Header{"Content-Type": {"application/json"}, "Retry-After": {retryAfter}},
+		writeResponse(w, code, http.Header{"Content-Type": {"application/json"}, "Retry-After": {retryAfter}},
 			[]byte(`{"error":"temporarily_unavailable","error_description":"AADSTS90033: A transient error has occurred. Please try again.\r\nTrace ID: 1"}`))
 	}
 }
 
-func saying(code int, body string) play {
-	return func(_ *front, w http.ResponseWriter, _ *http.Request) {
-		answer(w, code, http.Header{"Content-Type": {"application/json"}}, []byte(body))
+func respondWith(code int, body string) responder {
+	return func(_ *authorityProxy, w http.ResponseWriter, _ *http.Request) {
+		writeResponse(w, code, http.Header{"Content-Type": {"application/json"}}, []byte(body))
 	}
 }
 
-// hijacked hands the connection itself to do.
-func hijacked(do func(net.Conn, *front, *http.Request)) play {
-	return func(f *front, w http.ResponseWriter, r *http.Request) {
-		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-			defer conn.Close()
-			do(conn, f, r)
+// hijack hands the connection to serve.
+func hijack(serve func(net.Conn, *authorityProxy, *http.Request)) responder {
+	return func(p *authorityProxy, w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
 		}
+		defer conn.Close()
+		serve(conn, p, r)
 	}
 }
 
-const hundredMB = 100 << 20
+// write returns a server that writes text and closes the connection.
+func write(text string) func(net.Conn, *authorityProxy, *http.Request) {
+	return func(c net.Conn, _ *authorityProxy, _ *http.Request) { io.WriteString(c, text) }
+}
 
-// huge answers with a hundred megabytes.
-func huge(name, says string, code int, before, after string) fault {
-	f := playing(name, "token", says, func(_ *front, w http.ResponseWriter, _ *http.Request) {
+// hugeResponseFault answers with 100 MiB between before and after.
+func hugeResponseFault(name, want string, code int, before, after string) authorityFault {
+	f := responseFault(name, "token", want, func(_ *authorityProxy, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(code)
-		w.Write([]byte(before))
-		filling := bytes.Repeat([]byte("a"), 1<<20)
-		for range hundredMB / len(filling) {
-			if _, err := w.Write(filling); err != nil {
+		io.WriteString(w, before)
+		mebibyte := bytes.Repeat([]byte("a"), 1<<20)
+		for range 100 {
+			if _, err := w.Write(mebibyte); err != nil {
 				return
 			}
 		}
-		w.Write([]byte(after))
+		io.WriteString(w, after)
 	})
 	f.heavy = true
 	return f
 }
 
-// authority lists what may be wrong with who gives tokens.
-var authority = []fault{
-	hanging(playing("slow", "token", "no answer from", func(_ *front, _ http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body) // only then is the end of the client seen
+// authorityFaults are the faults of whatever issues tokens.
+var authorityFaults = []authorityFault{
+	hangs(responseFault("no response", "token", "no answer from", func(_ *authorityProxy, _ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) // the server notices a client's disconnect only after the body
 		<-r.Context().Done()
 	})),
-	{name: "down", step: "token", says: "connection refused", on: func(s *stage) { s.front.down() }, off: func(s *stage) { s.front.up(s.t) }},
-	playing("429", "token", "too many requests", refusing(429, "")),
-	playing("429, Retry-After", "token", "too many requests", refusing(429, "2")),
-	playing("429, Retry-After beyond patience", "token", "too many requests", refusing(429, "5")),
-	twice(playing("500", "token", "trouble of its own", refusing(500, ""))),
-	playing("500, Retry-After", "token", "trouble of its own", refusing(500, "2")),
-	playing("503", "token", "trouble of its own", refusing(503, "")),
-	playing("503, Retry-After", "token", "trouble of its own", refusing(503, "2")),
-	playing("cut half way", "token", "EOF|closed network", hijacked(func(c net.Conn, f *front, r *http.Request) {
-		_, _, body := f.ask(r)
+	{name: "down", step: "token", want: "connection refused", start: func(c *client) { c.authority.stop() }, stop: func(c *client) { c.authority.start(c.t) }},
+	responseFault("429", "token", "too many requests", respondUnavailable(429, "")),
+	responseFault("429 with Retry-After", "token", "too many requests", respondUnavailable(429, "2")),
+	responseFault("429 with Retry-After over the timeout", "token", "too many requests", respondUnavailable(429, "5")),
+	recurs(responseFault("500", "token", "trouble of its own", respondUnavailable(500, ""))),
+	responseFault("500 with Retry-After", "token", "trouble of its own", respondUnavailable(500, "2")),
+	responseFault("503", "token", "trouble of its own", respondUnavailable(503, "")),
+	responseFault("503 with Retry-After", "token", "trouble of its own", respondUnavailable(503, "2")),
+	responseFault("closed in the body", "token", "EOF|closed network", hijack(func(c net.Conn, p *authorityProxy, r *http.Request) {
+		_, _, body := p.forward(r)
 		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:len(body)/2])
 	})),
-	playing("cut in the header", "token", "EOF|malformed MIME|closed network", hijacked(func(c net.Conn, _ *front, _ *http.Request) { fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Le") })),
-	playing("cut before a word", "token", "EOF|connection reset|closed network", hijacked(func(net.Conn, *front, *http.Request) {})),
-	playing("no HTTP", "token", "malformed HTTP|closed network", hijacked(func(c net.Conn, _ *front, _ *http.Request) { fmt.Fprint(c, "SSH-2.0-OpenSSH_9.2\r\n\x00\xff\x01") })),
-	playing("a page", "token", "what answers there is none", saying(200, "<!DOCTYPE html><html><head><title>Sign in to the Wi-Fi</title></head>\n<body>\x1b[31m</body></html>")),
-	playing("binary", "token", "what answers there is none", saying(200, "\x00\x01\x02\xff\xfe\r\n\r\n\x7f")),
-	playing("nothing", "token", "what answers there is none", saying(200, "")),
-	playing("empty object", "token", "what answers there is none", saying(200, "{}")),
-	playing("a deep nest", "token", "what answers there is none", saying(200, strings.Repeat("[", 100_000))),
-	huge("a hundred megabytes of token", "longer than 1 MiB|no answer from", 200, `{"token_type":"Bearer","expires_in":3600,"access_token":"`, `"}`),
-	huge("a hundred megabytes of error", "HTTP 500|no answer from", 500, `{"error":"x","error_description":"`, `"}`),
-	agedTokens(spoiling("expired tokens", "sign-in", "the access token has expired", func(c map[string]any) {
-		c["iat"], c["nbf"], c["exp"] = time.Now().Add(-2*time.Hour).Unix(), time.Now().Add(-2*time.Hour).Unix(), time.Now().Add(-time.Hour).Unix()
+	responseFault("closed in the header", "token", "EOF|malformed MIME|closed network", hijack(write("HTTP/1.1 200 OK\r\nContent-Le"))),
+	responseFault("closed before the response", "token", "EOF|connection reset|closed network", hijack(write(""))),
+	responseFault("not HTTP", "token", "malformed HTTP|closed network", hijack(write("SSH-2.0-OpenSSH_9.2\r\n\x00\xff\x01"))),
+	responseFault("HTML page", "token", "what answers there is none", respondWith(200, "<!DOCTYPE html><html><head><title>Sign in to the Wi-Fi</title></head>\n<body>\x1b[31m</body></html>")),
+	responseFault("binary body", "token", "what answers there is none", respondWith(200, "\x00\x01\x02\xff\xfe\r\n\r\n\x7f")),
+	responseFault("empty body", "token", "what answers there is none", respondWith(200, "")),
+	responseFault("empty object", "token", "what answers there is none", respondWith(200, "{}")),
+	responseFault("deeply nested arrays", "token", "what answers there is none", respondWith(200, strings.Repeat("[", 100_000))),
+	hugeResponseFault("token of 100 MiB", "longer than 1 MiB|no answer from", 200, `{"token_type":"Bearer","expires_in":3600,"access_token":"`, `"}`),
+	hugeResponseFault("error of 100 MiB", "HTTP 500|no answer from", 500, `{"error":"x","error_description":"`, `"}`),
+	oldTokens(badTokenFault("tokens expired an hour ago", "sign-in", "the access token has expired", func(claims map[string]any) {
+		claims["iat"] = time.Now().Add(-2 * time.Hour).Unix()
+		claims["nbf"] = time.Now().Add(-2 * time.Hour).Unix()
+		claims["exp"] = time.Now().Add(-time.Hour).Unix()
 	})),
-	spoiling("tokens that have just expired", "sign-in", "the access token has expired", func(c map[string]any) { c["exp"] = time.Now().Add(-time.Second).Unix() }),
-	spoiling("tokens from the future", "sign-in", "the access token is not yet valid", begins(2*time.Hour)),
-	spoiling("tokens from a future that is near", "", "", begins(2*time.Minute)), // clocks may differ
-	spoiling("another audience", "token", "the token is for", func(c map[string]any) { c["aud"] = "https://vault.azure.net" }),
-	twice(spoiling("another tenant", "sign-in", "validating the access token", func(c map[string]any) { c["tid"] = "00000000-0000-0000-0000-000000000000" })),
-	garbled("a word for a token", "opensesame"),
-	garbled("a token cut short", ""),
-	{name: "its certificate has expired", step: "token", says: "certificate has expired", secret: true,
-		on: func(s *stage) { s.front.old.Store(true); s.front.down(); s.front.up(s.t) }, off: func(s *stage) { s.front.old.Store(false) }},
+	badTokenFault("tokens expired a second ago", "sign-in", "the access token has expired", func(claims map[string]any) { claims["exp"] = time.Now().Add(-time.Second).Unix() }),
+	badTokenFault("tokens valid in two hours", "sign-in", "the access token is not yet valid", issuedIn(2*time.Hour)),
+	badTokenFault("tokens valid in two minutes", "", "", issuedIn(2*time.Minute)), // within the clock skew that servers allow
+	badTokenFault("tokens for another audience", "token", "the token is for", func(claims map[string]any) { claims["aud"] = "https://vault.azure.net" }),
+	recurs(badTokenFault("tokens of another tenant", "sign-in", "validating the access token", func(claims map[string]any) { claims["tid"] = "00000000-0000-0000-0000-000000000000" })),
+	malformedTokenFault("tokens that are no JWT", func(string) string { return "opensesame" }),
+	malformedTokenFault("truncated tokens", func(token string) string { return token[:len(token)/2] }),
+	{name: "expired certificate", step: "token", want: "certificate has expired", tlsOnly: true,
+		start: func(c *client) {
+			c.authority.presentExpired.Store(true)
+			c.authority.stop() // connections that are open have the valid certificate
+			c.authority.start(c.t)
+		},
+		stop: func(c *client) { c.authority.presentExpired.Store(false) }},
 }
 
-// begins has tokens begin in a while, as those of an authority whose clock is ahead.
-func begins(in time.Duration) func(c map[string]any) {
-	return func(c map[string]any) {
-		at := time.Now().Add(in)
-		c["iat"], c["nbf"], c["exp"] = at.Unix(), at.Unix(), at.Add(time.Hour).Unix()
+// issuedIn edits claims as an authority whose clock is ahead issues them.
+func issuedIn(d time.Duration) func(claims map[string]any) {
+	return func(claims map[string]any) {
+		at := time.Now().Add(d)
+		claims["iat"] = at.Unix()
+		claims["nbf"] = at.Unix()
+		claims["exp"] = at.Add(time.Hour).Unix()
 	}
 }
 
-func hanging(f fault) fault {
+func hangs(f authorityFault) authorityFault {
 	f.hangs = true
 	return f
 }
 
-func agedTokens(f fault) fault {
-	f.old = true
+func oldTokens(f authorityFault) authorityFault {
+	f.oldTokens = true
 	return f
 }
 
-func twice(f fault) fault {
-	f.twice = true
+func recurs(f authorityFault) authorityFault {
+	f.recurs = true
 	return f
 }
 
-// garbled answers with that token, or with the first half of the right one.
-func garbled(name, token string) fault {
-	f := playing(name, "sign-in", "token", func(f *front, w http.ResponseWriter, r *http.Request) {
-		status, header, body := f.ask(r)
-		answer(w, status, header, respond(body, func(m map[string]any) {
-			if right, _ := m["access_token"].(string); token == "" {
-				m["access_token"] = right[:len(right)/2]
-			} else {
-				m["access_token"] = token
-			}
+// malformedTokenFault makes the authority replace each good token.
+func malformedTokenFault(name string, replacement func(token string) string) authorityFault {
+	f := responseFault(name, "sign-in", "token", func(p *authorityProxy, w http.ResponseWriter, r *http.Request) {
+		status, header, body := p.forward(r)
+		writeResponse(w, status, header, editTokenResponse(body, func(m map[string]any) {
+			token, _ := m["access_token"].(string)
+			m["access_token"] = replacement(token)
 		}))
 	})
-	f.spoils = true
+	f.badTokens = true
 	return f
-}
-
-// another is one more identity with a role, whom nobody's cache knows.
-func another(s *stage, name string) emulator.Identity {
-	return s.az.Add(emulator.Identity{Name: name, ClientID: guid(), ObjectID: guid(), Secret: "s3cr3t"})
 }

@@ -13,15 +13,15 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// nothingLeft begins a test after which there must be no more goroutines and files
-// than before, when all that it has started is ended.
-func nothingLeft(t testing.TB) {
-	b := now()
+// checkLeaks checks at the end of the test that no goroutine and no open file is left
+// that was not there at the call. Call it before anything registers a cleanup.
+func checkLeaks(t testing.TB) {
+	b := leakBaseline{goleak.IgnoreCurrent(), openFiles()}
 	t.Cleanup(func() { b.check(t) })
 }
 
-// noSessions waits until nobody but the emulator itself is signed in.
-func noSessions(t testing.TB, az *emulator.Azure) {
+// checkNoSessions waits until nobody but the emulator itself is signed in.
+func checkNoSessions(t testing.TB, az *emulator.Azure) {
 	t.Helper()
 	conn, err := pgx.Connect(context.Background(), az.PostgresDSN())
 	if err != nil {
@@ -29,23 +29,25 @@ func noSessions(t testing.TB, az *emulator.Azure) {
 	}
 	defer conn.Close(context.Background())
 	n := 0
-	if !within(20*time.Second, func() bool {
+	ok := eventually(20*time.Second, func() bool {
 		err = conn.QueryRow(context.Background(), "select count(*) from pg_stat_activity where backend_type = 'client backend' and usename <> current_user").Scan(&n)
 		return err != nil || n == 0
-	}) || err != nil {
-		t.Errorf("%d sessions are left on the server: %v", n, err)
+	})
+	if err != nil {
+		t.Errorf("counting sessions: %v", err)
+	}
+	if !ok {
+		t.Errorf("open sessions = %d, want 0", n)
 	}
 }
 
-// A before is what there was before a test: afterwards there must be no more.
-type before struct {
+// A leakBaseline is what existed before a test.
+type leakBaseline struct {
 	goroutines goleak.Option
 	files      int
 }
 
-func now() before { return before{goleak.IgnoreCurrent(), openFiles()} }
-
-// openFiles counts file descriptors, where the system lets them be counted.
+// openFiles counts file descriptors. It returns 0 where the system does not list them.
 func openFiles() int {
 	files, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -54,25 +56,26 @@ func openFiles() int {
 	return len(files)
 }
 
-// check waits until there is no more than before. pgx ends a broken connection in the
-// background, for which it takes fifteen seconds at most.
-func (b before) check(t testing.TB) {
+// check waits until no more exists than before. The time limit allows for pgx, which
+// closes a broken connection in the background within 15 seconds.
+func (b leakBaseline) check(t testing.TB) {
 	t.Helper()
 	var err error
 	files := 0
-	ok := within(20*time.Second, func() bool {
-		runtime.GC() // files that nobody holds any more are closed by it
-		err, files = goleak.Find(b.goroutines), openFiles()
+	ok := eventually(20*time.Second, func() bool {
+		runtime.GC() // closes files that are unreachable
+		err = goleak.Find(b.goroutines)
+		files = openFiles()
 		return err == nil && files <= b.files
 	})
 	if !ok {
-		t.Errorf("%d file descriptors, %d before; %v", files, b.files, err)
+		t.Errorf("open files = %d, want at most %d; goroutines: %v", files, b.files, err)
 	}
 }
 
-// within asks again and again until done says so.
-func within(most time.Duration, done func() bool) bool {
-	for end := time.Now().Add(most); ; <-time.After(20 * time.Millisecond) {
+// eventually polls done until it returns true, and returns false after timeout.
+func eventually(timeout time.Duration, done func() bool) bool {
+	for end := time.Now().Add(timeout); ; <-time.After(20 * time.Millisecond) {
 		if done() {
 			return true
 		}

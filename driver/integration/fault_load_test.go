@@ -19,223 +19,261 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-var lasting = flag.Duration("faults", 15*time.Second, "how long faults come at random")
+var faultDuration = flag.Duration("faults", 15*time.Second, "how long TestFaultsAtRandom injects faults")
 
-// A load is what fifty workers do by way of the pools of two identities.
-type load struct {
-	t     *verdict
-	watch *watch
-	pools []*sql.DB
-	names []string // of their identities
+// A workload is fifty workers that share the pools of two identities.
+type workload struct {
+	t       *recordingTB
+	monitor *deadlineMonitor
+	dbs     []*sql.DB
+	roles   []string // of each pool
 
 	operations, failed atomic.Int64
-	mu                 sync.Mutex
-	acknowledged       []string
-	blurs              map[string]bool
+	mu                 sync.Mutex // guards the rest
+	acknowledged       []string   // keys that were written
+	reported           map[string]bool
+	recovery, overdue  time.Duration // the longest
 }
 
-// work is one worker's: reads and writes, alone and in transactions, each with a
-// deadline of its own, until ctx ends.
-func (l *load) work(ctx context.Context, worker int, r *rand.Rand) {
+// An answer is what each operation returns.
+type answer struct{ role, key string }
+
+// worker reads and writes, with and without transactions, until ctx ends. Each operation
+// has a deadline of its own.
+func (w *workload) worker(ctx context.Context, id int, r *rand.Rand) {
 	for n := 0; ctx.Err() == nil; n++ {
-		key := fmt.Sprintf("%d-%d", worker, n)
-		patience := time.Duration(100+r.IntN(1400)) * time.Millisecond
-		op, cancel := context.WithTimeout(context.Background(), patience)
-		db, name := l.pools[worker%2], l.names[worker%2]
-		var (
-			who, echo string
-			err       error
-		)
+		key := fmt.Sprintf("%d-%d", id, n)
+		timeout := time.Duration(100+r.IntN(1400)) * time.Millisecond
 		kind := []string{"write", "transaction", "read"}[r.IntN(3)]
-		switch kind {
-		case "write":
-			err = db.QueryRowContext(op, "insert into kept (key) values ($1) returning session_user, key", key).Scan(&who, &echo)
-		case "transaction":
-			err = l.transaction(op, db, key, &who, &echo)
-		case "read":
-			err = db.QueryRowContext(op, "select session_user, $1::text", key).Scan(&who, &echo)
-		}
-		l.watch.caller(l.t, kind, op)
-		cancel()
-		l.operations.Add(1)
-		switch {
-		case err != nil:
-			l.failed.Add(1)
-			l.judge(err)
-		case who != name || echo != key:
-			l.t.Errorf("%s %s of %s was answered %s, %s", kind, key, name, who, echo)
-		case kind != "read":
-			l.mu.Lock()
-			l.acknowledged = append(l.acknowledged, key)
-			l.mu.Unlock()
-		}
+		w.operation(kind, key, id%2, timeout)
 		<-time.After(time.Duration(r.IntN(20)) * time.Millisecond)
 	}
 }
 
-// signedIn asks by way of a pool who is.
-func (l *load) signedIn(pool int) error {
-	who := ""
+// operation runs one operation in a pool and checks its answer or its error.
+func (w *workload) operation(kind, key string, pool int, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	db := w.dbs[pool]
+	var got answer
+	var err error
+	switch kind {
+	case "write":
+		err = db.QueryRowContext(ctx, "insert into kept (key) values ($1) returning session_user, key", key).Scan(&got.role, &got.key)
+	case "transaction":
+		got, err = w.transaction(ctx, db, key)
+	case "read":
+		err = db.QueryRowContext(ctx, "select session_user, $1::text", key).Scan(&got.role, &got.key)
+	}
+	w.monitor.observe(ctx, w.t, kind)
+	w.operations.Add(1)
+	if err != nil {
+		w.failed.Add(1)
+		w.checkError(err)
+		return
+	}
+	if want := (answer{w.roles[pool], key}); got != want {
+		w.t.Errorf("%s = %v, want %v", kind, got, want)
+		return
+	}
+	if kind != "read" {
+		w.mu.Lock()
+		w.acknowledged = append(w.acknowledged, key)
+		w.mu.Unlock()
+	}
+}
+
+func (w *workload) transaction(ctx context.Context, db *sql.DB, key string) (got answer, err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return got, err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, "insert into kept (key) values ($1)", key); err != nil {
+		return got, err
+	}
+	if err := tx.QueryRowContext(ctx, "select session_user, key from kept where key = $1", key).Scan(&got.role, &got.key); err != nil {
+		return got, err
+	}
+	return got, tx.Commit()
+}
+
+// checkSignIn checks who is signed in through a pool.
+func (w *workload) checkSignIn(pool int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := l.pools[pool].QueryRowContext(ctx, "select session_user").Scan(&who)
-	if err == nil && who != l.names[pool] {
-		err = fmt.Errorf("signed in as %q", who)
+	user := ""
+	err := w.dbs[pool].QueryRowContext(ctx, "select session_user").Scan(&user)
+	if err == nil && user != w.roles[pool] {
+		err = fmt.Errorf("session_user = %q, want %q", user, w.roles[pool])
 	}
 	return err
 }
 
-func (l *load) transaction(ctx context.Context, db *sql.DB, key string, who, echo *string) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
+// checkError reports each wrong error once: an unclear one of a connect, one that
+// contains a token, and the violation of a key that only a repeated write can cause.
+func (w *workload) checkError(err error) {
+	problem := operationProblem(err)
+	if problem == "" {
+		return
 	}
-	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, "insert into kept (key) values ($1)", key); err != nil {
-		return err
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reported[err.Error()] {
+		return
 	}
-	if err := tx.QueryRowContext(ctx, "select session_user, key from kept where key = $1", key).Scan(who, echo); err != nil {
-		return err
-	}
-	return tx.Commit()
+	w.reported[err.Error()] = true
+	w.t.Errorf("%s: %v", problem, err)
 }
 
-// judge looks at an operation's error: a connect's must be a clear line, and no write
-// may have been done twice.
-func (l *load) judge(err error) {
-	var (
-		pg   *pgconn.PgError
-		e    *driver.Error
-		what string
-	)
-	switch {
-	case errors.As(err, &e):
-		what = unclear(err)
-	case errors.As(err, &pg) && pg.Code == "23505":
-		what = "written twice"
-	case strings.Contains(fmt.Sprintf("%+v", err), "eyJ"):
-		what = "a token in it"
+func operationProblem(err error) string {
+	if _, ok := errors.AsType[*driver.Error](err); ok {
+		return errorProblem(err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if what != "" && !l.blurs[err.Error()] {
-		l.blurs[err.Error()] = true
-		l.t.Errorf("%s: %v", what, err)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" {
+		return "was written twice"
 	}
+	if strings.Contains(fmt.Sprintf("%+v", err), "eyJ") {
+		return "contains a token"
+	}
+	return ""
 }
 
-// lost counts the writes that were acknowledged and are not there, and those that were
-// not and are.
-func (l *load) lost(dsn string) (lost, surplus int) {
+// countLost counts the acknowledged writes that the server lacks, and the unacknowledged
+// ones that it has. The workers must have ended.
+func (w *workload) countLost(dsn string) (lost, surplus int) {
 	conn, err := pgx.Connect(context.Background(), dsn)
 	if err != nil {
-		l.t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	rows, _ := conn.Query(context.Background(), "select key from kept")
+	rows, _ := conn.Query(context.Background(), "select key from kept") // CollectRows returns the error
 	keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		l.t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	there := map[string]bool{}
+	stored := map[string]bool{}
 	for _, key := range keys {
-		there[key] = true
+		stored[key] = true
 	}
-	for _, key := range l.acknowledged {
-		if !there[key] {
+	for _, key := range w.acknowledged {
+		if !stored[key] {
 			lost++
 		}
 	}
-	return lost, len(keys) - (len(l.acknowledged) - lost)
+	return lost, len(keys) - (len(w.acknowledged) - lost)
 }
 
-// Faults of every kind at random, up to three at once, under load: no acknowledged
-// write is lost, nobody is signed in as another, nobody waits past his deadline, tokens are asked
-// for no more often than the backoff allows, and after each round both
-// identities connect again within one step of it. In the end nothing is left.
-func TestFaultsAtRandom(t *testing.T) {
-	nothingLeft(t)
-	r := seeded(t)
-	const life = 6 * time.Second
-	v := &verdict{TB: t} // on one round after the other
-	s, stages := newStages(v, life)
-	l := &load{t: v, watch: s.watch, blurs: map[string]bool{}}
-	s.server.exec("create table kept (key text primary key)")
-	s.server.exec("grant all on kept to public")
-	for _, st := range stages {
-		// A crash of the server must not lose what it has acknowledged.
-		s.server.exec("alter role " + pgx.Identifier{st.id.Name}.Sanitize() + " set synchronous_commit = on")
-		db := sql.OpenDB(st.c)
-		defer db.Close()
+// newWorkload opens the clients' pools and creates the table that is written.
+func newWorkload(t *recordingTB, e *env, clients []*client) *workload {
+	w := &workload{t: t, monitor: e.monitor, reported: map[string]bool{}}
+	e.server.exec("create table kept (key text primary key)")
+	e.server.exec("grant all on kept to public")
+	for _, c := range clients {
+		// The emulator turns it off. Here a crash must not lose what the server has acknowledged.
+		e.server.exec("alter role " + pgx.Identifier{c.id.Name}.Sanitize() + " set synchronous_commit = on")
+		db := sql.OpenDB(c.connector)
+		t.Cleanup(func() { db.Close() })
 		db.SetMaxOpenConns(20)
 		db.SetMaxIdleConns(10)
 		db.SetConnMaxLifetime(time.Second)
-		l.pools, l.names = append(l.pools, db), append(l.names, st.id.Name)
+		w.dbs = append(w.dbs, db)
+		w.roles = append(w.roles, c.id.Name)
 	}
+	return w
+}
+
+// recover waits until all clients connect again after the named faults were stopped.
+func (w *workload) recover(clients []*client, names []string) {
+	for _, c := range clients {
+		c.markHealthy()
+	}
+	var wg sync.WaitGroup
+	for i, c := range clients {
+		wg.Go(func() {
+			took, overdue, err := c.recover(func() error { return w.checkSignIn(i) })
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.recovery = max(w.recovery, took)
+			w.overdue = max(w.overdue, overdue)
+			if err != nil {
+				w.t.Errorf("%s after %q: no recovery within %s: %v", c.id.Name, names, took, err)
+			}
+			if limit := 2 * recoveryTolerance; overdue > limit { // twice, for fifty workers use the machine too
+				w.t.Errorf("%s after %q: recovery took %s, %s more than the backoff, want at most %s more", c.id.Name, names, took, overdue, limit)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestFaultsAtRandom injects random faults of every kind, up to three at once, under
+// load. No acknowledged write is lost, nobody is signed in as another identity, and no
+// caller waits past its deadline. Tokens are requested no more often than the backoff
+// allows. After each round both identities connect again within one step of the backoff.
+// Nothing leaks.
+func TestFaultsAtRandom(t *testing.T) {
+	checkLeaks(t)
+	r := newRand(t)
+	const life = 6 * time.Second
+	rec := &recordingTB{TB: t}
+	e, clients := newClients(rec, life)
+	w := newWorkload(rec, e, clients)
 	ctx, stop := context.WithCancel(t.Context())
 	var workers sync.WaitGroup
 	for i := range 50 {
-		chance := rand.New(rand.NewPCG(r.Uint64(), uint64(i)))
-		workers.Go(func() { l.work(ctx, i, chance) })
+		source := rand.New(rand.NewPCG(r.Uint64(), uint64(i)))
+		workers.Go(func() { w.worker(ctx, i, source) })
 	}
-	all := mishaps(v, s, stages, rand.New(rand.NewPCG(r.Uint64(), 0)))
-	var (
-		tried, survived int
-		slowest, worst  time.Duration
-		most            = int64(1) // flights, by what has happened
-	)
+	all := allFaults(rec, e, clients, rand.New(rand.NewPCG(r.Uint64(), 0)))
+	tried, survived := 0, 0
+	maxRequests := int64(1) // that the backoff allows
 	began := time.Now()
-	for time.Since(began) < *lasting {
-		names, run := round(r, all)
-		from := time.Now()
+	for time.Since(began) < *faultDuration {
+		names, run := newRound(r, all)
+		roundBegan := time.Now()
 		run()
-		for _, st := range stages {
-			st.heal()
-		}
+		w.recover(clients, names)
 		tried += len(names)
-		var recovery sync.WaitGroup
-		for i, st := range stages {
-			recovery.Go(func() {
-				took, overdue, err := st.recover(func() error { return l.signedIn(i) })
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				slowest, worst = max(slowest, took), max(worst, overdue)
-				if err != nil || overdue > 2*prompt { // fifty workers want the machine too
-					v.Errorf("after %q %s is back after %s, which is %s later than it had to be: %v", names, st.id.Name, took, overdue, err)
-				}
-			})
-		}
-		recovery.Wait()
-		if !v.failed.Swap(false) {
+		if !rec.failed.Swap(false) {
 			survived += len(names)
 		}
-		most += failuresIn(time.Since(from)+tokenTimeout) + 1
+		maxRequests += maxFailures(time.Since(roundBegan)+tokenTimeout) + 1
 	}
-	lasted := time.Since(began)
+	duration := time.Since(began)
 	stop()
 	workers.Wait()
-	for _, db := range l.pools {
+	for _, db := range w.dbs {
 		db.Close()
 	}
-	noSessions(t, s.az)
-	lost, surplus := l.lost(s.server.dsn)
-	late := s.watch.check(t)
-	// A token that came is good for half its life; what fails has its backoff.
-	most += int64(lasted/(life/2)) + 1
-	asked, flights := int64(0), int64(0)
-	for _, st := range stages {
-		n := st.c.Stats().TokenRequests
-		asked, flights = asked+st.front.asked.Load(), flights+n
-		// azcore tries the first of a series of failures four times, each of which may be a request for
-		// the authority's addresses too.
-		if n > most || st.front.asked.Load() > 2*n+4*int64(tried+1) {
-			t.Errorf("%s: %d token requests in %d tries, at most %d in %d", st.id.Name, st.front.asked.Load(), n, 2*n+4*int64(tried+1), most)
+	checkNoSessions(t, e.az)
+	lost, surplus := w.countLost(e.server.dsn)
+	late := e.monitor.report(t)
+	maxRequests += int64(duration/(life/2)) + 1 // a token is refreshed after half its life
+	requests, httpRequests := int64(0), int64(0)
+	for _, c := range clients {
+		got, gotHTTP := c.connector.Stats().TokenRequests, c.authority.requests.Load()
+		requests += got
+		httpRequests += gotHTTP
+		if got > maxRequests {
+			t.Errorf("%s: token requests = %d, want at most %d", c.id.Name, got, maxRequests)
+		}
+		// azcore tries the first of a series of failures four times, and each try may request the
+		// authority's endpoints too.
+		if limit := 2*got + 4*int64(tried+1); gotHTTP > limit {
+			t.Errorf("%s: HTTP requests = %d for %d token requests, want at most %d", c.id.Name, gotHTTP, got, limit)
 		}
 	}
-	t.Logf("faults tried %d, survived %d; operations %d, failed %d; writes acknowledged %d, lost %d, done without acknowledgement %d; token requests %d in %d tries, of at most %d; back after %s at most, %s of it without need; %s",
-		tried, survived, l.operations.Load(), l.failed.Load(), len(l.acknowledged), lost, surplus, asked, flights, 2*most,
-		slowest.Round(time.Millisecond), worst.Round(time.Millisecond), late)
-	if lost > 0 || len(l.acknowledged) == 0 || tried == 0 {
-		t.Errorf("%d of %d acknowledged writes are lost", lost, len(l.acknowledged))
+	t.Logf("faults tried %d, survived %d; operations %d, failed %d; writes acknowledged %d, lost %d, done without acknowledgement %d; token requests %d of at most %d, HTTP requests %d; recovery took at most %s, at most %s more than the backoff; %s",
+		tried, survived, w.operations.Load(), w.failed.Load(), len(w.acknowledged), lost, surplus, requests, 2*maxRequests, httpRequests,
+		w.recovery.Round(time.Millisecond), w.overdue.Round(time.Millisecond), late)
+	if lost > 0 {
+		t.Errorf("lost writes = %d of %d, want 0", lost, len(w.acknowledged))
+	}
+	if len(w.acknowledged) == 0 {
+		t.Error("acknowledged writes = 0, want some")
+	}
+	if tried == 0 {
+		t.Error("faults tried = 0, want some")
 	}
 }

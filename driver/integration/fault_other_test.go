@@ -4,4 +4,4 @@ package integration
 
 import "os/exec"
 
-func asOwner(*exec.Cmd, string) error { return nil }
+func runAsOwner(*exec.Cmd, string) error { return nil }

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// asOwner makes cmd run as who owns dir: PostgreSQL does not run as root.
-func asOwner(cmd *exec.Cmd, dir string) error {
+// runAsOwner makes cmd run as the owner of dir: PostgreSQL refuses to run as root.
+func runAsOwner(cmd *exec.Cmd, dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package integration holds the driver against the emulator's real PostgreSQL.
+// Package integration tests the driver against the emulator's real PostgreSQL.
 package integration
 
 import (
@@ -27,13 +27,14 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// az is the one emulator of this binary. Each test adds an identity of its own:
-// azidentity keeps one cache of managed identity tokens for the whole process.
+// az is the emulator that the tests share. Each test adds its own identity, because
+// azidentity has one cache of managed identity tokens for the whole process.
 var az *emulator.Azure
 
 func TestMain(m *testing.M) {
 	var err error
-	if az, err = emulator.New(context.Background()); err != nil {
+	az, err = emulator.New(context.Background())
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -53,7 +54,7 @@ func TestMain(m *testing.M) {
 func newIdentity(t testing.TB, name string) (emulator.Identity, string) {
 	t.Helper()
 	az.Setenv(t)
-	name += " " + rand.Text()[:6] // tests may run more than once
+	name += " " + rand.Text()[:6] // unique, also with -count
 	id := az.Add(emulator.Identity{Name: name, Secret: "secret of " + name})
 	if err := az.Grant(context.Background(), id); err != nil {
 		t.Fatal(err)
@@ -71,10 +72,11 @@ func openDB(t testing.TB, dsn string) *sql.DB {
 	return db
 }
 
-// hold opens n connections at once and returns them still open.
-func hold(t testing.TB, db *sql.DB, n int) {
+// openConns opens n connections at once, and closes them when all are open.
+func openConns(t testing.TB, db *sql.DB, n int) {
 	t.Helper()
-	conns, errs := make([]*sql.Conn, n), make([]error, n)
+	conns := make([]*sql.Conn, n)
+	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() { conns[i], errs[i] = db.Conn(context.Background()) })
@@ -82,7 +84,7 @@ func hold(t testing.TB, db *sql.DB, n int) {
 	wg.Wait()
 	for _, c := range conns {
 		if c != nil {
-			defer c.Close()
+			c.Close()
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -90,53 +92,65 @@ func hold(t testing.TB, db *sql.DB, n int) {
 	}
 }
 
-func sessionUser(t testing.TB, db *sql.DB) (who string) {
+func sessionUser(t testing.TB, db *sql.DB) (user string) {
 	t.Helper()
-	if err := db.QueryRow("select session_user").Scan(&who); err != nil {
+	if err := db.QueryRow("select session_user").Scan(&user); err != nil {
 		t.Fatal(err)
 	}
-	return who
+	return user
 }
 
+// TestStormMakesOneTokenRequest opens 64 connections at once.
 func TestStormMakesOneTokenRequest(t *testing.T) {
 	id, dsn := newIdentity(t, "storm")
-	az.Faults.TokenDelay(50 * time.Millisecond) // so that all of them wait
+	az.Faults.TokenDelay(50 * time.Millisecond) // so that all connections wait for the token
 	defer az.Faults.TokenDelay(0)
 	before := az.Counts()
 	db := openDB(t, dsn)
-	hold(t, db, 64)
+	openConns(t, db, 64)
 	after := az.Counts()
-	if n := after.Tokens - before.Tokens; n != 1 {
-		t.Errorf("64 connections made %d token requests", n)
+	if got := after.Tokens - before.Tokens; got != 1 {
+		t.Errorf("token requests = %d, want 1", got)
 	}
-	if n := after.SignIns - before.SignIns; n != 64 {
-		t.Errorf("64 connections made %d sign-ins", n)
+	if got := after.SignIns - before.SignIns; got != 64 {
+		t.Errorf("sign-ins = %d, want 64", got)
 	}
-	if who := sessionUser(t, db); who != id.Name {
-		t.Errorf("signed in as %q", who)
+	if got := sessionUser(t, db); got != id.Name {
+		t.Errorf("session_user = %q, want %q", got, id.Name)
 	}
 }
 
+// TestPoolsShareByIdentityOnly opens pools in order. A pool needs a token request only if
+// it is the first of its identity.
 func TestPoolsShareByIdentityOnly(t *testing.T) {
 	a, dsnA := newIdentity(t, "share a")
 	b, dsnB := newIdentity(t, "share b")
 	before := az.Counts().Tokens
-	for _, one := range []struct {
-		dsn, who string
-		requests int64 // since the beginning
-	}{{dsnA, a.Name, 1}, {dsnA + " application_name=other", a.Name, 1}, {dsnB, b.Name, 2}, {dsnA, a.Name, 2}, {dsnB, b.Name, 2}} {
-		if who := sessionUser(t, openDB(t, one.dsn)); who != one.who {
-			t.Errorf("%s signed in as %q", one.dsn, who)
+	for _, pool := range []struct {
+		name, dsn, role string
+		requests        int64 // in total
+	}{
+		{"first of a", dsnA, a.Name, 1},
+		{"second of a, other settings", dsnA + " application_name=other", a.Name, 1},
+		{"first of b", dsnB, b.Name, 2},
+		{"third of a", dsnA, a.Name, 2},
+		{"second of b", dsnB, b.Name, 2},
+	} {
+		if got := sessionUser(t, openDB(t, pool.dsn)); got != pool.role {
+			t.Errorf("%s: session_user = %q, want %q", pool.name, got, pool.role)
 		}
-		if n := az.Counts().Tokens - before; n != one.requests {
-			t.Errorf("%s: %d token requests so far, want %d", one.who, n, one.requests)
+		if got := az.Counts().Tokens - before; got != pool.requests {
+			t.Errorf("%s: token requests so far = %d, want %d", pool.name, got, pool.requests)
 		}
 	}
 }
 
-func TestCancelHarmsNobody(t *testing.T) {
+// TestCancelAffectsOneCaller checks that a caller returns at its deadline while another
+// caller goes on waiting for the same token.
+func TestCancelAffectsOneCaller(t *testing.T) {
 	_, dsn := newIdentity(t, "cancel")
-	az.Faults.TokenDelay(time.Second)
+	const delay = time.Second
+	az.Faults.TokenDelay(delay)
 	defer az.Faults.TokenDelay(0)
 	db := openDB(t, dsn)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
@@ -146,16 +160,17 @@ func TestCancelHarmsNobody(t *testing.T) {
 	began := time.Now()
 	err := db.PingContext(ctx)
 	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
+		t.Errorf("PingContext() = %v, want %v", err, context.DeadlineExceeded)
 	}
-	if d := time.Since(began); d > 800*time.Millisecond { // the token takes a whole second
-		t.Errorf("the caller waited %s for a token it had given up", d)
+	if got, limit := time.Since(began), delay*8/10; got > limit {
+		t.Errorf("PingContext() took %s, want at most %s", got, limit)
 	}
 	if err := <-other; err != nil {
-		t.Errorf("the other caller: %v", err)
+		t.Errorf("the other caller: Ping() = %v", err)
 	}
 }
 
+// TestRawIsPgx uses the pgx connection behind database/sql.
 func TestRawIsPgx(t *testing.T) {
 	_, dsn := newIdentity(t, "raw")
 	conn, err := openDB(t, dsn).Conn(context.Background())
@@ -165,76 +180,69 @@ func TestRawIsPgx(t *testing.T) {
 	defer conn.Close()
 	err = conn.Raw(func(raw any) error {
 		c := raw.(*stdlib.Conn).Conn()
-		if s := fmt.Sprintf("%#v", c.Config()) + c.Config().Password; strings.Contains(s, "eyJ") {
-			t.Error("the connection's config holds the token")
+		if text := fmt.Sprintf("%#v", c.Config()) + c.Config().Password; strings.Contains(text, "eyJ") {
+			t.Error("the connection's config has the token in it")
 		}
-		if _, ok := c.PgConn().Conn().(*tls.Conn); !ok {
-			t.Error("the connection is not TLS")
+		if got, ok := c.PgConn().Conn().(*tls.Conn); !ok {
+			t.Errorf("the connection is a %T, want a *tls.Conn", got)
 		}
 		_, err := c.CopyFrom(context.Background(), pgx.Identifier{"none"}, []string{"a"}, pgx.CopyFromRows(nil))
 		return err
 	})
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || pg.Code != "42P01" {
-		t.Errorf("COPY: %v", err)
+		t.Errorf("CopyFrom() = %v, want SQLSTATE 42P01", err)
 	}
 }
 
-// A client secret goes through azidentity's own code to the emulated token
-// endpoint, over TLS.
+// TestClientSecret uses a credential of azidentity against the emulated token endpoint,
+// over TLS.
 func TestClientSecret(t *testing.T) {
 	id, _ := newIdentity(t, "secret holder")
-	sign := func(secret string) (*sql.DB, error) {
+	open := func(secret string) (*sql.DB, error) {
 		cred, err := azidentity.NewClientSecretCredential(emulator.TenantID, id.ClientID, secret, &azidentity.ClientSecretCredentialOptions{
-			ClientOptions: azcore.ClientOptions{Transport: az.Client(),
-				Cloud: azcloud.Configuration{ActiveDirectoryAuthorityHost: az.Authority()}},
+			ClientOptions: azcore.ClientOptions{
+				Transport: az.Client(),
+				Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: az.Authority()},
+			},
 			DisableInstanceDiscovery: true,
 		})
 		if err != nil {
 			return nil, err
 		}
-		c, err := driver.NewConnector(az.DSN("user='"+id.Name+"'"), driver.WithCredential(cred))
-		if err != nil {
-			return nil, err
-		}
-		db := sql.OpenDB(c)
-		t.Cleanup(func() { db.Close() })
-		return db, db.Ping()
+		return connect(t, az.DSN("user='"+id.Name+"'"), driver.WithCredential(cred))
 	}
-	db, err := sign(id.Secret)
+	db, err := open(id.Secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if who := sessionUser(t, db); who != id.Name {
-		t.Errorf("signed in as %q", who)
+	if got := sessionUser(t, db); got != id.Name {
+		t.Errorf("session_user = %q, want %q", got, id.Name)
 	}
-	_, err = sign("wrong")
-	if err == nil || !strings.Contains(err.Error(), "AADSTS7000215") || !strings.Contains(err.Error(), "check the client secret") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("a wrong secret: %v", err)
-	}
+	_, err = open("wrong")
+	checkError(t, err, "AADSTS7000215")
+	checkError(t, err, "check the client secret")
 	var failed *azidentity.AuthenticationFailedError
 	if !errors.As(err, &failed) {
-		t.Errorf("azidentity's error cannot be reached: %v", err)
+		t.Errorf("a wrong secret: error = %v, want one that wraps azidentity's", err)
 	}
 }
 
-func TestRefusals(t *testing.T) {
+// TestRejections checks the errors of sign-ins that the server or the authority rejects.
+func TestRejections(t *testing.T) {
 	_, dsn := newIdentity(t, "refused")
 	for _, tt := range []struct{ name, dsn, want string }{
-		{"another's role", dsn + " user=app", "oid mismatch for role[app] (SQLSTATE 28P01); check that role \"app\" was made for the object id"},
-		{"no role", dsn + " user=nobody", "server requested scram-sha-256 authentication; check that role \"nobody\" was made for Entra"},
+		{"another identity's role", dsn + " user=app", "oid mismatch for role[app] (SQLSTATE 28P01); check that role \"app\" was made for the object id"},
+		{"role missing", dsn + " user=nobody", "server requested scram-sha-256 authentication; check that role \"nobody\" was made for Entra"},
 		{"another resource", dsn + " aad_scope=https://vault.azure.net/.default", "valid audience claim"},
-		{"no database", strings.Replace(dsn, "dbname=postgres", "dbname=none", 1), `database "none" does not exist (SQLSTATE 3D000)`},
+		{"database missing", strings.Replace(dsn, "dbname=postgres", "dbname=none", 1), `database "none" does not exist (SQLSTATE 3D000)`},
 		{"unknown identity", az.DSN("aad_auth=managed-identity", "aad_client_id=00000000-0000-0000-0000-000000000000"), "aadpostgres: token: "},
 	} {
-		err := openDB(t, tt.dsn).Ping()
-		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "eyJ") || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) { checkError(t, openDB(t, tt.dsn).Ping(), tt.want) })
 	}
 }
 
-// No startup packet has ever held a token or a key of ours.
+// TestStartupsHoldNoSecret checks that no startup packet has a token or an aad_ key in it.
 func TestStartupsHoldNoSecret(t *testing.T) {
 	_, dsn := newIdentity(t, "startup")
 	if err := openDB(t, dsn).Ping(); err != nil {
@@ -242,7 +250,7 @@ func TestStartupsHoldNoSecret(t *testing.T) {
 	}
 	for _, s := range az.Startups() {
 		if text := fmt.Sprint(s); strings.Contains(text, "eyJ") || strings.Contains(text, "aad_") {
-			t.Errorf("startup %v", s)
+			t.Errorf("startup packet = %v, want none with a token or an aad_ key", s)
 		}
 	}
 }

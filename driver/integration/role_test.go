@@ -1,7 +1,7 @@
 package integration
 
 import (
-	"context"
+	"database/sql"
 	"errors"
 	"strings"
 	"testing"
@@ -10,54 +10,68 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// Names made to break quoting make a role of just that name, which then signs in;
-// so does the SQL by which an existing role is given away.
+// TestRoleNames applies Role with names that are made to break quoting. The role has
+// exactly that name and signs in. So does a role that exists already, after the SQL of
+// the hint has assigned it.
 func TestRoleNames(t *testing.T) {
-	for _, single := range []bool{false, true} {
-		opts, kind, suffix := []emulator.Option(nil), "flexible", ""
-		if single {
-			opts, kind, suffix = append(opts, emulator.WithSingleServer()), "single", "@"+emulator.ServerName
-		}
-		s := newScene(t, opts...)
-		s.az.SetenvOn(t, emulator.VirtualMachine, s.app)
-		conn := s.asAdmin(t)
-		defer conn.Close()
-		for _, name := range []string{
-			`x"; DROP ROLE billing; --`, `x', true, true); DROP ROLE billing; --`, `\'; DROP ROLE billing; --`, `back\slash`, `two""quotes`, `it''s`, `$$dollar$1$$`, `E'x'`, `U&"\0041"`,
-			"tab\tline\nbell\a", "\x1b[31mred\x1b[0m", "right-to-left \u202eevil", "zero\u200bwidth", "no-break\u00a0space", "команда", "名前", "😀", `%s%n{}`, `/* comment */`, `-- comment`, " spaces ", strings.Repeat("ä", 31) + "x",
-		} {
-			r := driver.Role{Name: name, Kind: "service-principal", ServerType: kind}
-			if single {
-				r.ClientID = s.app.ClientID
-			} else {
-				r.ObjectID = s.app.ObjectID
+	for _, server := range []struct {
+		serverType, suffix string
+		opts               []emulator.Option
+		byClientID         bool
+	}{
+		{serverType: "flexible"},
+		{serverType: "single", suffix: "@" + emulator.ServerName, opts: []emulator.Option{emulator.WithSingleServer()}, byClientID: true},
+	} {
+		t.Run(server.serverType, func(t *testing.T) {
+			fx := newFixture(t, server.opts...)
+			fx.az.SetenvOn(t, emulator.VirtualMachine, fx.app)
+			conn := fx.connectAsAdmin(t)
+			defer conn.Close()
+			for _, name := range []string{
+				`x"; DROP ROLE billing; --`, `x', true, true); DROP ROLE billing; --`, `\'; DROP ROLE billing; --`, `back\slash`, `two""quotes`, `it''s`, `$$dollar$1$$`, `E'x'`, `U&"\0041"`,
+				"tab\tline\nbell\a", "\x1b[31mred\x1b[0m", "right-to-left \u202eevil", "zero\u200bwidth", "no-break\u00a0space", "команда", "名前", "😀", `%s%n{}`, `/* comment */`, `-- comment`, " spaces ", strings.Repeat("ä", 31) + "x",
+			} {
+				t.Run(name, func(t *testing.T) {
+					r := driver.Role{Name: name, Kind: "service-principal", ServerType: server.serverType, ObjectID: fx.app.ObjectID}
+					if server.byClientID {
+						r.ObjectID = ""
+						r.ClientID = fx.app.ClientID
+					}
+					testRoleName(t, fx, conn, r, name+server.suffix)
+				})
 			}
-			made, err := r.Apply(context.Background(), conn)
-			if err != nil || made == "" {
-				t.Errorf("%s %q: %v", kind, name, err)
-				continue
+			var got int
+			if err := conn.QueryRowContext(t.Context(), "select count(*) from pg_roles where rolname = 'billing'").Scan(&got); err != nil {
+				t.Fatal(err)
 			}
-			quoted := "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name+suffix) + "'"
-			db, err := connect(t, s.dsn(secret+"user="+quoted), s.fresh())
-			if err != nil {
-				t.Errorf("%s %q: %v", kind, name, err)
-				continue
+			if got != 1 {
+				t.Errorf("roles named billing = %d, want 1", got)
 			}
-			if who := sessionUser(t, db); who != name {
-				t.Errorf("%s %q: signed in as %q", kind, name, who)
-			}
-			db.Close()
-			_, err = r.Apply(context.Background(), conn) // it exists
-			var e *driver.Error
-			if !errors.As(err, &e) || e.Step != driver.StepRole {
-				t.Errorf("%s %q: %v", kind, name, err)
-				continue
-			}
-			runSQL(t, s, "", e)
-		}
-		var left int
-		if err := conn.QueryRowContext(context.Background(), "select count(*) from pg_roles where rolname = 'billing'").Scan(&left); err != nil || left != 1 {
-			t.Errorf("%d roles billing are left: %v", left, err)
-		}
+		})
 	}
+}
+
+func testRoleName(t *testing.T, fx *fixture, admin *sql.Conn, r driver.Role, user string) {
+	text, err := r.Apply(t.Context(), admin)
+	if err != nil {
+		t.Fatalf("Apply() = %v", err)
+	}
+	if text == "" {
+		t.Error(`Apply() = "", want the role's description`)
+	}
+	quoted := "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(user) + "'"
+	db, err := connect(t, fx.dsn(secretDSN+"user="+quoted), fx.newTransport())
+	if err != nil {
+		t.Fatalf("connect() = %v", err)
+	}
+	if got := sessionUser(t, db); got != r.Name {
+		t.Errorf("session_user = %q, want %q", got, r.Name)
+	}
+	db.Close()
+	_, err = r.Apply(t.Context(), admin)
+	var e *driver.Error
+	if !errors.As(err, &e) || e.Step != driver.StepRole {
+		t.Fatalf("Apply() = %v for a role that exists, want an error of step %s", err, driver.StepRole)
+	}
+	applySQL(t, fx, "", e)
 }

@@ -1,14 +1,12 @@
 package integration
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"flag"
 	"fmt"
 	"net/http"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,11 +17,10 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-var soak = flag.Duration("soak", 5*time.Second, "how long TestSoak measures, within go test's -timeout")
+var soakDuration = flag.Duration("soak", 5*time.Second, "how long TestSoak measures; go test's -timeout limits it")
 
-// Nothing grows: connections that live for a moment, tokens that live for
-// two, work on all of them, and the heap and the goroutines at the end are what they
-// were at the beginning.
+// TestSoak checks that nothing grows while connections live for 25 ms and tokens for two
+// seconds: heap and goroutines are at the end what they were at the beginning.
 func TestSoak(t *testing.T) {
 	const workers, life = 8, 2 * time.Second
 	az := emulator.Start(t)
@@ -50,80 +47,98 @@ func TestSoak(t *testing.T) {
 	defer wg.Wait()
 	defer stop()
 	var done, failed atomic.Int64
-	for w := range workers {
+	for worker := range workers {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				if err := soakOnce(t.Context(), db, w, id.Name); err != nil {
-					if failed.Add(1) < 5 {
-						t.Error(err)
-					}
+				err := soakOperation(t.Context(), db, worker, id.Name)
+				if err != nil && failed.Add(1) < 5 {
+					t.Error(err)
 				}
 				done.Add(1)
 			}
 		})
 	}
-	// First what fills up in the emulator, which keeps the latest 1,000 of each.
+	fillHistory(t, az, id)
+	before := c.Stats()
+	began := time.Now()
+	samples := takeSamples(t)
+	took := time.Since(began)
+	after := c.Stats()
+
+	first, last := leastOf(samples[:len(samples)/5]), leastOf(samples[len(samples)*4/5:])
+	requests := after.TokenRequests - before.TokenRequests
+	t.Logf("%s: %d operations, %d failed; %d sign-ins, %d token requests; heap %d KiB, then %d KiB; goroutines %d, then %d", took.Round(time.Second), done.Load(), failed.Load(),
+		after.SignIns-before.SignIns, requests, first.heap>>10, last.heap>>10, first.goroutines, last.goroutines)
+	if growth := int64(last.heap) - int64(first.heap); growth > 1<<20 {
+		t.Errorf("the heap grew by %d bytes, want at most %d", growth, 1<<20)
+	}
+	if growth := last.goroutines - first.goroutines; growth > 2*workers { // each session that is open has some
+		t.Errorf("there are %d more goroutines, want at most %d", growth, 2*workers)
+	}
+	// A token is refreshed after half of its life, which is in whole seconds.
+	if limit := int64(took/(life/2-time.Second/2)) + 2; requests > limit {
+		t.Errorf("token requests = %d, want at most %d", requests, limit)
+	}
+}
+
+// fillHistory makes requests until the emulator's history is full, for the emulator keeps
+// the latest 1,000 requests and startup packets.
+func fillHistory(t *testing.T, az *emulator.Azure, id emulator.Identity) {
+	t.Helper()
 	for az.Counts().Requests < 1100 {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://169.254.169.254/metadata/identity/oauth2/token?resource=x&client_id="+id.ClientID, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Header.Set("Metadata", "true")
-		answer, err := az.Client().Do(r)
+		resp, err := az.Client().Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer.Body.Close()
+		resp.Body.Close()
 	}
 	for az.Counts().SignIns < 1100 {
 		time.Sleep(50 * time.Millisecond)
 	}
-	type sample struct {
-		heap       uint64
-		goroutines int
+}
+
+// A sample is what is in use at one time.
+type sample struct {
+	heap       uint64
+	goroutines int
+}
+
+// takeSamples takes twenty samples during soakDuration.
+func takeSamples(t *testing.T) []sample {
+	const n = 20
+	duration := *soakDuration
+	if deadline, ok := t.Deadline(); ok {
+		duration = min(duration, time.Until(deadline)-20*time.Second)
 	}
-	const samples = 20
-	var all []sample
-	first := c.Stats()
-	began := time.Now()
-	lasts := *soak
-	if end, ok := t.Deadline(); ok { // go test's own -timeout: ten minutes, unless said otherwise
-		lasts = min(lasts, time.Until(end)-20*time.Second)
-	}
-	for range samples {
-		time.Sleep(lasts / samples)
+	samples := make([]sample, 0, n)
+	for range n {
+		time.Sleep(duration / n)
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		all = append(all, sample{m.HeapAlloc, runtime.NumGoroutine()})
+		samples = append(samples, sample{m.HeapAlloc, runtime.NumGoroutine()})
 	}
-	took := time.Since(began)
-	last := c.Stats()
-
-	// The least of a fifth: what is in use at the moment comes and goes.
-	heap := func(s []sample) uint64 {
-		return slices.MinFunc(s, func(a, b sample) int { return cmp.Compare(a.heap, b.heap) }).heap
-	}
-	routines := func(s []sample) int {
-		return slices.MinFunc(s, func(a, b sample) int { return cmp.Compare(a.goroutines, b.goroutines) }).goroutines
-	}
-	begin, end := all[:samples/5], all[samples-samples/5:]
-	t.Logf("%s: %d operations, %d failed; %d sign-ins, %d token requests; heap %d KiB, then %d KiB; goroutines %d, then %d", took.Round(time.Second), done.Load(), failed.Load(),
-		last.SignIns-first.SignIns, last.TokenRequests-first.TokenRequests, heap(begin)>>10, heap(end)>>10, routines(begin), routines(end))
-	if grown := int64(heap(end)) - int64(heap(begin)); grown > 1<<20 {
-		t.Errorf("the heap has grown by %d bytes", grown)
-	}
-	if grown := routines(end) - routines(begin); grown > 2*workers { // sessions come and go, with some each
-		t.Errorf("there are %d goroutines more", grown)
-	}
-	// A token is asked for anew when half of its life is over, which is told in whole seconds.
-	if n, most := last.TokenRequests-first.TokenRequests, int64(took/(life/2-time.Second/2))+2; n > most {
-		t.Errorf("%d token requests, want at most %d", n, most)
-	}
+	return samples
 }
 
-// soakOnce is a little of everything: a transaction, a query, and who it is.
-func soakOnce(ctx context.Context, db *sql.DB, worker int, role string) error {
+// leastOf returns the least heap and the least goroutines: what open connections use comes
+// and goes.
+func leastOf(samples []sample) sample {
+	least := samples[0]
+	for _, s := range samples {
+		least.heap = min(least.heap, s.heap)
+		least.goroutines = min(least.goroutines, s.goroutines)
+	}
+	return least
+}
+
+// soakOperation is a transaction that writes and checks who is signed in.
+func soakOperation(ctx context.Context, db *sql.DB, worker int, role string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -132,12 +147,12 @@ func soakOnce(ctx context.Context, db *sql.DB, worker int, role string) error {
 	if _, err := tx.ExecContext(ctx, "insert into soaked values ($1, 1) on conflict (worker) do update set n = soaked.n + 1", worker); err != nil {
 		return err
 	}
-	var who string
-	if err := tx.QueryRowContext(ctx, "select session_user").Scan(&who); err != nil {
+	var got string
+	if err := tx.QueryRowContext(ctx, "select session_user").Scan(&got); err != nil {
 		return err
 	}
-	if who != role {
-		return fmt.Errorf("signed in as %q", who)
+	if got != role {
+		return fmt.Errorf("session_user = %q, want %q", got, role)
 	}
 	return tx.Commit()
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-// The figures by expvar: one line.
+// TestStatsByExpvar publishes Stats with expvar.
 func TestStatsByExpvar(t *testing.T) {
 	_, dsn := newIdentity(t, "expvar")
 	c, err := driver.NewConnector(dsn)
@@ -28,16 +28,25 @@ func TestStatsByExpvar(t *testing.T) {
 	v := expvar.Func(func() any { return c.Stats() }) // expvar.Publish("aadpostgres", v)
 	db := sql.OpenDB(c)
 	defer db.Close()
-	hold(t, db, 3)
+	openConns(t, db, 3)
 	var got driver.Stats
-	if err := json.Unmarshal([]byte(v.String()), &got); err != nil || got.SignIns != 3 || got.TokenRequests != 1 || got.TokenExpires.IsZero() {
-		t.Errorf("%s, %v", v, err)
+	if err := json.Unmarshal([]byte(v.String()), &got); err != nil {
+		t.Fatalf("%s: %v", v, err)
+	}
+	if got.SignIns != 3 {
+		t.Errorf("SignIns = %d, want 3", got.SignIns)
+	}
+	if got.TokenRequests != 1 {
+		t.Errorf("TokenRequests = %d, want 1", got.TokenRequests)
+	}
+	if got.TokenExpires.IsZero() {
+		t.Error("TokenExpires is zero, want a time")
 	}
 }
 
-// The same by OpenTelemetry, with otelsql's spans around the connector.
+// TestStatsByOpenTelemetry observes Stats as a metric, and traces the connector with otelsql.
 func TestStatsByOpenTelemetry(t *testing.T) {
-	_, dsn := newIdentity(t, "opentelemetry")
+	id, dsn := newIdentity(t, "opentelemetry")
 	c, err := driver.NewConnector(dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -48,27 +57,31 @@ func TestStatsByOpenTelemetry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(requests, c.Stats().TokenRequests)
 		return nil
-	}, requests); err != nil {
+	}, requests)
+	if err != nil {
 		t.Fatal(err)
 	}
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	db := otelsql.OpenDB(c, otelsql.WithTracerProvider(tracer), otelsql.WithAttributes(attribute.String("db.system.name", "postgresql")))
 	defer db.Close()
-	if who := sessionUser(t, db); who == "" {
-		t.Error("nobody signed in")
+	if got := sessionUser(t, db); got != id.Name {
+		t.Errorf("session_user = %q, want %q", got, id.Name)
 	}
 	var all metricdata.ResourceMetrics
 	if err := reader.Collect(context.Background(), &all); err != nil {
 		t.Fatal(err)
 	}
 	sum, ok := all.ScopeMetrics[0].Metrics[0].Data.(metricdata.Sum[int64])
-	if !ok || sum.DataPoints[0].Value != 1 {
-		t.Errorf("%+v", all)
+	if !ok {
+		t.Fatalf("metrics = %+v, want a sum", all)
+	}
+	if got := sum.DataPoints[0].Value; got != 1 {
+		t.Errorf("aadpostgres.token.requests = %d, want 1", got)
 	}
 	if len(spans.GetSpans()) == 0 {
-		t.Error("no spans")
+		t.Error("spans = 0, want some")
 	}
 }

@@ -135,10 +135,10 @@ func TestInvalidURL(t *testing.T) {
 		{"three names", valid + "x-migrations-table-quoted=true&x-migrations-table=%22a%22.%22b%22.%22c%22", "write %22table%22"},
 		{"option without =", valid + "x-hunter2", "a parameter of the URL has no ="},
 		{"misspelled key", valid + "aad_token_flie=x", "aad_token_file"},
-		{"escape in a parameter", valid + "user=a%zz", `"user" in the URL holds a bad %-sequence`},
-		{"two @", "aadpostgres://app:hunter2@b@h/d", "the host holds an @"},
+		{"escape in a parameter", valid + "user=a%zz", `"user" in the URL has an invalid %-sequence`},
+		{"two @", "aadpostgres://app:hunter2@b@h/d", "the host contains an @"},
 		{"password without the mode", "aadpostgres://app:hunter2@h/d", "aadpostgres: dsn: a password"},
-		{"no host", "aadpostgres:///d?aad_auth=managed-identity&x-migrations-table=v", "name the server's host"},
+		{"no host", "aadpostgres:///d?aad_auth=managed-identity&x-migrations-table=v", "set host"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := migrate.New(source, row.url)

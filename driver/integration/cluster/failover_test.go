@@ -15,17 +15,17 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// A pool whose server fails, and is replaced by another, goes on by itself: with the
-// token that it has, and without anything lost that was acknowledged.
+// TestFailover checks that a pool goes on by itself after its server has failed and another
+// has replaced it. It uses the cached token, and no acknowledged write is lost.
 func TestFailover(t *testing.T) {
-	f := newFlock(t)
-	cloud, err := emulator.New(t.Context(), emulator.WithPostgres(f.superuser(f.nodes[:]...)+" target_session_attrs=read-write"))
+	c := newCluster(t)
+	cloud, err := emulator.New(t.Context(), emulator.WithPostgres(c.superuserDSN(c.nodes[:]...)+" target_session_attrs=read-write"))
 	check(t, err)
-	defer func() { check(t, cloud.Close()) }() // while both nodes run
+	defer func() { check(t, cloud.Close()) }() // before the nodes stop
 	cloud.Setenv(t)
 	var ports [2]int
-	for i, n := range f.nodes {
-		ports[i], err = cloud.Serve(t.Context(), f.superuser(n))
+	for i, n := range c.nodes {
+		ports[i], err = cloud.Serve(t.Context(), c.superuserDSN(n))
 		check(t, err)
 	}
 	id := cloud.Add(emulator.Identity{Name: "writer"})
@@ -42,22 +42,22 @@ func TestFailover(t *testing.T) {
 	db.SetMaxOpenConns(writers)
 	db.SetMaxIdleConns(writers)
 
-	lead, follow := f.leader(t)
-	l := f.takeover(t, db, "failover", follow, func() { lead.kill(t) })
-	t.Log(f.ctl(t, "list"))
+	leader, standby := c.leader(t)
+	w := c.checkFailover(t, db, "failover", standby, func() { leader.kill(t) })
+	t.Log(c.patronictl(t, "list"))
 
-	lead.start(t)
-	eventually(t, time.Minute, func() error { return lead.is("sync") })
-	t.Log(f.ctl(t, "list"))
-	standby := openDB(t, dsn+"standby") // it has the writes, and shows them soon
+	leader.start(t)
+	eventually(t, time.Minute, func() error { return leader.checkRole("sync") })
+	t.Log(c.patronictl(t, "list"))
+	standbyDB := openDB(t, dsn+"standby") // it replays the writes with some delay
 	eventually(t, 10*time.Second, func() error {
-		if lost, _ := l.missing(t, standby); lost > 0 {
-			return fmt.Errorf("%d writes are not on the standby", lost)
+		if lost, _ := w.countLost(t, standbyDB); lost > 0 {
+			return fmt.Errorf("writes missing on the standby = %d, want 0", lost)
 		}
 		return nil
 	})
 
-	f.takeover(t, db, "switchover", lead, func() { f.ctl(t, "switchover", "--candidate", lead.name, "--force") })
+	c.checkFailover(t, db, "switchover", leader, func() { c.patronictl(t, "switchover", "--candidate", leader.name, "--force") })
 
 	requests := 0
 	for _, r := range cloud.Requests() {
@@ -67,40 +67,43 @@ func TestFailover(t *testing.T) {
 	}
 	t.Logf("%d token requests for %d sign-ins", requests, cloud.Counts().SignIns)
 	if requests != 1 {
-		t.Errorf("%d token requests", requests)
+		t.Errorf("token requests = %d, want 1", requests)
 	}
 }
 
-// takeover writes while what is provoked makes next the primary, and holds what the
-// program saw of it against what next's own PostgreSQL says.
-func (f *flock) takeover(t testing.TB, db *sql.DB, name string, next *node, provoke func()) *load {
+// checkFailover writes while provoke makes next the primary. It compares what the program
+// saw with next's own PostgreSQL.
+func (c *cluster) checkFailover(t testing.TB, db *sql.DB, name string, next *node, provoke func()) *workload {
 	t.Helper()
-	const recovery = 5 * time.Second // a pool that asks every 20 ms has no reason to be late
-	l := newLoad(t, db, name)
-	defer l.end()
-	l.more(t, 500)
+	const recovery = 5 * time.Second // the writers retry every 20 ms
+	w := newWorkload(t, db, name)
+	defer w.stop()
+	w.waitForWrites(t, 500)
 	provoked := time.Now()
 	var done time.Time
-	promoted := f.promotion(t, next, func() { provoke(); done = time.Now() })
-	l.more(t, 1_000)
-	l.end()
+	promoted := c.waitForPromotion(t, next, func() {
+		provoke()
+		done = time.Now()
+	})
+	w.waitForWrites(t, 1_000)
+	w.stop()
 
-	first := l.first(t, promoted)
-	lost, saved := l.missing(t, f.at(t, next)) // the pool might ask another
-	t.Logf("%s: outage %s; %s from its cause to the promotion of %s, %s from there to the first write; %d writes acknowledged, %d of them lost; %d failed, %d of them are there all the same; ttl %s; errors: %v",
-		name, l.outage().Round(time.Millisecond), promoted.Sub(provoked).Round(time.Millisecond), next.name, first.Sub(promoted).Round(time.Millisecond),
-		len(l.acknowledged), lost, len(l.inDoubt), saved, ttl, slices.Sorted(maps.Keys(l.errors)))
+	first := w.firstWriteAfter(t, promoted)
+	lost, saved := w.countLost(t, c.openNode(t, next)) // the pool might reach another node
+	t.Logf("%s: outage %s; %s from its cause to the promotion of %s, %s from there to the first write; writes acknowledged %d, lost %d; failed %d, stored nevertheless %d; ttl %s; errors: %v",
+		name, w.outage().Round(time.Millisecond), promoted.Sub(provoked).Round(time.Millisecond), next.name, first.Sub(promoted).Round(time.Millisecond),
+		len(w.acknowledged), lost, len(w.inDoubt), saved, ttl, slices.Sorted(maps.Keys(w.errors)))
 	if lost > 0 {
-		t.Errorf("%s: %d acknowledged writes are lost", name, lost)
+		t.Errorf("%s: lost writes = %d, want 0", name, lost)
 	}
-	if len(l.inDoubt) == 0 {
-		t.Errorf("%s: no write failed, so nothing happened to the old primary", name)
+	if len(w.inDoubt) == 0 {
+		t.Errorf("%s: failed writes = 0, want some: the old primary went on", name)
 	}
-	if n := l.within(done, promoted); n > 0 {
-		t.Errorf("%s: %d writes were acknowledged when the old primary was gone and the new one not there", name, n)
+	if n := w.countBetween(done, promoted); n > 0 {
+		t.Errorf("%s: writes acknowledged between the old primary's end and the promotion = %d, want 0", name, n)
 	}
 	if late := first.Sub(promoted); late > recovery {
-		t.Errorf("%s: the first write came %s after the promotion, want at most %s", name, late, recovery)
+		t.Errorf("%s: first write %s after the promotion, want at most %s", name, late, recovery)
 	}
-	return l
+	return w
 }

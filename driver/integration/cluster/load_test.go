@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// A load is eight writers, each of which inserts one key after the other and keeps
-// in mind which were acknowledged, and when.
-type load struct {
-	db   *sql.DB
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+// A workload is eight writers. Each inserts one key after the other and records which
+// were acknowledged, and when.
+type workload struct {
+	db     *sql.DB
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 
-	mu           sync.Mutex // guards what follows until the load has ended
+	mu           sync.Mutex // guards the rest until stop
 	acknowledged []insert   // in the order of at
-	inDoubt      []string   // failed, maybe after the server had committed
+	inDoubt      []string   // failed; the server may have committed them
 	errors       map[string]int
 }
 
-// An insert is one that was acknowledged.
+// An insert was acknowledged at that time.
 type insert struct {
 	key       string
 	began, at time.Time
@@ -33,118 +33,118 @@ type insert struct {
 
 const writers = 8
 
-// newLoad begins to write.
-func newLoad(t testing.TB, db *sql.DB, name string) *load {
+// newWorkload starts the writers.
+func newWorkload(t testing.TB, db *sql.DB, name string) *workload {
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{db: db, stop: cancel, errors: map[string]int{}}
-	for w := range writers {
-		l.wg.Go(func() {
+	w := &workload{db: db, cancel: cancel, errors: map[string]int{}}
+	for writer := range writers {
+		w.wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				l.write(ctx, fmt.Sprintf("%s %d-%d", name, w, i))
+				w.write(ctx, fmt.Sprintf("%s %d-%d", name, writer, i))
 			}
 		})
 	}
-	return l
+	return w
 }
 
-func (l *load) write(ctx context.Context, key string) {
-	const patience = 3 * time.Second // a server that has just died may not say so
+func (w *workload) write(ctx context.Context, key string) {
+	const timeout = 3 * time.Second // a server that was killed may not close its connections
 	began := time.Now()
-	each, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	each, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
-	_, err := l.db.ExecContext(each, "insert into kept (key) values ($1)", key)
-	l.mu.Lock()
+	_, err := w.db.ExecContext(each, "insert into kept (key) values ($1)", key)
+	w.mu.Lock()
 	if err == nil {
-		l.acknowledged = append(l.acknowledged, insert{key, began, time.Now()})
+		w.acknowledged = append(w.acknowledged, insert{key, began, time.Now()})
 	} else {
-		l.inDoubt = append(l.inDoubt, key)
-		l.errors[codeOf(err)]++
+		w.inDoubt = append(w.inDoubt, key)
+		w.errors[errorCode(err)]++
 	}
-	l.mu.Unlock()
+	w.mu.Unlock()
 	if err == nil {
 		return
 	}
-	select { // as a program does that is to go on
+	select { // wait before the next try
 	case <-time.After(20 * time.Millisecond):
 	case <-ctx.Done():
 	}
 }
 
-// more waits until n inserts were acknowledged that are not yet.
-func (l *load) more(t testing.TB, n int) {
+// waitForWrites waits until n more inserts are acknowledged.
+func (w *workload) waitForWrites(t testing.TB, n int) {
 	t.Helper()
-	before := l.count()
+	before := w.count()
 	eventually(t, time.Minute, func() error {
-		if got := l.count() - before; got < n {
-			return fmt.Errorf("%d inserts, want %d", got, n)
+		if got := w.count() - before; got < n {
+			return fmt.Errorf("inserts = %d, want %d", got, n)
 		}
 		return nil
 	})
 }
 
-func (l *load) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.acknowledged)
+func (w *workload) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.acknowledged)
 }
 
-func (l *load) end() {
-	l.stop()
-	l.wg.Wait()
+func (w *workload) stop() {
+	w.cancel()
+	w.wg.Wait()
 }
 
-// first returns when the first insert was acknowledged from that time on. The load
-// has ended.
-func (l *load) first(t testing.TB, from time.Time) time.Time {
+// firstWriteAfter returns when the first insert since then was acknowledged. The workload
+// must have stopped.
+func (w *workload) firstWriteAfter(t testing.TB, from time.Time) time.Time {
 	t.Helper()
-	i := slices.IndexFunc(l.acknowledged, func(w insert) bool { return !w.at.Before(from) })
+	i := slices.IndexFunc(w.acknowledged, func(w insert) bool { return !w.at.Before(from) })
 	if i < 0 {
-		t.Fatal("nothing was written any more")
+		t.Fatalf("no insert was acknowledged after %s", from)
 	}
-	return l.acknowledged[i].at
+	return w.acknowledged[i].at
 }
 
-// outage is the longest time that nothing was acknowledged in: what the program saw
-// of it. The load has ended.
-func (l *load) outage() (longest time.Duration) {
-	for i, w := range l.acknowledged[1:] {
-		longest = max(longest, w.at.Sub(l.acknowledged[i].at))
+// outage returns the longest time between two acknowledgements. The workload must have
+// stopped.
+func (w *workload) outage() (longest time.Duration) {
+	for i, insert := range w.acknowledged[1:] {
+		longest = max(longest, insert.at.Sub(w.acknowledged[i].at))
 	}
 	return longest
 }
 
-// within counts the inserts that began and were acknowledged between two times. The
-// load has ended.
-func (l *load) within(from, to time.Time) (n int) {
-	for _, w := range l.acknowledged {
-		if w.began.After(from) && w.at.Before(to) {
+// countBetween counts the inserts that began and were acknowledged between two times. The
+// workload must have stopped.
+func (w *workload) countBetween(from, to time.Time) (n int) {
+	for _, insert := range w.acknowledged {
+		if insert.began.After(from) && insert.at.Before(to) {
 			n++
 		}
 	}
 	return n
 }
 
-// missing counts the acknowledged writes that are not there, and those that failed
-// and are. The load has ended.
-func (l *load) missing(t testing.TB, db *sql.DB) (lost, saved int) {
+// countLost counts the acknowledged writes that db lacks, and the failed ones that it has.
+// The workload must have stopped.
+func (w *workload) countLost(t testing.TB, db *sql.DB) (lost, saved int) {
 	t.Helper()
 	rows, err := db.QueryContext(context.Background(), "select key from kept")
 	check(t, err)
 	defer rows.Close()
-	there := map[string]bool{}
+	stored := map[string]bool{}
 	for rows.Next() {
 		var key string
 		check(t, rows.Scan(&key))
-		there[key] = true
+		stored[key] = true
 	}
 	check(t, rows.Err())
-	for _, w := range l.acknowledged {
-		if !there[w.key] {
+	for _, insert := range w.acknowledged {
+		if !stored[insert.key] {
 			lost++
 		}
 	}
-	for _, key := range l.inDoubt {
-		if there[key] {
+	for _, key := range w.inDoubt {
+		if stored[key] {
 			saved++
 		}
 	}

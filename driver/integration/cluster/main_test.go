@@ -1,8 +1,8 @@
 //go:build linux && cluster
 
-// Package cluster holds the driver against poolers and clusters, real ones that
-// the tests start: PgBouncer, and PostgreSQL under Patroni. They need root, and
-// packages of Debian's that a laptop is spared:
+// Package cluster tests the driver with a pooler and a cluster that the tests start:
+// PgBouncer, and PostgreSQL with Patroni. The tests need root and several Debian packages,
+// so they have a build tag:
 //
 //	go test -tags cluster -v ./driver/integration/cluster
 package cluster
@@ -25,10 +25,10 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// az is the Azure that the poolers stand before.
+// az is the emulator that the tests share. The poolers connect to it.
 var az *emulator.Azure
 
-// dir holds the files of the servers that are started, and is theirs.
+// dir contains the files of the servers that the tests start. It belongs to serverUser.
 var dir string
 
 func TestMain(m *testing.M) {
@@ -42,23 +42,34 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) (code int, err error) {
 	var missing []string
-	for _, needs := range [][2]string{{"/usr/lib/postgresql/*/bin/postgres", "postgresql"}, {"/usr/sbin/pgbouncer", "pgbouncer"}, {"/lib/*/security/pam_script.so", "libpam-script"},
-		{"/usr/bin/patroni", "patroni"}, {"/usr/bin/etcd", "etcd-server"}} {
-		if found, _ := filepath.Glob(needs[0]); found == nil { // the patterns are good
-			missing = append(missing, needs[1])
+	for _, required := range []struct{ file, pkg string }{
+		{"/usr/lib/postgresql/*/bin/postgres", "postgresql"},
+		{"/usr/sbin/pgbouncer", "pgbouncer"},
+		{"/lib/*/security/pam_script.so", "libpam-script"},
+		{"/usr/bin/patroni", "patroni"},
+		{"/usr/bin/etcd", "etcd-server"},
+	} {
+		found, err := filepath.Glob(required.file)
+		if err != nil {
+			return 1, err
+		}
+		if found == nil {
+			missing = append(missing, required.pkg)
 		}
 	}
 	if missing != nil {
-		return 1, fmt.Errorf("cluster: these tests start servers that are not here: apt-get install %s", strings.Join(missing, " "))
+		return 1, fmt.Errorf("cluster: programs are missing; run apt-get install %s", strings.Join(missing, " "))
 	}
-	if dir, err = os.MkdirTemp("", "aadpostgres-cluster-"); err != nil {
+	dir, err = os.MkdirTemp("", "aadpostgres-cluster-")
+	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := give(dir); err != nil {
+	if err := chown(dir); err != nil {
 		return 1, err
 	}
-	if az, err = emulator.New(context.Background()); err != nil {
+	az, err = emulator.New(context.Background())
+	if err != nil {
 		return 1, err
 	}
 	code = m.Run()
@@ -68,16 +79,16 @@ func run(m *testing.M) (code int, err error) {
 	return code, goleak.Find()
 }
 
-// newIdentity adds a managed identity of the host with a role.
+// newIdentity adds a managed identity with a role.
 func newIdentity(t testing.TB, name string) emulator.Identity {
 	t.Helper()
 	az.Setenv(t)
-	id := az.Add(emulator.Identity{Name: name + " " + rand.Text()[:6]}) // tests may run more than once
+	id := az.Add(emulator.Identity{Name: name + " " + rand.Text()[:6]}) // unique, also with -count
 	check(t, az.Grant(t.Context(), id))
 	return id
 }
 
-// openDB opens a DSN by the driver's name and closes it with the test.
+// openDB opens a pool by the driver's name, until the test ends.
 func openDB(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("aadpostgres", dsn)
@@ -86,8 +97,8 @@ func openDB(t testing.TB, dsn string) *sql.DB {
 	return db
 }
 
-// administerIn runs statements as superuser, past gateway and pooler.
-func administerIn(t testing.TB, database, sql string) {
+// execIn runs statements in a database as superuser, through neither gateway nor pooler.
+func execIn(t testing.TB, database, sql string) {
 	t.Helper()
 	config, err := pgx.ParseConfig(az.PostgresDSN())
 	check(t, err)
@@ -99,33 +110,33 @@ func administerIn(t testing.TB, database, sql string) {
 	check(t, err)
 }
 
-// newDir makes a folder for a server's files.
+// newDir creates a directory for a server's files.
 func newDir(t testing.TB) string {
 	t.Helper()
 	path, err := os.MkdirTemp(dir, "")
 	check(t, err)
-	check(t, give(path))
+	check(t, chown(path))
 	return path
 }
 
-// write writes one of a server's files, for it alone.
-func write(t testing.TB, path string, mode os.FileMode, text string) string {
+// writeFile writes a file that belongs to serverUser, and returns its path.
+func writeFile(t testing.TB, path string, mode os.FileMode, text string) string {
 	t.Helper()
 	check(t, os.WriteFile(path, []byte(text), mode))
 	check(t, os.Chmod(path, mode))
-	check(t, give(path))
+	check(t, chown(path))
 	return path
 }
 
-// caFile is the certificate of the emulator's authority, where servers can read it.
-func caFile(t testing.TB) string {
+// copyCAFile copies the emulator's CA certificate to where servers can read it.
+func copyCAFile(t testing.TB) string {
 	t.Helper()
 	b, err := os.ReadFile(az.CertFile())
 	check(t, err)
-	return write(t, filepath.Join(newDir(t), "ca.pem"), 0o600, string(b))
+	return writeFile(t, filepath.Join(newDir(t), "ca.pem"), 0o600, string(b))
 }
 
-// check stops the test at an error.
+// check stops the test if err is not nil.
 func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -133,7 +144,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// queryIn asks for one value as superuser, past gateway and pooler.
+// queryIn queries one value in a database as superuser, through neither gateway nor pooler.
 func queryIn(t testing.TB, database string, to any, query string, args ...any) {
 	t.Helper()
 	config, err := pgx.ParseConfig(az.PostgresDSN())

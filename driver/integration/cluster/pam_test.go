@@ -13,27 +13,26 @@ import (
 	"testing"
 )
 
-// A pam is a service of PAM's that runs a script for each sign-in.
+// A pam is a PAM service that runs a script for each sign-in.
 type pam struct {
-	file string // where PAM looks for it; its folder is never removed
-	dir  string // of the script
+	file string // the service's configuration
+	dir  string // contains the script
 }
 
-// pooled is what PgBouncer asks of PAM: file's name is PgBouncer's own. The script is
-// where only root can make a folder, for a run that is interrupted leaves the service
-// behind, and PAM would go on to run what it finds: in /tmp, whatever anybody puts
-// there once the folder has been cleaned away.
-var pooled = pam{file: "/etc/pam.d/pgbouncer", dir: "/var/lib/aadpostgres-cluster"}
+// pgbouncerPAM is PgBouncer's service; PgBouncer chooses its name. Only root can write to
+// dir. An interrupted run leaves the service behind, and PAM goes on running the script: in
+// /tmp anybody could replace it after a cleanup.
+var pgbouncerPAM = pam{file: "/etc/pam.d/pgbouncer", dir: "/var/lib/aadpostgres-cluster"}
 
-func (p pam) text() string {
+func (p pam) config() string {
 	return fmt.Sprintf("auth required pam_script.so dir=%s\naccount required pam_permit.so\n", p.dir)
 }
 
-// serve has PAM run the script, until release is called. One run does so at a time:
-// the lock ends with the process, however that ends, so a service of this test's that
-// nobody holds is a leftover, and is replaced.
-func (p pam) serve(script string) (release func(), err error) {
-	lock, err := os.Open(filepath.Dir(p.file)) // the file itself comes and goes, so two could hold it
+// install makes PAM run the script until release is called. A lock, which ends with the
+// process, allows one run at a time. A service of this test without a lock is therefore
+// a leftover, and is replaced.
+func (p pam) install(script string) (release func(), err error) {
+	lock, err := os.Open(filepath.Dir(p.file)) // not the file: after it was removed and created again, two runs could lock it
 	if err != nil {
 		return nil, err
 	}
@@ -45,17 +44,15 @@ func (p pam) serve(script string) (release func(), err error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, fmt.Errorf("%s is locked: %w; wait until the other run of these tests ends", lock.Name(), err)
 	}
-	switch there, err := os.ReadFile(p.file); {
-	case err == nil && string(there) != p.text():
-		return nil, fmt.Errorf("%s is there and not of this run's making; move it away, unless other tests use it now", p.file)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	existing, err := os.ReadFile(p.file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	for _, err := range []error{os.RemoveAll(p.dir), os.Mkdir(p.dir, 0o755), // all of it must be root's
-		os.WriteFile(filepath.Join(p.dir, "pam_script_auth"), []byte(script), 0o755), os.WriteFile(p.file, []byte(p.text()), 0o644)} {
-		if err != nil {
-			return nil, fmt.Errorf("PgBouncer's PAM service is made by root only: %w", err)
-		}
+	if err == nil && string(existing) != p.config() {
+		return nil, fmt.Errorf("%s exists and does not belong to these tests; move it away", p.file)
+	}
+	if err := p.write(script); err != nil {
+		return nil, fmt.Errorf("installing PgBouncer's PAM service: %w; run as root", err)
 	}
 	return func() {
 		os.Remove(p.file)
@@ -64,54 +61,71 @@ func (p pam) serve(script string) (release func(), err error) {
 	}, nil
 }
 
-// Of what is there beforehand a leftover is replaced, and nothing else.
+// write replaces the script's directory, so that nobody else owns a part of it, and writes
+// the service.
+func (p pam) write(script string) error {
+	if err := os.RemoveAll(p.dir); err != nil {
+		return err
+	}
+	if err := os.Mkdir(p.dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, "pam_script_auth"), []byte(script), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(p.file, []byte(p.config()), 0o644)
+}
+
+// TestPAM checks that install replaces a leftover of an interrupted run, and nothing else.
 func TestPAM(t *testing.T) {
 	etc := t.TempDir()
 	p := pam{file: filepath.Join(etc, "pgbouncer"), dir: filepath.Join(t.TempDir(), "scripts")}
 	script := filepath.Join(p.dir, "pam_script_auth")
-	has := func(file, want string) {
+	checkFile := func(file, want string) {
 		t.Helper()
-		if got, err := os.ReadFile(file); err != nil || string(got) != want {
-			t.Errorf("%s: %q, %v, want %q", file, got, err, want)
+		got, err := os.ReadFile(file)
+		check(t, err)
+		if string(got) != want {
+			t.Errorf("%s = %q, want %q", file, got, want)
 		}
 	}
-	refused := func(why string) {
+	checkRefused := func(want string) {
 		t.Helper()
-		if _, err := p.serve("refused"); err == nil || !strings.Contains(err.Error(), why) {
-			t.Errorf("%v, want %q", err, why)
+		if _, err := p.install("refused"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("install() = %v, want %q", err, want)
 		}
 	}
 
-	release, err := p.serve("first")
+	release, err := p.install("first")
 	check(t, err)
-	has(p.file, p.text())
-	has(script, "first")
-	refused("wait until the other run")
-	has(script, "first")
+	checkFile(p.file, p.config())
+	checkFile(script, "first")
+	checkRefused("wait until the other run")
+	checkFile(script, "first")
 	release()
 	for _, file := range []string{p.file, p.dir} {
 		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s after release: %v", file, err)
+			t.Errorf("Stat(%s) = %v after release, want %v", file, err, fs.ErrNotExist)
 		}
 	}
 
-	for _, folder := range []bool{false, true} { // a run was interrupted
-		check(t, os.WriteFile(p.file, []byte(p.text()), 0o644))
-		if folder {
+	for _, withScript := range []bool{false, true} { // leftovers of an interrupted run
+		check(t, os.WriteFile(p.file, []byte(p.config()), 0o644))
+		if withScript {
 			check(t, os.Mkdir(p.dir, 0o755))
 			check(t, os.WriteFile(script, []byte("left"), 0o755))
 		}
-		release, err := p.serve("second")
+		release, err := p.install("second")
 		check(t, err)
-		has(script, "second")
+		checkFile(script, "second")
 		release()
 	}
 
 	check(t, os.WriteFile(p.file, []byte("auth required pam_unix.so\n"), 0o644))
-	refused("move it away")
-	has(p.file, "auth required pam_unix.so\n")
-	check(t, os.Remove(p.file)) // a refusal keeps no lock
-	release, err = p.serve("third")
+	checkRefused("move it away")
+	checkFile(p.file, "auth required pam_unix.so\n")
+	check(t, os.Remove(p.file)) // the refusal has released its lock
+	release, err = p.install("third")
 	check(t, err)
 	release()
 }

@@ -21,31 +21,29 @@ import (
 	"time"
 )
 
-// judge is what PAM runs for each sign-in at PgBouncer: it holds the token against
-// the server's own sign-in.
-const judge = `#!/bin/sh
+// pamScript is what PAM runs for each sign-in to PgBouncer: it signs in to the server with
+// the token.
+const pamScript = `#!/bin/sh
 PGUSER=$PAM_USER PGPASSWORD=$PAM_AUTHTOK exec psql -qXAtw -c 'select' \
 	'host=127.0.0.1 port=%d dbname=postgres sslmode=verify-full sslrootcert=%s' >/dev/null
 `
 
-// newPgBouncer starts a PgBouncer in transaction mode before the emulator's gateway
-// and returns its port and the file of its certificate. It stands where Azure's
-// stands: the client signs in at it over TLS with the token as its password, the
-// token is good if the server says so, and PgBouncer then opens the server's sessions
-// with that token.
+// newPgBouncer starts a PgBouncer in transaction mode in front of the emulator's gateway, as
+// Azure has it. It returns the port and the certificate's file. A client signs in to
+// PgBouncer over TLS with the token as its password. If the server accepts the token,
+// PgBouncer opens sessions with it.
 //
-// Azure does not tell how its own PgBouncer checks a token. Here PAM does, by a
-// sign-in of its own, for PgBouncer keeps a password that it was not given
-// beforehand in that mode only.
+// Azure does not document how its own PgBouncer checks a token. Here PAM checks it, because
+// only in that mode PgBouncer keeps a password that its configuration does not have.
 func newPgBouncer(t testing.TB, settings map[string]string) (port int, cert string) {
 	t.Helper()
-	home, ca := newDir(t), caFile(t)
-	release, err := pooled.serve(fmt.Sprintf(judge, az.Port(), ca))
+	home, ca := newDir(t), copyCAFile(t)
+	release, err := pgbouncerPAM.install(fmt.Sprintf(pamScript, az.Port(), ca))
 	check(t, err)
 	t.Cleanup(release)
 
 	port = freePort(t)
-	cert, key := certificate(t, home)
+	cert, key := newCertificate(t, home)
 	all := map[string]string{
 		"listen_addr": "127.0.0.1", "listen_port": fmt.Sprint(port), "unix_socket_dir": "",
 		"auth_type": "pam", "pool_mode": "transaction", "default_pool_size": "5", "max_client_conn": "200",
@@ -57,13 +55,13 @@ func newPgBouncer(t testing.TB, settings map[string]string) (port int, cert stri
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		ini += name + " = " + all[name] + "\n"
 	}
-	p := launch(t, "pgbouncer", write(t, filepath.Join(home, "pgbouncer.ini"), 0o600, ini))
-	p.answers(t, port)
+	p := launch(t, "pgbouncer", writeFile(t, filepath.Join(home, "pgbouncer.ini"), 0o600, ini))
+	p.waitForPort(t, port)
 	return port, cert
 }
 
-// minor is the installed PgBouncer's version: 18 for 1.18.0.
-func minor(t testing.TB) (n int) {
+// pgbouncerMinor returns the minor version of the installed PgBouncer: 18 for 1.18.0.
+func pgbouncerMinor(t testing.TB) (n int) {
 	t.Helper()
 	out, err := exec.Command("pgbouncer", "-V").Output()
 	check(t, err)
@@ -72,13 +70,13 @@ func minor(t testing.TB) (n int) {
 	return n
 }
 
-// through is a DSN that leads through a PgBouncer.
-func through(port int, cert string, params ...string) string {
+// poolerDSN returns a DSN through PgBouncer.
+func poolerDSN(port int, cert string, params ...string) string {
 	return fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres sslrootcert=%s ", port, cert) + strings.Join(params, " ")
 }
 
-// certificate makes one for this host that vouches for itself.
-func certificate(t testing.TB, dir string) (cert, key string) {
+// newCertificate creates a self-signed certificate for 127.0.0.1.
+func newCertificate(t testing.TB, dir string) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(t, err)
@@ -93,7 +91,7 @@ func certificate(t testing.TB, dir string) (cert, key string) {
 	bytes, err := x509.MarshalPKCS8PrivateKey(private)
 	check(t, err)
 	file := func(name, kind string, b []byte) string {
-		return write(t, filepath.Join(dir, name), 0o600, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b})))
+		return writeFile(t, filepath.Join(dir, name), 0o600, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b})))
 	}
 	return file("cert.pem", "CERTIFICATE", der), file("key.pem", "PRIVATE KEY", bytes)
 }

@@ -16,28 +16,28 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// asked are queries with parameters, each with the answer that it must have.
-var asked = []func(ctx context.Context, db *sql.DB, i int) error{
+// queries have parameters and check their result.
+var queries = []func(ctx context.Context, db *sql.DB, i int) error{
 	func(ctx context.Context, db *sql.DB, i int) error {
-		return row(ctx, db, int64(i+7), "select $1::bigint + $2::bigint", i, 7)
+		return checkRow(ctx, db, int64(i+7), "select $1::bigint + $2::bigint", i, 7)
 	},
 	func(ctx context.Context, db *sql.DB, i int) error {
-		return row(ctx, db, fmt.Sprintf("key %d é'", i), "select $1::text || ' ' || $2::int || ' ' || $3::text", "key", i, "é'")
+		return checkRow(ctx, db, fmt.Sprintf("key %d é'", i), "select $1::text || ' ' || $2::int || ' ' || $3::text", "key", i, "é'")
 	},
 	func(ctx context.Context, db *sql.DB, i int) error {
-		return row(ctx, db, fmt.Sprint(i), "select $1::jsonb #>> '{a,1}'", fmt.Sprintf(`{"a": [0, %d]}`, i))
+		return checkRow(ctx, db, fmt.Sprint(i), "select $1::jsonb #>> '{a,1}'", fmt.Sprintf(`{"a": [0, %d]}`, i))
 	},
-	func(ctx context.Context, db *sql.DB, i int) error { // there and back
+	func(ctx context.Context, db *sql.DB, i int) error { // an array as parameter and as result
 		var got []int64
 		want := []int64{int64(i), -1, 7}
 		err := db.QueryRowContext(ctx, "select $1::bigint[] || $2::bigint", want[:2], 7).Scan(pgtype.NewMap().SQLScanner(&got))
 		if err == nil && !slices.Equal(got, want) {
-			err = fmt.Errorf("%v, want %v", got, want)
+			err = fmt.Errorf("array = %v, want %v", got, want)
 		}
 		return err
 	},
-	func(ctx context.Context, db *sql.DB, i int) error { // one of a kind
-		return row(ctx, db, int64(i), fmt.Sprintf("select $1::bigint as c%d", i%50), i)
+	func(ctx context.Context, db *sql.DB, i int) error { // one of fifty texts
+		return checkRow(ctx, db, int64(i), fmt.Sprintf("select $1::bigint as c%d", i%50), i)
 	},
 	func(ctx context.Context, db *sql.DB, i int) error {
 		tx, err := db.BeginTx(ctx, nil)
@@ -45,7 +45,7 @@ var asked = []func(ctx context.Context, db *sql.DB, i int) error{
 			return err
 		}
 		defer tx.Rollback()
-		var before, after int // the session is the transaction's own
+		var before, after int // a transaction has one session
 		if err := tx.QueryRowContext(ctx, "insert into done (key, extra) values ($1, $2) returning pg_backend_pid()", i, `{"of": "a transaction"}`).Scan(&before); err != nil {
 			return err
 		}
@@ -53,25 +53,25 @@ var asked = []func(ctx context.Context, db *sql.DB, i int) error{
 			return err
 		}
 		if before != after {
-			return fmt.Errorf("a transaction went from session %d to %d", before, after)
+			return fmt.Errorf("session of the transaction = %d, then %d, want one", before, after)
 		}
 		return tx.Commit()
 	},
 }
 
-// row holds a query against its answer.
-func row[T comparable](ctx context.Context, db *sql.DB, want T, query string, args ...any) error {
+// checkRow checks the result of a query, which is one value.
+func checkRow[T comparable](ctx context.Context, db *sql.DB, want T, query string, args ...any) error {
 	var got T
 	err := db.QueryRowContext(ctx, query, args...).Scan(&got)
 	if err == nil && got != want {
-		err = fmt.Errorf("%s: %v, want %v", query, got, want)
+		err = fmt.Errorf("%s = %v, want %v", query, got, want)
 	}
 	return err
 }
 
-// storm runs n queries from 12 goroutines and returns how many have failed, by
-// SQLSTATE or else by text.
-func storm(t *testing.T, db *sql.DB, n int) (failed int, by map[string]int) {
+// runQueries runs n queries from 12 goroutines. It returns the number of failures, in total
+// and by errorCode.
+func runQueries(t *testing.T, db *sql.DB, n int) (failed int, by map[string]int) {
 	const routines = 12
 	db.SetMaxOpenConns(routines)
 	db.SetMaxIdleConns(routines)
@@ -82,10 +82,10 @@ func storm(t *testing.T, db *sql.DB, n int) (failed int, by map[string]int) {
 	for range routines {
 		wg.Go(func() {
 			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
-				if err := asked[i%len(asked)](t.Context(), db, i); err != nil {
+				if err := queries[i%len(queries)](t.Context(), db, i); err != nil {
 					mu.Lock()
 					failed++
-					by[codeOf(err)]++
+					by[errorCode(err)]++
 					mu.Unlock()
 				}
 			}
@@ -95,19 +95,21 @@ func storm(t *testing.T, db *sql.DB, n int) (failed int, by map[string]int) {
 	return failed, by
 }
 
-func codeOf(err error) string {
+// errorCode returns the error's SQLSTATE, or its text if it has none.
+func errorCode(err error) string {
 	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) {
 		return pg.Code
 	}
 	return err.Error()
 }
 
-// PgBouncer in transaction mode gives each transaction any of five sessions, so
-// what a client prepares in one is not in the next, unless PgBouncer sees to it. What
-// decides is its max_prepared_statements: it came with 1.21, and is on by default from
-// 1.24. pgx's default mode prepares; cache_describe, exec and simple_protocol do not.
+// TestTransactionMode runs queries in each of pgx's modes. PgBouncer in transaction mode
+// gives each transaction any of five sessions, so a statement that was prepared in one is
+// missing in another, unless max_prepared_statements is set. That exists since 1.21 and is
+// on by default since 1.24. cache_statement, pgx's default, prepares statements; the other
+// modes do not.
 func TestTransactionMode(t *testing.T) {
-	prepares := minor(t) >= 24 // these PgBouncers have the default
+	prepares := pgbouncerMinor(t) >= 24
 	id := newIdentity(t, "pooled")
 	port, cert := newPgBouncer(t, nil)
 	for _, mode := range []struct {
@@ -117,30 +119,33 @@ func TestTransactionMode(t *testing.T) {
 	}{{"cache_describe", 10_000, true}, {"exec", 4_000, true}, {"simple_protocol", 4_000, true}, {"cache_statement", 2_400, prepares}} {
 		t.Run(mode.name, func(t *testing.T) {
 			database := az.Database(t)
-			administerIn(t, database.Name, `CREATE TABLE done (key int PRIMARY KEY, extra jsonb); GRANT ALL ON done TO PUBLIC`)
+			execIn(t, database.Name, `CREATE TABLE done (key int PRIMARY KEY, extra jsonb); GRANT ALL ON done TO PUBLIC`)
 			before := az.Counts().SignIns
-			db := openDB(t, through(port, cert, "dbname="+database.Name, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode="+mode.name))
-			failed, by := storm(t, db, mode.n)
-			t.Logf("%s: %d of %d queries failed (%.1f %%) %v", mode.name, failed, mode.n, 100*float64(failed)/float64(mode.n), by)
+			db := openDB(t, poolerDSN(port, cert, "dbname="+database.Name, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode="+mode.name))
+			failed, by := runQueries(t, db, mode.n)
+			t.Logf("%d of %d queries failed (%.1f %%) %v", failed, mode.n, 100*float64(failed)/float64(mode.n), by)
 			if mode.good != (failed == 0) {
-				t.Errorf("%s: %d failures", mode.name, failed)
+				t.Errorf("failures = %d, want some: %t", failed, !mode.good)
 			}
-			if !mode.good && by["42P05"]+by["26000"]+by["25P02"] != failed { // no answer is a wrong one
-				t.Errorf("%s: failures of another kind than a statement that is there or is not: %v", mode.name, by)
+			if !mode.good && by["42P05"]+by["26000"]+by["25P02"] != failed { // a wrong result has another code
+				t.Errorf("failures = %v, want only statements that exist or do not", by)
 			}
 			signIns := az.Counts().SignIns - before
 			clients := db.Stats().OpenConnections
-			db.Close() // its sessions hold the database
+			db.Close() // its sessions keep the database from being dropped
 			if mode.good {
 				var rows int
 				queryIn(t, database.Name, &rows, "select count(*) from done")
-				if rows != mode.n/len(asked) {
-					t.Errorf("%d transactions are done, want %d", rows, mode.n/len(asked))
+				if rows != mode.n/len(queries) {
+					t.Errorf("transactions = %d, want %d", rows, mode.n/len(queries))
 				}
-				// Each client signs in, by PAM; and each of the sessions that they share.
-				t.Logf("%d clients, %d sign-ins at the gateway", clients, signIns)
-				if signIns > int64(clients+5) || clients != 12 {
-					t.Errorf("%d sign-ins for %d clients", signIns, clients)
+				t.Logf("%d clients, %d sign-ins to the gateway", clients, signIns)
+				if clients != 12 {
+					t.Errorf("clients = %d, want 12", clients)
+				}
+				// PAM signs in for each client, and PgBouncer for each of its five sessions.
+				if limit := int64(clients + 5); signIns > limit {
+					t.Errorf("sign-ins = %d for %d clients, want at most %d", signIns, clients, limit)
 				}
 			}
 		})

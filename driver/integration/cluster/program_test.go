@@ -17,15 +17,15 @@ import (
 	"time"
 )
 
-// A program is a server under way. All of them refuse to run as root, or should.
+// A program is a server process. Those of these tests refuse to run as root.
 type program struct {
 	pid    int
-	log    string        // the file of what it says
-	exited chan struct{} // closed when it has been reaped
+	log    string        // the file with its output
+	exited chan struct{} // closed after Wait
 }
 
-// servant is whom servers run as where this process is root, or nil.
-var servant = sync.OnceValues(func() (*syscall.Credential, error) {
+// serverUser returns the user that servers run as if this process is root, else nil.
+var serverUser = sync.OnceValues(func() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
 	}
@@ -33,42 +33,47 @@ var servant = sync.OnceValues(func() (*syscall.Credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	uid, _ := strconv.Atoi(u.Uid) // numbers here
-	gid, _ := strconv.Atoi(u.Gid)
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return nil, err
+	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 })
 
-// give makes a file the servants'.
-func give(path string) error {
-	c, err := servant()
+// chown makes serverUser the owner of a file.
+func chown(path string) error {
+	c, err := serverUser()
 	if err != nil || c == nil {
 		return err
 	}
 	return os.Chown(path, int(c.Uid), int(c.Gid))
 }
 
-// launch starts a program, which ends with the test, or with this process however
-// that ends.
+// launch starts a program. It ends with the test or, if this process is killed, with it.
 func launch(t testing.TB, name string, args ...string) *program {
 	t.Helper()
-	file, err := os.CreateTemp(dir, name+"-*.log") // no pipe: it would be waited for until a program's own children end
+	file, err := os.CreateTemp(dir, name+"-*.log") // not a pipe: Wait would wait until the program's children close it
 	check(t, err)
 	defer file.Close()
 	p := &program{log: file.Name(), exited: make(chan struct{})}
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = file, file, dir
 	cmd.Env = append(os.Environ(), "HOME="+dir, "LC_ALL=C.UTF-8")
-	as, err := servant()
+	as, err := serverUser()
 	check(t, err)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // Pdeathsig is of the thread, so it must stay
+		runtime.LockOSThread() // Pdeathsig is sent when the thread ends
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			cmd.Wait() // how it ended is told by its log
+			cmd.Wait() // the log has the error
 		}
 		close(p.exited)
 	}()
@@ -77,20 +82,20 @@ func launch(t testing.TB, name string, args ...string) *program {
 	t.Cleanup(func() {
 		p.end(syscall.SIGTERM)
 		if t.Failed() {
-			t.Logf("%s: %s", name, p.said())
+			t.Logf("%s: %s", name, p.logTail())
 		}
 	})
 	return p
 }
 
-// end sends a signal and waits until the program is gone.
+// end sends a signal and waits until the program has ended.
 func (p *program) end(s syscall.Signal) {
 	select {
-	case <-p.exited: // its number may be another's by now
+	case <-p.exited: // its process id may have been reused
 		return
 	default:
 	}
-	syscall.Kill(p.pid, s) // it may have gone since
+	syscall.Kill(p.pid, s) // fails if the program has just ended
 	select {
 	case <-p.exited:
 	case <-time.After(20 * time.Second):
@@ -99,13 +104,13 @@ func (p *program) end(s syscall.Signal) {
 	}
 }
 
-// answers waits until something listens on the port.
-func (p *program) answers(t testing.TB, port int) {
+// waitForPort waits until the program accepts connections on the port.
+func (p *program) waitForPort(t testing.TB, port int) {
 	t.Helper()
 	eventually(t, 20*time.Second, func() error {
 		select {
 		case <-p.exited:
-			t.Fatalf("it ended at once: %s", p.said())
+			t.Fatalf("the program has ended: %s", p.logTail())
 		default:
 		}
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -116,22 +121,22 @@ func (p *program) answers(t testing.TB, port int) {
 	})
 }
 
-// eventually asks again and again, until there is no error.
-func eventually(t testing.TB, most time.Duration, ask func() error) {
+// eventually polls until poll returns no error, and stops the test after timeout.
+func eventually(t testing.TB, timeout time.Duration, poll func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), most)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := ask()
+		err := poll()
 		if err == nil {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("not within %s: %v", most, err)
+			t.Fatalf("after %s: %v", timeout, err)
 		}
 	}
 }
@@ -144,8 +149,8 @@ func freePort(t testing.TB) int {
 	return ln.Addr().(*net.TCPAddr).Port
 }
 
-// said returns the last words of a program.
-func (p *program) said() string {
+// logTail returns the last 8 KiB of the program's output.
+func (p *program) logTail() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,9 +12,9 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// tokenOf makes a good token of n characters, or one less: not every length can be
-// had. On Azure groups do the padding, up to 7,000 characters have been seen.
-func tokenOf(t testing.TB, id emulator.Identity, n int) string {
+// newToken returns a valid token of n characters, or of slightly fewer: base64 does not have
+// every length. On Azure the groups claim makes tokens long; 7,000 characters were reported.
+func newToken(t testing.TB, id emulator.Identity, n int) string {
 	t.Helper()
 	longest := ""
 	for pad := max(0, (n-len(az.Token(id, nil)))*3/4-20); ; pad++ {
@@ -25,65 +26,75 @@ func tokenOf(t testing.TB, id emulator.Identity, n int) string {
 	}
 }
 
-// Before 1.26 PgBouncer holds passwords of at most 2,047 characters: it cuts a longer
-// token off, or refuses a message that it has not got whole. From then on it takes
-// 65,535. The gateway takes them all.
+// TestTokenLength checks which tokens PgBouncer accepts. Before 1.26 a password has at most
+// 2,047 characters: PgBouncer truncates a longer token, or rejects an incomplete message.
+// Since then the limit is 65,535. The gateway accepts all of these tokens.
 func TestTokenLength(t *testing.T) {
 	id := newIdentity(t, "long")
 	port, cert := newPgBouncer(t, nil)
 	for _, length := range []int{1_200, 2_000, 2_047, 2_050, 2_200, 3_000, 7_000, 12_000, 30_000} {
-		token := tokenOf(t, id, length)
-		file := write(t, filepath.Join(newDir(t), "token"), 0o600, token)
-		who := []string{"aad_auth=access-token", "user='" + id.Name + "'", "aad_token_file=" + file, "default_query_exec_mode=cache_describe"}
-		if err := openDB(t, az.DSN(who...)).Ping(); err != nil {
-			t.Errorf("%d characters, past PgBouncer: %v", len(token), err)
-		}
-		err := openDB(t, through(port, cert, who...)).Ping()
-		t.Logf("%d characters: %v", len(token), err)
-		if len(token) <= 2_047 || minor(t) >= 26 {
-			if err != nil {
-				t.Errorf("%d characters: %v", len(token), err)
+		t.Run(fmt.Sprint(length), func(t *testing.T) {
+			token := newToken(t, id, length)
+			file := writeFile(t, filepath.Join(newDir(t), "token"), 0o600, token)
+			params := []string{"aad_auth=access-token", "user='" + id.Name + "'", "aad_token_file=" + file, "default_query_exec_mode=cache_describe"}
+			if err := openDB(t, az.DSN(params...)).Ping(); err != nil {
+				t.Errorf("%d characters, without PgBouncer: %v", len(token), err)
 			}
-			continue
-		}
-		if err == nil || !strings.Contains(err.Error(), "PgBouncer before 1.26") || !strings.Contains(err.Error(), "5432") || strings.Contains(err.Error(), token[:20]) {
-			t.Errorf("%d characters: the error does not lead to the version: %v", len(token), err)
-		}
+			err := openDB(t, poolerDSN(port, cert, params...)).Ping()
+			t.Logf("%d characters: %v", len(token), err)
+			if len(token) <= 2_047 || pgbouncerMinor(t) >= 26 {
+				check(t, err)
+				return
+			}
+			checkErrorText(t, err, "PgBouncer before 1.26")
+			checkErrorText(t, err, "5432")
+			if err != nil && strings.Contains(err.Error(), token[:20]) {
+				t.Errorf("error = %v, want none with the token", err)
+			}
+		})
 	}
 }
 
-// Each sign-in is judged, also where sessions are there to be had.
+// TestRefusedThroughPgBouncer checks that each sign-in is checked, also if PgBouncer has
+// open sessions.
 func TestRefusedThroughPgBouncer(t *testing.T) {
 	id, other := newIdentity(t, "refused"), newIdentity(t, "another")
 	port, cert := newPgBouncer(t, nil)
-	check(t, openDB(t, through(port, cert, "aad_auth=managed-identity", "aad_client_id="+id.ClientID)).Ping())
-	file := write(t, filepath.Join(newDir(t), "token"), 0o600, az.Token(other, nil))
-	err := openDB(t, through(port, cert, "aad_auth=access-token", "user='"+id.Name+"'", "aad_token_file="+file)).Ping()
-	if err == nil || !strings.Contains(err.Error(), "PAM authentication failed") {
-		t.Errorf("another's token: %v", err)
-	}
+	check(t, openDB(t, poolerDSN(port, cert, "aad_auth=managed-identity", "aad_client_id="+id.ClientID)).Ping())
+	file := writeFile(t, filepath.Join(newDir(t), "token"), 0o600, az.Token(other, nil))
+	err := openDB(t, poolerDSN(port, cert, "aad_auth=access-token", "user='"+id.Name+"'", "aad_token_file="+file)).Ping()
+	checkErrorText(t, err, "PAM authentication failed")
 }
 
-// PgBouncer opens a session with the token that it was shown last. Clients that stay
-// longer than it lives come to have none, and are kept waiting for PgBouncer's
-// query_wait_timeout, two minutes; SetConnMaxLifetime has them come anew in time.
+// TestTokenOutlived checks clients that stay connected longer than their token lives.
+// PgBouncer opens sessions with the last token that it received. After the token has
+// expired, clients wait for a session until query_wait_timeout, which is two minutes by
+// default. SetConnMaxLifetime makes them sign in again in time.
 func TestTokenOutlived(t *testing.T) {
 	const life = 4 * time.Second
 	az.Faults.TokenLife(life)
 	defer az.Faults.TokenLife(0)
-	for lifetime, good := range map[time.Duration]bool{0: false, life / 4: true} {
-		t.Run(lifetime.String(), func(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		lifetime time.Duration // for SetConnMaxLifetime
+		good     bool
+	}{{"unlimited", 0, false}, {"a quarter of the token's life", life / 4, true}} {
+		t.Run(tt.name, func(t *testing.T) {
 			id := newIdentity(t, "outlived")
 			port, cert := newPgBouncer(t, map[string]string{"server_lifetime": "1", "query_wait_timeout": "2", "server_login_retry": "1"})
-			db := openDB(t, through(port, cert, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode=cache_describe"))
+			db := openDB(t, poolerDSN(port, cert, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode=cache_describe"))
 			db.SetMaxOpenConns(1)
-			db.SetConnMaxLifetime(lifetime)
-			check(t, row(t.Context(), db, id.Name, "select session_user"))
+			db.SetConnMaxLifetime(tt.lifetime)
+			check(t, checkRow(t.Context(), db, id.Name, "select session_user"))
 			time.Sleep(life)
-			err := row(t.Context(), db, id.Name, "select session_user")
-			t.Logf("SetConnMaxLifetime(%s): %v", lifetime, err)
-			if good && err != nil || !good && (err == nil || !strings.Contains(err.Error(), "server login has been failing") && !strings.Contains(err.Error(), "query_wait_timeout")) {
-				t.Errorf("SetConnMaxLifetime(%s): %v", lifetime, err)
+			err := checkRow(t.Context(), db, id.Name, "select session_user")
+			t.Logf("after the token's life: %v", err)
+			if tt.good {
+				check(t, err)
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), "server login has been failing") && !strings.Contains(err.Error(), "query_wait_timeout") {
+				t.Errorf("error = %v, want a failing server login or query_wait_timeout", err)
 			}
 		})
 	}

@@ -98,7 +98,7 @@ func Example_gorm() {
 	// Output: 2 pear
 }
 
-// sqlx: tell it once which placeholders the driver has.
+// sqlx: register the driver's placeholders once.
 func Example_sqlx() {
 	sqlx.BindDriver("aadpostgres", sqlx.DOLLAR)
 	db, err := sqlx.Connect("aadpostgres", os.Getenv("DATABASE_URL"))
@@ -121,9 +121,9 @@ func Example_sqlx() {
 	// Output: Delft
 }
 
-// goose: hand it the pool, and say that it is PostgreSQL's.
+// goose: pass the pool, with the dialect of PostgreSQL.
 func Example_goose() {
-	fsys := fstest.MapFS{ // an embed.FS in real life
+	fsys := fstest.MapFS{ // in a program, an embed.FS
 		"00001_river.sql": {Data: []byte("-- +goose Up\ncreate table river (name text);\n-- +goose Down\ndrop table river;\n")},
 		"00002_rhine.sql": {Data: []byte("-- +goose Up\ninsert into river values ('Rhine');\n-- +goose Down\ndelete from river;\n")},
 	}
@@ -152,7 +152,7 @@ func Example_goose() {
 // golang-migrate: a blank import of driver/migrate, and a URL that begins with
 // aadpostgres://.
 func Example_golangMigrate() {
-	fsys := fstest.MapFS{ // a folder or an embed.FS in real life
+	fsys := fstest.MapFS{ // in a program, a directory or an embed.FS
 		"1_lake.up.sql":        {Data: []byte("create table lake (name text)")},
 		"1_lake.down.sql":      {Data: []byte("drop table lake")},
 		"2_constance.up.sql":   {Data: []byte("insert into lake values ('Constance')")},
@@ -209,7 +209,7 @@ func Example_pgxpool() {
 	// Output: signed in as app
 }
 
-// audited is a credential of one's own, by embedding another.
+// audited is a custom credential that embeds another one.
 type audited struct {
 	azcore.TokenCredential
 	calls atomic.Int64
@@ -220,33 +220,32 @@ func (a *audited) GetToken(ctx context.Context, opts policy.TokenRequestOptions)
 	return a.TokenCredential.GetToken(ctx, opts)
 }
 
-// A credential of one's own: anything with GetToken. It is asked once, however
-// many connections sign in.
+// A custom credential: any type with GetToken. GetToken is called once, however many
+// connections sign in.
 func Example_credential() {
 	identity, err := azidentity.NewManagedIdentityCredential(nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	cred := &audited{TokenCredential: identity}
-	c, err := driver.NewConnector(os.Getenv("DATABASE_URL"), driver.WithCredential(cred)) // in place of aad_auth
+	c, err := driver.NewConnector(os.Getenv("DATABASE_URL"), driver.WithCredential(cred)) // instead of aad_auth
 	if err != nil {
 		log.Fatal(err)
 	}
 	db := sql.OpenDB(c)
 	defer db.Close()
+	db.SetMaxIdleConns(-1) // so that each Ping opens a connection
 	for range 3 {
-		conn, err := db.Conn(context.Background())
-		if err != nil {
+		if err := db.Ping(); err != nil {
 			log.Fatal(err)
 		}
-		defer conn.Close()
 	}
 	fmt.Println(c.Stats().SignIns, "sign-ins,", cred.calls.Load(), "token")
 	// Output: 3 sign-ins, 1 token
 }
 
-// Register: a name of one's own, for tools that know nothing but names, with what
-// only Go can say. Here the server's notices are heard.
+// Register: another driver name with settings that a DSN cannot express, for tools that
+// take a name. Here the server's notices are printed.
 func Example_register() {
 	driver.Register("aadpostgres-noticed", driver.WithConnConfig(func(config *pgx.ConnConfig) {
 		config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { fmt.Println(n.Severity, n.Message) }

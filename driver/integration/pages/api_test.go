@@ -14,16 +14,16 @@ import (
 	"testing"
 )
 
-// interfaces are methods that others call: fmt, slog, encoding/json, errors, database/sql.
-const interfaces = " String Format GoString LogValue MarshalText GobEncode Error Unwrap Close Driver Connect Open OpenConnector "
+// interfaceMethods are methods that fmt, slog, encoding/json, errors and database/sql call.
+const interfaceMethods = " String Format GoString LogValue MarshalText GobEncode Error Unwrap Close Driver Connect Open OpenConnector "
 
-// Whatever is exported is shown in use: by an example, by the code of a page, by a
-// command, by a program or a tool's test. Package dsn is there for package driver too,
-// the emulator for tests.
+// TestExportedIsShown checks that each exported name is used in an example, in the code of
+// a page, in a command, in a program, or in a tool's test. For package dsn a use in package
+// driver suffices, and for the emulator one in a test.
 func TestExportedIsShown(t *testing.T) {
 	used, byDriver, tests := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	note := func(f *ast.File, in map[string]bool) {
-		names := map[string]string{} // of imports, where the file has its own
+	collect := func(f *ast.File, in map[string]bool) {
+		names := map[string]string{} // of imports with a name
 		for _, i := range f.Imports {
 			if i.Name != nil {
 				names[i.Name.Name] = path.Base(strings.Trim(i.Path.Value, `"`))
@@ -35,7 +35,7 @@ func TestExportedIsShown(t *testing.T) {
 				if x, ok := n.X.(*ast.Ident); ok {
 					in[cmp.Or(names[x.Name], x.Name)+"."+n.Sel.Name] = true
 				}
-				in["."+n.Sel.Name] = true // of a value
+				in["."+n.Sel.Name] = true // a method or a field of a value
 			case *ast.KeyValueExpr:
 				if x, ok := n.Key.(*ast.Ident); ok {
 					in["."+x.Name] = true
@@ -46,7 +46,7 @@ func TestExportedIsShown(t *testing.T) {
 	}
 	type name struct {
 		pkg  string
-		full []string // one, or those of a group of constants
+		full []string // one name, or those of a group of constants
 	}
 	var exported []name
 	err := fs.WalkDir(os.DirFS(root), ".", func(file string, d fs.DirEntry, err error) error {
@@ -58,20 +58,22 @@ func TestExportedIsShown(t *testing.T) {
 			return err
 		}
 		dir, base := path.Split(file)
-		test := strings.HasSuffix(base, "_test.go")
-		switch shown := strings.Contains(dir, "/cmd/") || strings.HasPrefix(dir, "driver/integration/examples/") || strings.HasPrefix(dir, "driver/integration/tools/"); {
-		case shown && !test, strings.HasPrefix(base, "example"), strings.HasPrefix(dir, "driver/integration/tools/"), strings.HasPrefix(dir, "driver/integration/examples/"):
-			note(f, used)
-		case test:
-			note(f, tests)
+		isTest := strings.HasSuffix(base, "_test.go")
+		isCommand := strings.Contains(dir, "/cmd/") && !isTest
+		isExample := strings.HasPrefix(base, "example") || strings.HasPrefix(dir, "driver/integration/examples/") || strings.HasPrefix(dir, "driver/integration/tools/")
+		switch {
+		case isCommand, isExample:
+			collect(f, used)
+		case isTest:
+			collect(f, tests)
 		case dir == "dsn/", dir == "driver/", dir == "driver/emulator/", dir == "driver/migrate/":
 			for _, d := range f.Decls {
-				for _, n := range public(d) {
+				for _, n := range exportedNames(d) {
 					exported = append(exported, name{f.Name.Name, n})
 				}
 			}
 			if dir == "driver/" {
-				note(f, byDriver)
+				collect(f, byDriver)
 			}
 		}
 		return nil
@@ -80,37 +82,50 @@ func TestExportedIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, b := range blocks(t) {
-		for _, text := range map[string][]string{"go": {b.text}, "diff": {side(b.text, '-')}}[b.lang] {
-			if code, err := test(0, text); err == nil {
-				f, err := parser.ParseFile(token.NewFileSet(), "", code, 0)
-				if err != nil {
-					t.Fatal(err)
-				}
-				note(f, used)
-			}
+		var text string
+		switch b.lang {
+		case "go":
+			text = b.text
+		case "diff":
+			text = diffSide(b.text, '-')
+		default:
+			continue
 		}
+		code, err := goTest(0, text)
+		if err != nil {
+			continue // a whole program, which TestCode runs
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), "", code, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		collect(f, used)
 	}
 	for _, e := range exported {
-		if !slices.ContainsFunc(e.full, func(n string) bool {
-			of, method, ok := strings.Cut(n, ".")
-			key := e.pkg + "." + of
-			if ok {
+		isShown := func(n string) bool {
+			key := e.pkg + "." + n
+			if _, method, ok := strings.Cut(n, "."); ok {
+				if strings.Contains(interfaceMethods, " "+method+" ") {
+					return true
+				}
 				key = "." + method
 			}
-			return ok && strings.Contains(interfaces, " "+method+" ") || used[key] || e.pkg == "dsn" && byDriver[key] || e.pkg == "emulator" && tests[key]
-		}) {
-			t.Errorf("%s: %s is exported, and no example, page, command or tool shows its use", e.pkg, strings.Join(e.full, ", "))
+			return used[key] || (e.pkg == "dsn" && byDriver[key]) || (e.pkg == "emulator" && tests[key])
+		}
+		if !slices.ContainsFunc(e.full, isShown) {
+			t.Errorf("%s: %s is exported, and no example, page, command or tool uses it", e.pkg, strings.Join(e.full, ", "))
 		}
 	}
 	if len(exported) < 100 {
-		t.Errorf("%d names: the pattern is off", len(exported))
+		t.Errorf("exported names = %d, want at least 100", len(exported))
 	}
 }
 
-// public are the exported names of a declaration: functions, values, and the fields and
-// methods of types. A type itself need not be named to be used, nor each of a group of
-// constants or of a struct's fields.
-func public(d ast.Decl) (names [][]string) {
+// exportedNames returns the exported names of a declaration: functions, values, and the
+// fields and methods of types, in groups of which one must be used. Constants of one
+// declaration are a group, and so are the fields of a struct. Types are not included, for
+// they can be used without their name.
+func exportedNames(d ast.Decl) (names [][]string) {
 	add := func(of string, idents ...*ast.Ident) {
 		for _, n := range idents {
 			if n.IsExported() {

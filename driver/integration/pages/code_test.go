@@ -20,8 +20,8 @@ import (
 	"testing"
 )
 
-// packages are what the code of pages may name without an import.
-var packages = map[string]string{
+// implicitImports are the packages that code of pages may use without an import.
+var implicitImports = map[string]string{
 	"context":    "context",
 	"errors":     "errors",
 	"fmt":        "fmt",
@@ -39,8 +39,8 @@ var packages = map[string]string{
 	"migrate":    "github.com/golang-migrate/migrate/v4",
 }
 
-// surrounding is what the code of pages may use without saying where it has it from.
-const surrounding = `package pages
+// preamble declares what code of pages may use without a declaration.
+const preamble = `package pages
 
 import (
 	"context"
@@ -77,17 +77,17 @@ func run(t *testing.T, block func(*testing.T) error) {
 }
 `
 
-// opened is what is done with what a block has opened: it is used once.
-var opened = map[string]string{
+// useOpened has the code that uses and closes what a block has opened, by its variable.
+var useOpened = map[string]string{
 	"db":   "if err := db.Ping(); err != nil { return err }; db.Close()",
 	"pool": "if err := pool.Ping(ctx); err != nil { return err }; pool.Close()",
 	"conn": "if err := conn.Ping(ctx); err != nil { return err }; conn.Close(ctx)",
 }
 
-// Every block of Go compiles and runs, and so do both sides of every diff: what is
-// moved away from works too, or the move would not be one.
+// TestCode compiles and runs each block of Go, and both sides of each diff: the code before
+// a migration must work too.
 func TestCode(t *testing.T) {
-	s := newShowroom(t)
+	e := newPageEnv(t)
 	dir := t.TempDir()
 	overlay := map[string]string{}
 	add := func(name, text string) {
@@ -95,42 +95,43 @@ func TestCode(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		here, err := filepath.Abs(name)
+		path, err := filepath.Abs(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		overlay[here] = file
+		overlay[path] = file
 	}
 	var programs []string
 	tests := map[string]block{}
 	n := 0
 	for _, b := range blocks(t) {
-		texts := map[string]string{"": b.text}
+		var texts []string
 		switch b.lang {
 		case "go":
+			texts = []string{b.text}
 		case "diff":
-			texts = map[string]string{" before": side(b.text, '+'), " after": side(b.text, '-')}
+			texts = []string{diffSide(b.text, '+'), diffSide(b.text, '-')}
 		default:
 			continue
 		}
-		for _, which := range slices.Sorted(maps.Keys(texts)) {
+		for _, text := range texts {
 			n++
-			text := s.here(texts[which])
+			text = e.rewrite(text)
 			if strings.HasPrefix(text, "package main") {
 				programs = append(programs, fmt.Sprintf("./blocks/main%d", n))
 				add(fmt.Sprintf("blocks/main%d/main.go", n), text)
 				continue
 			}
-			code, err := test(n, text)
+			code, err := goTest(n, text)
 			if err != nil {
-				t.Errorf("%v%s: %v", b, which, err)
+				t.Errorf("%v: %v: %s", b, err, text)
 				continue
 			}
 			add(fmt.Sprintf("blocks/block%d_test.go", n), code)
 			tests[fmt.Sprintf("TestBlock%d", n)] = b
 		}
 	}
-	add("blocks/given_test.go", strings.Replace(surrounding, "DSN", fmt.Sprintf("%q", s.az.DSN()), 1))
+	add("blocks/preamble_test.go", strings.Replace(preamble, "DSN", fmt.Sprintf("%q", e.az.DSN()), 1))
 	b, err := json.Marshal(map[string]any{"Replace": overlay})
 	if err != nil {
 		t.Fatal(err)
@@ -143,35 +144,41 @@ func TestCode(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	var wg sync.WaitGroup
-	room := make(chan bool, runtime.NumCPU())
-	for name, where := range tests { // each in a process of its own: azidentity shares tokens within one
+	slots := make(chan bool, runtime.NumCPU())
+	for name, b := range tests { // each in a process of its own, for azidentity caches tokens per process
 		wg.Go(func() {
-			room <- true
-			defer func() { <-room }()
+			slots <- true
+			defer func() { <-slots }()
 			cmd := exec.Command(binary, "-test.v", "-test.timeout=1m", "-test.run=^"+name+"$")
-			if cmd.Dir = s.dir; !strings.Contains(where.text, "az.") { // else it has an Azure of its own
-				cmd.Env = s.env
+			cmd.Dir = e.dir
+			if !strings.Contains(b.text, "az.") { // else the block starts an emulator of its own
+				cmd.Env = e.env
 			}
-			if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: "+name)) {
-				t.Errorf("%v: %v: %s", where, err, out)
+			out, err := cmd.CombinedOutput()
+			if err != nil || !bytes.Contains(out, []byte("--- PASS: "+name)) {
+				t.Errorf("%v: %v: %s", b, err, out)
 			}
 		})
 	}
 	wg.Wait()
-	if len(tests) < 30 || len(programs) == 0 {
-		t.Errorf("%d blocks and %d programs: the pattern is off", len(tests), len(programs))
+	if len(tests) < 30 {
+		t.Errorf("blocks = %d, want at least 30", len(tests))
+	}
+	if len(programs) == 0 {
+		t.Error("programs = 0, want some")
 	}
 	for _, p := range programs {
 		cmd := exec.Command("go", "run", "-overlay", file, p)
-		cmd.Env = s.env
-		if out, err := cmd.CombinedOutput(); err != nil || !bytes.HasSuffix(out, []byte(" signed in as app\n")) {
-			t.Errorf("%s: %v: %s", p, err, out)
+		cmd.Env = e.env
+		out, err := cmd.CombinedOutput()
+		if err != nil || !bytes.HasSuffix(out, []byte(" signed in as app\n")) {
+			t.Errorf("%s: %v: %s, want that app is signed in", p, err, out)
 		}
 	}
 }
 
-// side is what a diff has before or after it: without the lines that begin so.
-func side(diff string, without byte) string {
+// diffSide returns one side of a diff: the lines that do not begin with that byte.
+func diffSide(diff string, without byte) string {
 	var b strings.Builder
 	for line := range strings.Lines(diff) {
 		if line[0] != without {
@@ -183,19 +190,19 @@ func side(diff string, without byte) string {
 
 var imports = regexp.MustCompile(`(?ms)^import (\(.*?^\)|[^\n]+)\n`)
 
-// test makes a file of a piece of code: the test of that number.
-func test(n int, text string) (string, error) {
-	said := strings.Join(imports.FindAllString(text, -1), "")
+// goTest returns the source of a file with text as the body of test n.
+func goTest(n int, text string) (string, error) {
+	declared := strings.Join(imports.FindAllString(text, -1), "")
 	body := imports.ReplaceAllString(text, "")
 	const head = "package pages\n"
-	f, err := parser.ParseFile(token.NewFileSet(), "", head+said+"func _() error {\n"+body+"\nreturn nil\n}\n", 0)
+	f, err := parser.ParseFile(token.NewFileSet(), "", head+declared+"func _() error {\n"+body+"\nreturn nil\n}\n", 0)
 	if err != nil {
 		return "", err
 	}
 	used := map[string]bool{}
 	ast.Inspect(f, func(n ast.Node) bool {
 		if s, ok := n.(*ast.SelectorExpr); ok {
-			if x, ok := s.X.(*ast.Ident); ok && packages[x.Name] != "" && !strings.Contains(said, `"`+packages[x.Name]+`"`) {
+			if x, ok := s.X.(*ast.Ident); ok && implicitImports[x.Name] != "" && !strings.Contains(declared, `"`+implicitImports[x.Name]+`"`) {
 				used[x.Name] = true
 			}
 		}
@@ -205,7 +212,7 @@ func test(n int, text string) (string, error) {
 		used["emulator"] = true
 	}
 	for _, p := range slices.Sorted(maps.Keys(used)) {
-		said += fmt.Sprintf("import %q\n", packages[p])
+		declared += fmt.Sprintf("import %q\n", implicitImports[p])
 	}
 	var checked, after string
 	for _, s := range f.Decls[len(f.Decls)-1].(*ast.FuncDecl).Body.List {
@@ -217,22 +224,22 @@ func test(n int, text string) (string, error) {
 			switch name := x.(*ast.Ident).Name; {
 			case name == "err":
 				checked = "if err != nil { return err }\n"
-			case opened[name] != "":
-				after += opened[name] + "\n"
+			case useOpened[name] != "":
+				after += useOpened[name] + "\n"
 			default:
 				after += "_ = " + name + "\n"
 			}
 		}
 	}
-	if strings.Contains(text, `"azuresql"`) { // SQL Server's driver, and a server of its kind, are not here
+	if strings.Contains(text, `"azuresql"`) { // compiled but not run: there is no SQL Server
 		body = "return nil\n" + body
 	}
 	start := ""
 	if strings.Contains(text, "az.") && !strings.Contains(text, "az := ") {
 		start = "az = emulator.Start(t)\n"
 	}
-	code := head + said + fmt.Sprintf("import \"testing\"\nfunc TestBlock%d(t *testing.T) { %s run(t, func(t *testing.T) error {\n_ = t\n{", n, start) +
-		body + checked + after + "}\nreturn nil\n}) }\n" // braces, so that it may have a t of its own
+	code := head + declared + fmt.Sprintf("import \"testing\"\nfunc TestBlock%d(t *testing.T) { %s run(t, func(t *testing.T) error {\n_ = t\n{", n, start) +
+		body + checked + after + "}\nreturn nil\n}) }\n" // in braces, so that text may declare t
 	b, err := format.Source([]byte(code))
 	return string(b), err
 }

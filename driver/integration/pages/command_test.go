@@ -15,23 +15,23 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// A showroom is the Azure that pages are tried on, in the place of the one that they
-// name: whoever it is that they sign in, and the database app.
-type showroom struct {
+// A pageEnv is the emulated Azure that stands in for the one in the pages, with the database
+// app and the identities that the pages name.
+type pageEnv struct {
 	az  *emulator.Azure
 	env []string
-	dir string // to run commands in
+	dir string // the working directory of commands
 }
 
-func newShowroom(t *testing.T) *showroom {
+func newPageEnv(t *testing.T) *pageEnv {
 	t.Helper()
-	az, admin := workplace(t)
+	az, admin := newAzure(t)
 	az.Add(emulator.Identity{Name: "Admins", Kind: emulator.Group})
 	for _, sql := range []struct{ db, statement string }{
 		{"postgres", "CREATE ROLE appuser LOGIN PASSWORD 'secret'"},
 		{"postgres", "CREATE DATABASE app"},
 		{"app", "GRANT ALL ON SCHEMA public TO public"},
-		{"app", `ALTER DEFAULT PRIVILEGES FOR ROLE "admin@contoso.com" GRANT ALL ON TABLES TO public`}, // one page's are another's
+		{"app", `ALTER DEFAULT PRIVILEGES FOR ROLE "admin@contoso.com" GRANT ALL ON TABLES TO public`}, // pages share tables
 	} {
 		db, err := pgx.Connect(t.Context(), az.PostgresDSN()+" dbname="+sql.db)
 		if err != nil {
@@ -42,110 +42,119 @@ func newShowroom(t *testing.T) *showroom {
 		}
 		db.Close(t.Context())
 	}
-	s := &showroom{az: az, env: append(append(os.Environ(), surroundings(t, az, admin)...), "DATABASE_URL=aad"+strings.Replace(az.URL("aad_auth=managed-identity"), "/postgres?", "/app?", 1)), dir: t.TempDir()}
-	if err := os.Mkdir(filepath.Join(s.dir, "migrations"), 0o755); err != nil {
+	e := &pageEnv{az: az, dir: t.TempDir()}
+	e.env = append(os.Environ(), commandEnv(t, az, admin)...)
+	e.env = append(e.env, "DATABASE_URL=aad"+strings.Replace(az.URL("aad_auth=managed-identity"), "/postgres?", "/app?", 1))
+	if err := os.Mkdir(filepath.Join(e.dir, "migrations"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{
-		"migrations/1_fruit.up.sql":   "CREATE TABLE fruit (name text)",
-		"migrations/1_fruit.down.sql": "DROP TABLE fruit",
-		"go.mod":                      "module example.com/program\n\ngo 1.25\n",
-		"program_test.go":             "package program",
-		"run-my-tests":                "#!/bin/sh\nexec aadpostgres ping\n",
-		"report.sh":                   "#!/bin/sh\nexec aadpostgres ping\n",
+	for _, file := range []struct{ name, text string }{
+		{"migrations/1_fruit.up.sql", "CREATE TABLE fruit (name text)"},
+		{"migrations/1_fruit.down.sql", "DROP TABLE fruit"},
+		{"go.mod", "module example.com/program\n\ngo 1.25\n"},
+		{"program_test.go", "package program"},
+		{"run-my-tests", "#!/bin/sh\nexec aadpostgres ping\n"},
+		{"report.sh", "#!/bin/sh\nexec aadpostgres ping\n"},
 	} {
-		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(e.dir, file.name), []byte(file.text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return s
+	return e
 }
 
-// here writes the showroom's server where a page has that of its reader.
-func (s *showroom) here(text string) string {
-	place := fmt.Sprintf("127.0.0.1 port=%d sslrootcert=%s", s.az.Port(), s.az.CertFile())
+// rewrite replaces the server of the pages by the emulator.
+func (e *pageEnv) rewrite(text string) string {
+	const host = "app.postgres.database.azure.com"
+	port, cert := e.az.Port(), e.az.CertFile()
 	return strings.NewReplacer(
-		"PGHOST=app.postgres.database.azure.com", "DATABASE_URL= PGDATABASE=app PGHOST="+strings.Replace(strings.Replace(place, "port", "PGPORT", 1), "sslrootcert", "PGSSLROOTCERT", 1),
-		"host=app.postgres.database.azure.com", "host="+place,
-		"//app.postgres.database.azure.com/app?", fmt.Sprintf("//127.0.0.1:%d/app?sslrootcert=%s&", s.az.Port(), s.az.CertFile()),
-		"//app.postgres.database.azure.com/app", fmt.Sprintf("//127.0.0.1:%d/app?sslrootcert=%s", s.az.Port(), s.az.CertFile()),
-		"client_id=00000000-0000-0000-0000-00000000000a", "client_id="+s.az.Identity("app").ClientID,
+		"PGHOST="+host, fmt.Sprintf("DATABASE_URL= PGDATABASE=app PGHOST=127.0.0.1 PGPORT=%d PGSSLROOTCERT=%s", port, cert),
+		"host="+host, fmt.Sprintf("host=127.0.0.1 port=%d sslrootcert=%s", port, cert),
+		"//"+host+"/app?", fmt.Sprintf("//127.0.0.1:%d/app?sslrootcert=%s&", port, cert),
+		"//"+host+"/app", fmt.Sprintf("//127.0.0.1:%d/app?sslrootcert=%s", port, cert),
+		"client_id=00000000-0000-0000-0000-00000000000a", "client_id="+e.az.Identity("app").ClientID,
 	).Replace(text)
 }
 
-// elsewhere are commands that run somewhere else than in TestCommands.
-var elsewhere = map[string]string{
-	`^go test work$|^\.ci/`:                     ".ci/run",
-	`^go run ./driver/emulator/.*-demo$`:        ".ci/run",
-	released.String():                           "TestStranger",
-	`^emulate -- go run \.$`:                    "TestStranger", // in a folder that has README's program
-	`^emulate$`:                                 "TestExports",
-	`^go run ./driver/integration/cmd/figures`:  "TestFigures",
-	`^go run ./driver/integration/cmd/pictures`: "TestPictures",
-	`^go run ./driver/integration/cmd/mutate`:   "TestMutants",
+// testedBy has the commands that TestCommands does not run, and the test or script that
+// covers them.
+var testedBy = []struct {
+	command *regexp.Regexp
+	test    string
+}{
+	{regexp.MustCompile(`^go test work$|^\.ci/`), ".ci/run"},
+	{regexp.MustCompile(`^go run ./driver/emulator/.*-demo$`), ".ci/run"},
+	{releasedCommand, "TestInstall"},
+	{regexp.MustCompile(`^emulate -- go run \.$`), "TestInstall"}, // in a directory with the README's program
+	{regexp.MustCompile(`^emulate$`), "TestExports"},
+	{regexp.MustCompile(`^go run ./driver/integration/cmd/figures`), "TestFigures"},
+	{regexp.MustCompile(`^go run ./driver/integration/cmd/pictures`), "TestPictures"},
+	{regexp.MustCompile(`^go run ./driver/integration/cmd/mutate`), "TestMutants"},
 }
 
-// Every command that is printed runs; the tests among them are there.
+// TestCommands runs each command in the pages and in the help of the commands. Of go test
+// commands it checks that their tests exist.
 func TestCommands(t *testing.T) {
-	s := newShowroom(t)
-	places := regexp.MustCompile("(?:^|\n) +((?:[A-Z]+=\\S+ )?(?:aadpostgres|emulate|aadpostgres-migrate|goose) [^\n]*)")
+	e := newPageEnv(t)
+	examplePattern := regexp.MustCompile("(?:^|\n) +((?:[A-Z]+=\\S+ )?(?:aadpostgres|emulate|aadpostgres-migrate|goose) [^\n]*)")
 	all := blocks(t)
-	bin, err := program()
+	bin, err := buildCommands()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"aadpostgres", "ping"}, {"aadpostgres", "doctor"}, {"aadpostgres", "role"}, {"aadpostgres", "token"}, {"aadpostgres", "exec"}, {"emulate"}, {"aadpostgres-migrate"}} {
-		out, _ := exec.Command(filepath.Join(bin, args[0]), append(args[1:], "-h")...).CombinedOutput() // flag's own ends with 2
+		out, _ := exec.Command(filepath.Join(bin, args[0]), append(args[1:], "-h")...).CombinedOutput() // package flag exits with 2 after -h
 		_, examples, _ := strings.Cut(string(out), "\n")                                                // the first line is the synopsis
-		found := places.FindAllStringSubmatch("\n"+examples, -1)
+		found := examplePattern.FindAllStringSubmatch("\n"+examples, -1)
 		if len(found) == 0 {
-			t.Errorf("%v -h has no example", args)
+			t.Errorf("%v -h: examples = 0, want some", args)
 		}
 		for _, m := range found {
-			line, _, _ := strings.Cut(m[1], "   ") // and what it does
+			line, _, _ := strings.Cut(m[1], "   ") // the description follows
 			all = append(all, block{page: strings.Join(args, " ") + " -h", lang: "sh", text: line})
 		}
 	}
-	tried := map[string]bool{}
-	printed := "" // by the commands that make roles
+	seen := map[string]bool{}
+	printed := "" // by aadpostgres role
 	for _, b := range all {
 		switch b.lang {
 		case "sh":
-			out := s.run(t, b, tried)
+			out := e.run(t, b, seen)
 			if strings.Contains(b.text, "aadpostgres role ") {
 				printed += out
 			}
 		case "sql":
 			if !strings.Contains(b.text, "aad") {
-				s.sql(t, b)
+				e.execSQL(t, b)
 			} else if !strings.Contains(printed, b.text) {
-				t.Errorf("%v: is not what aadpostgres role prints: %s", b, printed)
+				t.Errorf("%v differs from the output of aadpostgres role: %s", b, printed)
 			}
 		}
 	}
-	for pattern := range elsewhere {
-		if !tried[pattern] {
-			t.Errorf("no page has a command like %s", pattern)
+	for _, tested := range testedBy {
+		if !seen[tested.command.String()] {
+			t.Errorf("no page has a command that matches %s; remove it from testedBy", tested.command)
 		}
 	}
 }
 
-// run tries a block of commands, as one script, and returns what it prints.
-func (s *showroom) run(t *testing.T, b block, tried map[string]bool) string {
+// run runs a block of commands as one script, and returns its output. It adds the patterns
+// of the commands in testedBy to seen.
+func (e *pageEnv) run(t *testing.T, b block, seen map[string]bool) string {
 	t.Helper()
 	var script []string
 next:
 	for line := range strings.Lines(strings.ReplaceAll(b.text, "\\\n", "")) {
 		line = strings.TrimSpace(line)
-		for pattern, where := range elsewhere {
-			if regexp.MustCompile(pattern).MatchString(line) {
-				tried[pattern] = true
-				named(t, b, line, where)
+		for _, tested := range testedBy {
+			if tested.command.MatchString(line) {
+				seen[tested.command.String()] = true
+				checkTestedBy(t, b, line, tested.test)
 				continue next
 			}
 		}
 		if regexp.MustCompile(`^(cd \S+ && )?go test `).MatchString(line) {
-			listed(t, b, line)
+			checkTestsExist(t, b, line)
 			continue
 		}
 		script = append(script, line)
@@ -153,19 +162,19 @@ next:
 	if len(script) == 0 {
 		return ""
 	}
-	cmd := exec.Command("bash", "-euc", s.here(strings.Join(script, "\n")))
-	cmd.Dir, cmd.Env = s.dir, s.env
+	cmd := exec.Command("bash", "-euc", e.rewrite(strings.Join(script, "\n")))
+	cmd.Dir, cmd.Env = e.dir, e.env
 	out, err := cmd.CombinedOutput()
-	if err != nil && !strings.HasSuffix(b.text, " -h") { // flag's own ends with 2
+	if err != nil && !strings.HasSuffix(b.text, " -h") { // package flag exits with 2 after -h
 		t.Errorf("%v: %v: %s", b, err, out)
 	}
 	return string(out)
 }
 
-// sql runs statements as superuser.
-func (s *showroom) sql(t *testing.T, b block) {
+// execSQL runs statements as superuser.
+func (e *pageEnv) execSQL(t *testing.T, b block) {
 	t.Helper()
-	db, err := pgx.Connect(t.Context(), s.az.PostgresDSN())
+	db, err := pgx.Connect(t.Context(), e.az.PostgresDSN())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,30 +184,41 @@ func (s *showroom) sql(t *testing.T, b block) {
 	}
 }
 
-// named sees that a test is there, or that .ci/run has the command.
-func named(t *testing.T, b block, line, where string) {
+// checkTestedBy checks that the test exists, or that .ci/run contains the command.
+func checkTestedBy(t *testing.T, b block, line, test string) {
 	t.Helper()
-	if where == ".ci/run" {
-		script, err := os.ReadFile(filepath.Join(root, ".ci/run"))
-		if err != nil {
-			t.Error(err)
-		}
-		if !strings.HasPrefix(line, ".ci/") && !strings.Contains(string(script), line) {
-			t.Errorf("%v: .ci/run does not run %s", b, line)
-		} else if _, err := os.Stat(filepath.Join(root, line)); strings.HasPrefix(line, ".ci/") && err != nil {
+	if test == ".ci/run" {
+		checkScript(t, b, line)
+		return
+	}
+	cmd := exec.Command("grep", "-rqE", "--include=*_test.go", "^func "+test+`\(`, "driver")
+	cmd.Dir = root
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v: %s does not exist", b, test)
+	}
+}
+
+// checkScript checks that a script in .ci exists, or that .ci/run contains the command.
+func checkScript(t *testing.T, b block, line string) {
+	t.Helper()
+	if strings.HasPrefix(line, ".ci/") {
+		if _, err := os.Stat(filepath.Join(root, line)); err != nil {
 			t.Errorf("%v: %v", b, err)
 		}
 		return
 	}
-	cmd := exec.Command("grep", "-rqE", "--include=*_test.go", "^func "+where+`\(`, "driver")
-	cmd.Dir = root
-	if err := cmd.Run(); err != nil {
-		t.Errorf("%v runs in %s, which is not there", b, where)
+	script, err := os.ReadFile(filepath.Join(root, ".ci/run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(script), line) {
+		t.Errorf("%v: .ci/run lacks %s", b, line)
 	}
 }
 
-// listed sees that a go test command means at least one test in each of its packages.
-func listed(t *testing.T, b block, line string) {
+// checkTestsExist checks that a go test command has at least one test in each of its
+// packages.
+func checkTestsExist(t *testing.T, b block, line string) {
 	t.Helper()
 	pattern := "."
 	if m := regexp.MustCompile(`-(?:run|fuzz) '?([^' ]+)'?`).FindStringSubmatch(line); m != nil {
@@ -222,7 +242,10 @@ func listed(t *testing.T, b block, line string) {
 		t.Errorf("%v: %v: %v", b, args, err)
 	}
 	for dir := range strings.FieldsSeq(string(dirs)) {
-		files, _ := filepath.Glob(filepath.Join(dir, "*_test.go")) // the pattern is good
+		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		n := 0
 		for _, file := range files {
 			text, err := os.ReadFile(file)
@@ -236,10 +259,10 @@ func listed(t *testing.T, b block, line string) {
 			}
 		}
 		if n == 0 {
-			t.Errorf("%v: no test in %s", b, dir)
+			t.Errorf("%v: tests in %s = 0, want some", b, dir)
 		}
 	}
 	if len(dirs) == 0 {
-		t.Errorf("%v: no packages", b)
+		t.Errorf("%v: packages = 0, want some", b)
 	}
 }

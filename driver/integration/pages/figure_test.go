@@ -9,17 +9,17 @@ import (
 	"testing"
 )
 
-// sources tell of each figure in the README's text what measures it: a test or a
-// benchmark, or who documents it.
-var sources = map[string]string{
+// figureSources has a source for each figure in the README's text: the test or benchmark
+// that measures it, or the URL of its documentation.
+var figureSources = map[string]string{
 	"24 hours":          "https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/managed-identity-best-practice-recommendations",
 	"2,047 characters":  "TestTokenLength",
 	"fifth of a second": "BenchmarkStart",
 }
 
-// Every figure that the README quotes is measured by what is named here, or stands in
-// a table that a command writes.
-func TestFiguresHaveASource(t *testing.T) {
+// TestFiguresHaveSource checks that each figure in the README has a source, except those in
+// tables that a command writes.
+func TestFiguresHaveSource(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -29,13 +29,13 @@ func TestFiguresHaveASource(t *testing.T) {
 	quoted := map[string]bool{}
 	for _, f := range figure.FindAllString(text, -1) {
 		quoted[f] = true
-		if sources[f] == "" {
-			t.Errorf("README.md quotes %q; say in sources what measures it", f)
+		if figureSources[f] == "" {
+			t.Errorf("README.md has the figure %q without a source; add it to figureSources", f)
 		}
 	}
-	for f, source := range sources {
+	for f, source := range figureSources {
 		if !quoted[f] {
-			t.Errorf("README.md does not quote %q", f)
+			t.Errorf("README.md lacks the figure %q; remove it from figureSources", f)
 		}
 		if strings.HasPrefix(source, "https://") {
 			continue
@@ -43,7 +43,7 @@ func TestFiguresHaveASource(t *testing.T) {
 		cmd := exec.Command("grep", "-rqE", "--include=*_test.go", "^func "+source+`\(`, "driver")
 		cmd.Dir = root
 		if err := cmd.Run(); err != nil {
-			t.Errorf("%q is measured by %s, which is not there", f, source)
+			t.Errorf("the source of %q, %s, does not exist", f, source)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package pages tries what people read: every block of code, every command and every
-// figure of the pages and package comments, and the commands' own help.
+// Package pages tests the documentation: all code, commands and figures in the pages, in
+// package comments and in the help of the commands.
 package pages
 
 import (
@@ -10,7 +10,7 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if err := os.RemoveAll(built); err != nil {
+	if err := os.RemoveAll(buildDir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

@@ -14,10 +14,10 @@ import (
 	"testing"
 )
 
-// root is the repository's, from here.
+// root is the path of the repository.
 const root = "../../.."
 
-// A block is a piece of code or a command, as it is printed where people read.
+// A block is code, a command or text in a page, a package comment or a command's help.
 type block struct {
 	page string
 	line int    // of a page; 0 in a doc comment
@@ -27,15 +27,15 @@ type block struct {
 
 func (b block) String() string { return fmt.Sprintf("%s:%d: %.60q", b.page, b.line, b.text) }
 
-// markdown are the pages that are not Go's.
-var markdown = []string{"README.md", "CONTRIBUTING.md", "AGENTS.md", "driver/MOVING.md", "driver/TROUBLESHOOTING.md", ".github/SECURITY.md", "CHANGELOG.md"}
+// pages are the Markdown pages.
+var pages = []string{"README.md", "CONTRIBUTING.md", "AGENTS.md", "driver/MOVING.md", "driver/TROUBLESHOOTING.md", ".github/SECURITY.md", "CHANGELOG.md"}
 
-// blocks reads all pages, and the package comments and -h of everything that is public.
+// blocks returns the blocks of all pages and package comments.
 func blocks(t *testing.T) []block {
 	t.Helper()
 	var all []block
-	for _, page := range markdown {
-		all = append(all, fences(t, page)...)
+	for _, page := range pages {
+		all = append(all, markdownBlocks(t, page)...)
 	}
 	err := fs.WalkDir(os.DirFS(root), ".", func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git" || file == "driver/integration/tools") {
@@ -54,7 +54,7 @@ func blocks(t *testing.T) []block {
 		}
 		for _, c := range new(comment.Parser).Parse(f.Doc.Text()).Content {
 			if code, ok := c.(*comment.Code); ok {
-				all = append(all, block{page: file, lang: language(code.Text), text: code.Text})
+				all = append(all, block{page: file, lang: blockLanguage(code.Text), text: code.Text})
 			}
 		}
 		return nil
@@ -68,12 +68,12 @@ func blocks(t *testing.T) []block {
 var (
 	fence  = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```\n")
 	inline = regexp.MustCompile("`([^`\n]+)`")
-	// commands begin so, whatever stands before them.
+	// commands matches the beginning of a command, with variables before it.
 	commands = regexp.MustCompile(`^(\w+=\S+ )*(go (run|test|install|get|generate|doc|tool) |cd \S+ && go |aadpostgres |emulate |aadpostgres-migrate |goose |\.ci/)`)
 )
 
-// fences returns the blocks of a Markdown page, and the commands within its text.
-func fences(t *testing.T, page string) (all []block) {
+// markdownBlocks returns the blocks of a Markdown page, and the commands in its text.
+func markdownBlocks(t *testing.T, page string) (all []block) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(page)))
 	if err != nil {
@@ -86,7 +86,7 @@ func fences(t *testing.T, page string) (all []block) {
 	for _, m := range inline.FindAllSubmatchIndex(b, -1) {
 		if s := string(b[m[2]:m[3]]); commands.MatchString(s + " ") {
 			if regexp.MustCompile(`^(aadpostgres( \w+)?|emulate|aadpostgres-migrate)$`).MatchString(s) {
-				s += " -h" // it is but named
+				s += " -h" // the text names the command only
 			}
 			all = append(all, block{page, at(m[0]), "sh", s})
 		}
@@ -94,14 +94,14 @@ func fences(t *testing.T, page string) (all []block) {
 	prose := fence.ReplaceAllStringFunc(string(b), func(s string) string { return strings.Repeat("\n", strings.Count(s, "\n")) })
 	for i, line := range strings.Split(prose, "\n") {
 		if strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "\t") {
-			t.Errorf("%s:%d: code without a fence has no language, and nobody tries it", page, i+1)
+			t.Errorf("%s:%d: indented code has no language; use a fence", page, i+1)
 		}
 	}
 	return all
 }
 
-// language tells what a block of a doc comment is: it does not say.
-func language(text string) string {
+// blockLanguage guesses the language of a block in a doc comment.
+func blockLanguage(text string) string {
 	first, _, _ := strings.Cut(text, "\n")
 	switch {
 	case strings.Contains(first, "   "), strings.Contains(first, "["):
@@ -116,21 +116,22 @@ func language(text string) string {
 	return "text"
 }
 
-// texts are the blocks that are neither code nor commands, by how they begin.
-var texts = map[string]string{
+// untested maps the beginning of each block that is neither code nor commands to the reason
+// why it is not tested here.
+var untested = map[string]string{
 	"aad_auth\n    a mode,":     "TestTables writes it",
 	"default\n    azidentity's": "TestTables writes it",
-	"public\n    host ends in":  "TestTables writes it",
-	"aadpostgres: <step>:":      "TestFailures has many of this form",
-	"host=app.postgres.":        "TestPrintedDSNs parses them",
-	"x-migrations-table":        "TestOptions has each",
-	"dsn.Parse ──>":             "a drawing",
-	"aadpostgres ping   [":      "TestScripts has each",
-	"emulate            s":      "TestHelp, TestCommand and TestDemo have each",
-	"GET  /todos":               "TestMoveToEntra asks for each",
+	"public\n    host suffix":   "TestTables writes it",
+	"aadpostgres: <step>:":      "TestFailures has many errors of this form",
+	"host=app.postgres.":        "TestPrintedDSNs parses it",
+	"x-migrations-table":        "TestOptions covers each option",
+	"dsn.Parse ──>":             "it is a drawing",
+	"aadpostgres ping   [":      "TestScripts covers each command",
+	"emulate            s":      "TestHelp, TestCommand and TestDemo cover each flag",
+	"GET  /todos":               "TestMoveToEntra requests each path",
 }
 
-// Every block is of a kind that is tried.
+// TestPagesAreTried checks that each block has a language that is tested, or a reason.
 func TestPagesAreTried(t *testing.T) {
 	seen := map[string]int{}
 	for _, b := range blocks(t) {
@@ -139,19 +140,19 @@ func TestPagesAreTried(t *testing.T) {
 		case "go", "diff", "sh", "sql":
 		case "text":
 			known := false
-			for begin := range texts {
+			for begin := range untested {
 				known = known || strings.HasPrefix(b.text, begin)
 			}
 			if !known {
-				t.Errorf("%v: nobody tries it; give it a language, or say in texts why there is nothing to try", b)
+				t.Errorf("%v: the block is not tested; give it a language, or add the reason to untested", b)
 			}
 		default:
-			t.Errorf("%v: give the fence a language: go, diff, sh, sql or text", b)
+			t.Errorf("%v: language = %q, want go, diff, sh, sql or text", b, b.lang)
 		}
 	}
 	for _, page := range []string{"README.md", "CONTRIBUTING.md", "doc.go", "driver/MOVING.md"} {
 		if seen[page] < 2 {
-			t.Errorf("%s has %d blocks: the pattern is off", page, seen[page])
+			t.Errorf("%s: blocks = %d, want at least 2", page, seen[page])
 		}
 	}
 }

@@ -17,16 +17,16 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// built is where program has built, or "": TestMain removes it.
-var built string
+// buildDir is the directory of the built commands, or "". TestMain removes it.
+var buildDir string
 
-// program builds the commands once, in a folder that lives as long as the tests.
-var program = sync.OnceValues(func() (string, error) {
+// buildCommands builds the commands once, in a directory that exists until the tests end.
+var buildCommands = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "aadpostgres-program-")
 	if err != nil {
 		return "", err
 	}
-	built = dir
+	buildDir = dir
 	const project = "github.com/aadpostgres/aadpostgres/driver/"
 	out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), project+"cmd/aadpostgres", project+"emulator/cmd/emulate",
 		project+"migrate/cmd/aadpostgres-migrate", project+"integration/examples/goose").CombinedOutput()
@@ -36,11 +36,11 @@ var program = sync.OnceValues(func() (string, error) {
 	return dir, err
 })
 
-// surroundings are what a command finds that runs on a workstation and, for its
-// managed identity, on App Service too.
-func surroundings(t *testing.T, a *emulator.Azure, admin emulator.Identity) []string {
+// commandEnv returns the environment of a command on a workstation, which has also the
+// managed identity of App Service.
+func commandEnv(t *testing.T, a *emulator.Azure, admin emulator.Identity) []string {
 	t.Helper()
-	bin, err := program()
+	bin, err := buildCommands()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +60,9 @@ func surroundings(t *testing.T, a *emulator.Azure, admin emulator.Identity) []st
 		"TENANT="+emulator.TenantID, "OID="+admin.ObjectID, "NO_COLOR=1")
 }
 
-// workplace is an Azure and its Entra administrator, who is signed in to az and its kind.
-func workplace(t *testing.T) (*emulator.Azure, emulator.Identity) {
+// newAzure starts an emulator and returns its Entra administrator, who is logged in to az,
+// azd and Azure PowerShell.
+func newAzure(t *testing.T) (*emulator.Azure, emulator.Identity) {
 	t.Helper()
 	a := emulator.Start(t)
 	admin := a.Add(emulator.Identity{Name: "admin@contoso.com", Kind: emulator.User})
@@ -72,9 +73,9 @@ func workplace(t *testing.T) (*emulator.Azure, emulator.Identity) {
 	return a, admin
 }
 
-// The commands, as they are used and misused.
+// TestScripts runs the scripts in testdata/script.
 func TestScripts(t *testing.T) {
-	a, admin := workplace(t)
+	a, admin := newAzure(t)
 	a.Add(emulator.Identity{Name: "Prod DB Readonly", Kind: emulator.Group})
 	billing := a.Add(emulator.Identity{Name: "billing", Secret: "opensesame"})
 	single := emulator.Start(t, emulator.WithSingleServer())
@@ -83,7 +84,7 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	myapp := single.Add(emulator.Identity{Name: "myapp", Secret: "opensesame"})
-	env := append(surroundings(t, a, admin), "BILLING_OID="+billing.ObjectID, "BILLING_ID="+billing.ClientID, "BILLING_SECRET="+billing.Secret,
+	env := append(commandEnv(t, a, admin), "BILLING_OID="+billing.ObjectID, "BILLING_ID="+billing.ClientID, "BILLING_SECRET="+billing.Secret,
 		"SINGLE="+single.DSN("aad_server_type=single"), "SINGLE_AUTHORITY="+single.Authority(), "SINGLE_CERT="+single.CertFile(), "MYAPP_ID="+myapp.ClientID)
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -99,7 +100,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// status N command... runs a command that must end with that status.
+// status runs a command that must end with the exit status args[0].
 func status(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -111,6 +112,6 @@ func status(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	if got != want {
-		ts.Fatalf("%v ended with status %d, want %d", args[1:], got, want)
+		ts.Fatalf("exit status of %v = %d, want %d", args[1:], got, want)
 	}
 }

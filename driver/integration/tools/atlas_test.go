@@ -13,8 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// errAtlas is what one gets who has not registered the name; once it is, that holds
-// for the process.
+// errAtlas is the error without the registration, which lasts for the whole process.
 var _, errAtlas = sqlclient.Open(context.Background(), "aadpostgres://127.0.0.1/app")
 
 func init() {
@@ -67,7 +66,7 @@ table "book" {
 }
 `
 
-// atlasChanges lead from what the database has to what hcl says.
+// atlasChanges returns the changes from the database's schema to that of hcl.
 func atlasChanges(t *testing.T, client *sqlclient.Client, hcl string) []schema.Change {
 	t.Helper()
 	want := new(schema.Schema)
@@ -81,52 +80,52 @@ func atlasChanges(t *testing.T, client *sqlclient.Client, hcl string) []schema.C
 }
 
 func TestAtlas(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	ctx := t.Context()
-	client, err := sqlclient.Open(ctx, p.URL)
+	client, err := sqlclient.Open(ctx, d.URL)
 	check(t, err)
 	defer client.Close()
 	apply := func(hcl string, atLeast int) {
 		t.Helper()
 		changes := atlasChanges(t, client, hcl)
 		if len(changes) < atLeast {
-			t.Errorf("%d changes, want %d", len(changes), atLeast)
+			t.Errorf("changes = %d, want at least %d", len(changes), atLeast)
 		}
 		check(t, client.ApplyChanges(ctx, changes))
 		if rest := atlasChanges(t, client, hcl); len(rest) != 0 {
-			t.Errorf("changes that were applied are still to do: %v", rest)
+			t.Errorf("changes after ApplyChanges = %v, want none", rest)
 		}
 	}
 	apply(atlasAuthors, 1)
 
-	p.expire()
+	d.expire()
 	apply(atlasBooks, 2)
 	realm, err := client.InspectRealm(ctx, &schema.InspectRealmOption{Schemas: []string{"public"}})
 	check(t, err)
 	book, ok := realm.Schemas[0].Table("book")
 	if !ok || len(book.Columns) != 4 || len(book.ForeignKeys) != 1 || len(book.Indexes) != 1 || book.ForeignKeys[0].OnDelete != schema.Cascade {
-		t.Errorf("got %+v", book)
+		t.Errorf("book = %+v, want 4 columns, an index and a foreign key with cascade", book)
 	}
 
-	// In a transaction, that is given up.
+	// In a transaction that is rolled back.
 	tx, err := client.Tx(ctx, nil)
 	check(t, err)
 	check(t, tx.ApplyChanges(ctx, []schema.Change{&schema.DropTable{T: book}}))
 	check(t, tx.Rollback())
 	if rest := atlasChanges(t, client, atlasBooks); len(rest) != 0 {
-		t.Errorf("after the rollback: %v", rest)
+		t.Errorf("changes after Rollback = %v, want none", rest)
 	}
 
-	// One at a time.
+	// Only one client has the lock.
 	unlock, err := client.Lock(ctx, "migrate", 0)
 	check(t, err)
 	if _, err := client.Lock(ctx, "migrate", 100*time.Millisecond); !errors.Is(err, schema.ErrLocked) {
-		t.Errorf("a second lock: %v", err)
+		t.Errorf("second Lock() = %v, want %v", err, schema.ErrLocked)
 	}
 	check(t, unlock())
 
-	// Versioned files: an index beside the work, and one that fails.
-	dir := migrate.OpenMemDir(p.Role)
+	// Versioned files: a concurrent index, and a file that fails.
+	dir := migrate.OpenMemDir(d.Role)
 	defer dir.Close()
 	executor, err := migrate.NewExecutor(client.Driver, dir, migrate.NopRevisionReadWriter{}, migrate.WithAllowDirty(true))
 	check(t, err)
@@ -142,12 +141,12 @@ func TestAtlas(t *testing.T) {
 	var failed *migrate.StmtExecError
 	var pg *pgconn.PgError
 	if !errors.As(err, &failed) || failed.Version != "2" || !errors.As(err, &pg) || pg.Code != "42P07" {
-		t.Errorf("got %v", err)
+		t.Errorf("ExecuteFiles() = %v, want SQLSTATE 42P07 of version 2", err)
 	}
-	apply(atlasAuthors, 2) // down: the table, its enum and the index go
+	apply(atlasAuthors, 2) // drops the table, its enum and the index
 	apply(`schema "public" {}`, 1)
 }
 
 func TestAtlasWithout(t *testing.T) {
-	wants(t, errAtlas, `unknown driver "aadpostgres"`)
+	checkError(t, errAtlas, `unknown driver "aadpostgres"`)
 }

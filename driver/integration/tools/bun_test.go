@@ -71,8 +71,8 @@ func bunNoIndex(ctx context.Context, m *migrate.Migrator, _ *migrate.Migration) 
 }
 
 func TestBun(t *testing.T) {
-	p := newPlace(t)
-	ctx, dsn := t.Context(), p.DSN
+	d := newTestDB(t)
+	ctx, dsn := t.Context(), d.DSN
 	db, err := sql.Open("aadpostgres", dsn)
 	check(t, err)
 	orm := bun.NewDB(db, pgdialect.New())
@@ -88,7 +88,7 @@ func TestBun(t *testing.T) {
 		group, err := migrator.Migrate(ctx)
 		check(t, err)
 		check(t, migrator.Unlock(ctx))
-		same(t, "migrations", len(group.Migrations), 1)
+		checkEqual(t, "migrations", len(group.Migrations), 1)
 	}
 	up(migrate.Migration{Name: "1", Up: bunTables})
 	bio := "poet"
@@ -102,20 +102,20 @@ func TestBun(t *testing.T) {
 	check(t, err)
 	defer prepared.Close()
 
-	p.expire()
+	d.expire()
 
 	up(migrate.Migration{Name: "2", Up: bunIndex, Down: bunNoIndex})
 	group, err := migrate.NewMigrator(orm, migrations).Rollback(ctx)
 	check(t, err)
-	same(t, "migrations rolled back", len(group.Migrations), 1)
+	checkEqual(t, "migrations rolled back", len(group.Migrations), 1)
 	var indexed bool
 	check(t, orm.NewRaw("SELECT to_regclass(?) IS NOT NULL", "books_title").Scan(ctx, &indexed))
-	same(t, "an index after the rollback", indexed, false)
+	checkEqual(t, "an index after the rollback", indexed, false)
 	var who, title string
 	check(t, orm.NewSelect().ColumnExpr("session_user").Scan(ctx, &who))
-	same(t, "session_user", who, p.Role)
+	checkEqual(t, "session_user", who, d.Role)
 	check(t, prepared.QueryRowContext(ctx, lorde.ID).Scan(&title))
-	same(t, "title", title, "Coal")
+	checkEqual(t, "title", title, "Coal")
 
 	_, err = orm.NewInsert().Model(&[]bunGenre{{Name: "poetry"}, {Name: "memoir"}}).Exec(ctx)
 	check(t, err)
@@ -124,25 +124,25 @@ func TestBun(t *testing.T) {
 	named := struct{ First, Second string }{"Coal", "Zami"}
 	n, err := orm.WithNamedArg("author", lorde.ID).NewSelect().Model((*bunBook)(nil)).Where("title IN (?first, ?second) AND author_id = ?author", named).Count(ctx)
 	check(t, err)
-	same(t, "books by named arguments", n, int64(2))
+	checkEqual(t, "books by named arguments", n, int64(2))
 	var got bunAuthor
 	check(t, orm.NewSelect().Model(&got).Where("name = ?", "Lorde").Where("'a' = ANY(tags)").Where(`extra @> ?`, `{"k":[1]}`).Relation("Books").Relation("Books.Genres").Relation("Books.Author").Scan(ctx))
 	if len(got.Books) != 2 || len(got.Books[1].Genres) != 2 || got.Books[0].Author.Name != "Lorde" {
-		t.Errorf("relations: got %v", got.Books)
+		t.Errorf("relations = %v, want 2 books with author and genres", got.Books)
 	}
 	if !got.Born.Equal(born) {
-		t.Errorf("born: got %v, want %v", got.Born, born)
+		t.Errorf("born = %v, want %v", got.Born, born)
 	}
 	got.Born, got.Books = lorde.Born, nil
-	same(t, "author", &got, lorde)
+	checkEqual(t, "author", &got, lorde)
 
 	_, err = orm.NewInsert().Model(&bunAuthor{Name: "Lorde"}).Exec(ctx)
-	same(t, "a second Lorde", state(err), "23505")
+	checkEqual(t, "a second Lorde", sqlState(err), "23505")
 	_, err = orm.NewInsert().Model(&bunAuthor{Name: "Lorde"}).On("CONFLICT (name) DO UPDATE").Set("bio = EXCLUDED.bio").Exec(ctx) // an upsert
 	check(t, err)
 	var now bunAuthor
 	check(t, orm.NewSelect().Model(&now).Where("name = 'Lorde'").Scan(ctx))
-	same(t, "a NULL and what was there", []any{now.Bio, now.Photo}, []any{(*string)(nil), lorde.Photo})
+	checkEqual(t, "a NULL and what was there", []any{now.Bio, now.Photo}, []any{(*string)(nil), lorde.Photo})
 
 	add := func(db bun.IDB, name string) error {
 		_, err := db.NewInsert().Model(&bunGenre{Name: name}).Exec(ctx)
@@ -154,7 +154,7 @@ func TestBun(t *testing.T) {
 			check(t, add(inner, "lost"))
 			return add(inner, "kept")
 		})
-		same(t, "in the savepoint", state(err), "23505")
+		checkEqual(t, "in the savepoint", sqlState(err), "23505")
 		return nil
 	})
 	check(t, err)
@@ -162,8 +162,8 @@ func TestBun(t *testing.T) {
 		check(t, add(tx, "lost"))
 		return add(tx, "poetry")
 	})
-	same(t, "in a transaction", state(err), "23505")
+	checkEqual(t, "in a transaction", sqlState(err), "23505")
 	var names []string
 	check(t, orm.NewSelect().Model((*bunGenre)(nil)).Column("name").Where("name IN (?)", bun.List([]string{"kept", "lost"})).Scan(ctx, &names))
-	same(t, "genres", names, []string{"kept"})
+	checkEqual(t, "genres", names, []string{"kept"})
 }

@@ -14,8 +14,8 @@ import (
 )
 
 func TestEnt(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
 	client := entdb.NewClient(entdb.Driver(entsql.OpenDB(dialect.Postgres, db)))
 	check(t, client.Schema.Create(ctx))
 	add := func(name string) *entdb.PersonCreate { return client.Person.Create().SetName(name).SetBorn(born) }
@@ -26,22 +26,22 @@ func TestEnt(t *testing.T) {
 	staff, err := client.Person.CreateBulk(add("Ann").SetBoss(lorde), add("Bea").SetBoss(lorde).AddFriends(lorde)).Save(ctx)
 	check(t, err)
 
-	p.expire()
+	d.expire()
 
-	_, err = db.ExecContext(ctx, "ALTER TABLE persons ADD stray int") // that the schema does not have
+	_, err = db.ExecContext(ctx, "ALTER TABLE persons ADD stray int") // not in ent's schema
 	check(t, err)
 	check(t, client.Schema.Create(ctx, migrate.WithDropColumn(true)))
 	var strays int
 	check(t, db.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.columns WHERE column_name = 'stray'").Scan(&strays))
-	same(t, "columns that are not the schema's", strays, 0)
+	checkEqual(t, "columns that ent's schema lacks", strays, 0)
 	who, err := client.QueryContext(ctx, "SELECT session_user")
 	check(t, err)
 	defer who.Close()
 	var name string
 	check(t, entsql.ScanOne(who, &name))
 	check(t, who.Err())
-	check(t, who.Close()) // and gives its session back
-	same(t, "session_user", name, p.Role)
+	check(t, who.Close()) // returns its session to the pool
+	checkEqual(t, "session_user", name, d.Role)
 
 	got, err := client.Person.Query().
 		Where(person.Name("Lorde"), person.Born(born), func(s *entsql.Selector) {
@@ -50,27 +50,27 @@ func TestEnt(t *testing.T) {
 		WithStaff(func(q *entdb.PersonQuery) { q.WithBoss().WithFriends().Order(entdb.Asc(person.FieldName)) }).Only(ctx)
 	check(t, err)
 	if s := got.Edges.Staff; len(s) != 2 || s[1].Name != "Bea" || s[1].Edges.Boss.ID != lorde.ID || len(s[1].Edges.Friends) != 1 || len(s[0].Edges.Friends) != 0 {
-		t.Errorf("edges: got %v", s)
+		t.Errorf("edges = %v, want Ann and Bea with boss and friends", s)
 	}
 	if !got.Born.Equal(born) {
-		t.Errorf("born: got %v, want %v", got.Born, born)
+		t.Errorf("born = %v, want %v", got.Born, born)
 	}
-	same(t, "fields", []any{got.ID, *got.Bio, got.Photo, got.Pay, got.Tags, got.Extra}, []any{lorde.ID, "poet", []byte{0, 255}, pay, tags, extra})
+	checkEqual(t, "fields", []any{got.ID, *got.Bio, got.Photo, got.Pay, got.Tags, got.Extra}, []any{lorde.ID, "poet", []byte{0, 255}, pay, tags, extra})
 	ann, err := client.Person.Get(ctx, staff[0].ID)
 	check(t, err)
-	same(t, "NULLs", []any{ann.Bio, ann.Photo, ann.Tags, ann.Extra}, []any{(*string)(nil), []byte(nil), pq.StringArray(nil), map[string]any(nil)})
+	checkEqual(t, "NULLs", []any{ann.Bio, ann.Photo, ann.Tags, ann.Extra}, []any{(*string)(nil), []byte(nil), pq.StringArray(nil), map[string]any(nil)})
 
 	err = add("Lorde").Exec(ctx)
-	if !entdb.IsConstraintError(err) || state(err) != "23505" {
-		t.Errorf("a second Lorde: got %v", err)
+	if !entdb.IsConstraintError(err) || sqlState(err) != "23505" {
+		t.Errorf("a second Lorde: error = %v, want a constraint error with SQLSTATE 23505", err)
 	}
 	if _, err := client.Person.Query().Where(person.Name("nobody")).Only(ctx); !entdb.IsNotFound(err) {
-		t.Errorf("nobody: got %v", err)
+		t.Errorf("nobody: error = %v, want not found", err)
 	}
 	check(t, client.Person.CreateBulk(add("Lorde").SetBio("late"), add("Cleo")).OnConflictColumns(person.FieldName).Update(func(u *entdb.PersonUpsert) { u.UpdateBio() }).Exec(ctx))
 	got, err = client.Person.Query().Where(person.Name("Lorde")).Only(ctx)
 	check(t, err)
-	same(t, "upserted", []any{*got.Bio, got.Photo}, []any{"late", []byte{0, 255}})
+	checkEqual(t, "upserted", []any{*got.Bio, got.Photo}, []any{"late", []byte{0, 255}})
 
 	tx, err := client.Tx(ctx)
 	check(t, err)
@@ -78,7 +78,7 @@ func TestEnt(t *testing.T) {
 	_, err = tx.ExecContext(ctx, "SAVEPOINT one")
 	check(t, err)
 	err = tx.Person.Create().SetName("kept").SetBorn(born).Exec(ctx)
-	same(t, "in the savepoint", entdb.IsConstraintError(err), true)
+	checkEqual(t, "in the savepoint", entdb.IsConstraintError(err), true)
 	_, err = tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT one")
 	check(t, err)
 	check(t, tx.Commit())
@@ -89,11 +89,11 @@ func TestEnt(t *testing.T) {
 	check(t, tx.Rollback())
 	n, err := client.Person.Query().Count(ctx)
 	check(t, err)
-	same(t, "persons", n, 5)
+	checkEqual(t, "persons", n, 5)
 }
 
-// ent opens drivers by the dialect's name alone.
+// TestEntWithout shows that ent's own Open takes names of dialects only.
 func TestEntWithout(t *testing.T) {
 	_, err := entdb.Open("aadpostgres", az.DSN())
-	wants(t, err, `unsupported driver: "aadpostgres"`)
+	checkError(t, err, `unsupported driver: "aadpostgres"`)
 }

@@ -66,24 +66,25 @@ func gooseGo() []*goose.Migration {
 }
 
 func TestGoose(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
 	var fsys fs.FS = goosePlain
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, fsys)
 	check(t, err)
 	done, err := provider.Up(ctx)
 	check(t, err)
 	if len(done) != 3 {
-		t.Errorf("got %v, want 3 migrations", done)
+		t.Errorf("Up() = %v, want 3 migrations", done)
 	}
 	var shouted string
 	check(t, db.QueryRow("SELECT shout('go')").Scan(&shouted))
 	if shouted != "GO!" {
-		t.Errorf("got %q", shouted)
+		t.Errorf("shout('go') = %q, want %q", shouted, "GO!")
 	}
 
-	p.expire()
-	// Two begin at once; one migrates, the other waits for its lock and finds nothing.
+	d.expire()
+	// Of two providers that begin at once, one migrates. The other waits for the lock and
+	// has nothing to do.
 	var all errgroup.Group
 	counts := make([]int, 2)
 	for i := range counts {
@@ -103,45 +104,44 @@ func TestGoose(t *testing.T) {
 	}
 	check(t, all.Wait())
 	if counts[0]+counts[1] != 2 || counts[0] != 0 && counts[1] != 0 {
-		t.Errorf("at once: %v migrations, want 2 and 0", counts)
+		t.Errorf("concurrent migrations = %v, want 2 and 0", counts)
 	}
 
 	provider, err = goose.NewProvider(goose.DialectPostgres, db, fsys, goose.WithGoMigrations(gooseGo()...))
 	check(t, err)
-	if at, to, err := provider.GetVersions(ctx); at != 5 || to != 5 || err != nil {
-		t.Errorf("at version %d of %d, %v", at, to, err)
-	}
+	current, target, err := provider.GetVersions(ctx)
+	check(t, err)
+	checkEqual(t, "current and target version", []int64{current, target}, []int64{5, 5})
 	_, err = provider.DownTo(ctx, 1)
 	check(t, err)
 	status, err := provider.Status(ctx)
 	check(t, err)
 	for i, want := range []goose.State{"applied", "pending", "pending", "pending", "pending"} {
 		if status[i].State != want {
-			t.Errorf("version %d is %s, want %s", i+1, status[i].State, want)
+			t.Errorf("state of version %d = %s, want %s", i+1, status[i].State, want)
 		}
 	}
 	_, err = provider.DownTo(ctx, 0)
 	check(t, err)
 	var left int
 	check(t, db.QueryRow("SELECT count(*) FROM pg_tables WHERE tablename IN ('author', 'book')").Scan(&left))
-	if left != 0 {
-		t.Errorf("%d tables left", left)
-	}
+	checkEqual(t, "tables after DownTo(0)", left, 0)
 
-	// The package's own functions, as older programs call them.
+	// The package's global functions, as older programs call them.
 	goose.SetLogger(goose.NopLogger())
 	goose.SetBaseFS(goosePlain)
 	check(t, goose.SetDialect("postgres"))
 	check(t, goose.UpContext(ctx, db, "."))
-	if v, err := goose.GetDBVersionContext(ctx, db); v != 3 || err != nil {
-		t.Errorf("at version %d, %v", v, err)
-	}
+	version, err := goose.GetDBVersionContext(ctx, db)
+	check(t, err)
+	checkEqual(t, "version", version, int64(3))
 }
 
-// A migration that fails is undone, those before it stay.
+// TestGooseFails checks that a migration which fails is rolled back, and that those before
+// it stay.
 func TestGooseFails(t *testing.T) {
-	p := newPlace(t)
-	db := p.open()
+	d := newTestDB(t)
+	db := d.open()
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, fstest.MapFS{
 		"1_a.sql": {Data: []byte("-- +goose Up\nCREATE TABLE a ();\n")},
 		"2_b.sql": {Data: []byte("-- +goose Up\nCREATE TABLE b ();\nCREATE TABLE a ();\n")},
@@ -151,16 +151,16 @@ func TestGooseFails(t *testing.T) {
 	var partial *goose.PartialError
 	var pg *pgconn.PgError
 	if !errors.As(err, &partial) || len(partial.Applied) != 1 || partial.Failed.Source.Version != 2 || !errors.As(err, &pg) || pg.Code != "42P07" {
-		t.Errorf("got %v", err)
+		t.Errorf("Up() = %v, want SQLSTATE 42P07 of version 2 after one migration", err)
 	}
 	var a, b bool
 	check(t, db.QueryRow("SELECT to_regclass('a') IS NOT NULL, to_regclass('b') IS NOT NULL").Scan(&a, &b))
 	if !a || b {
-		t.Errorf("table a %v, b %v", a, b)
+		t.Errorf("table a exists: %t, want true; table b exists: %t, want false", a, b)
 	}
 }
 
 func TestGooseWithout(t *testing.T) {
 	_, err := goose.OpenDBWithDriver("aadpostgres", az.DSN())
-	wants(t, err, `"aadpostgres": unknown dialect`)
+	checkError(t, err, `"aadpostgres": unknown dialect`)
 }

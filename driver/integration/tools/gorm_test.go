@@ -42,8 +42,8 @@ type gormGenre struct {
 	Name string `gorm:"primaryKey"`
 }
 
-// gormQuiet is a new one each time, for gorm.Open writes to it.
-func gormQuiet() *gorm.Config {
+// newGormConfig returns a new config each time, for gorm.Open writes to it.
+func newGormConfig() *gorm.Config {
 	return &gorm.Config{TranslateError: true, PrepareStmt: true, Logger: logger.Discard}
 }
 
@@ -54,9 +54,9 @@ func gormClose(t *testing.T, db *gorm.DB) {
 }
 
 func TestGorm(t *testing.T) {
-	p := newPlace(t)
-	dsn := p.DSN
-	db, err := gorm.Open(postgres.New(postgres.Config{DriverName: "aadpostgres", DSN: dsn}), gormQuiet())
+	d := newTestDB(t)
+	dsn := d.DSN
+	db, err := gorm.Open(postgres.New(postgres.Config{DriverName: "aadpostgres", DSN: dsn}), newGormConfig())
 	check(t, err)
 	defer gormClose(t, db)
 	db = db.WithContext(t.Context())
@@ -66,57 +66,57 @@ func TestGorm(t *testing.T) {
 		Books: []gormBook{{Title: "Coal"}, {Title: "Zami", Genres: []gormGenre{{"memoir"}, {"poetry"}}}}}
 	check(t, db.Create(&lorde).Error)
 
-	p.expire()
+	d.expire()
 
-	type gormBook struct { // has changed
+	type gormBook struct { // the next version
 		ID    uint
 		Title string
 		Year  *int `gorm:"index;check:year > 1500"`
 	}
 	check(t, db.Table("gorm_books").AutoMigrate(&gormBook{}))
 	if m := db.Migrator(); !m.HasColumn("gorm_books", "year") || !m.HasConstraint("gorm_books", "fk_gorm_authors_books") {
-		t.Error("a column or a foreign key is missing")
+		t.Error("column year or the foreign key is missing, want both")
 	}
 	var got gormAuthor
 	find := db.Preload("Books.Genres").Preload("Books.Author").Where("tags @> ? AND extra @> ?", pq.StringArray{"a"}, `{"k":[1]}`)
 	check(t, find.Where("name = @name", map[string]any{"name": "Lorde"}).First(&got).Error)
 	if len(got.Books) != 2 || len(got.Books[1].Genres) != 2 || got.Books[0].Author.Name != "Lorde" {
-		t.Errorf("associations: got %v", got.Books)
+		t.Errorf("associations = %v, want 2 books with author and genres", got.Books)
 	}
 	if !got.Born.Equal(born) {
-		t.Errorf("born: got %v, want %v", got.Born, born)
+		t.Errorf("born = %v, want %v", got.Born, born)
 	}
-	same(t, "session_user", got.By, p.Role)
+	checkEqual(t, "session_user", got.By, d.Role)
 	zami := lorde.Books[1]
 	got.Born, got.Books, lorde.Books = lorde.Born, nil, nil
-	same(t, "author", got, lorde)
+	checkEqual(t, "author", got, lorde)
 
 	err = db.Create(&gormAuthor{Name: "Lorde"}).Error
-	if !errors.Is(err, gorm.ErrDuplicatedKey) || state(err) != "23505" {
-		t.Errorf("a second Lorde: got %v", err)
+	if !errors.Is(err, gorm.ErrDuplicatedKey) || sqlState(err) != "23505" {
+		t.Errorf("a second Lorde: error = %v, want %v", err, gorm.ErrDuplicatedKey)
 	}
 	if err := db.Table("gorm_books").Create(map[string]any{"title": "1", "year": 1}).Error; !errors.Is(err, gorm.ErrCheckConstraintViolated) {
-		t.Errorf("year 1: got %v", err)
+		t.Errorf("year 1: error = %v, want %v", err, gorm.ErrCheckConstraintViolated)
 	}
 	if err := db.Table("gorm_books").Create(map[string]any{"title": "2", "author_id": uuid.New()}).Error; !errors.Is(err, gorm.ErrForeignKeyViolated) {
-		t.Errorf("a book without its author: got %v", err)
+		t.Errorf("a book without its author: error = %v, want %v", err, gorm.ErrForeignKeyViolated)
 	}
 	if err := db.First(&gormAuthor{}, "name = ?", "nobody").Error; !errors.Is(err, gorm.ErrRecordNotFound) {
-		t.Errorf("nobody: got %v", err)
+		t.Errorf("nobody: error = %v, want %v", err, gorm.ErrRecordNotFound)
 	}
 	upsert := clause.OnConflict{Columns: []clause.Column{{Name: "name"}}, DoUpdates: clause.AssignmentColumns([]string{"bio"})}
 	many := []gormAuthor{{Name: "Lorde"}, {Name: "Morrison"}, {Name: "Walker"}}
 	check(t, db.Clauses(upsert).CreateInBatches(&many, 2).Error)
 	var now []gormAuthor
 	check(t, db.Order("name").Find(&now).Error)
-	same(t, "authors", []any{len(now), now[0].Bio, now[0].Photo, now[1].Tags}, []any{3, (*string)(nil), lorde.Photo, pq.StringArray(nil)})
+	checkEqual(t, "authors", []any{len(now), now[0].Bio, now[0].Photo, now[1].Tags}, []any{3, (*string)(nil), lorde.Photo, pq.StringArray(nil)})
 
 	genres := func(want ...string) {
 		t.Helper()
 		var got []string
 		check(t, db.Table("gorm_book_genres").Where("gorm_book_id = ?", zami.ID).Order("gorm_genre_name").Pluck("gorm_genre_name", &got).Error)
-		same(t, "genres of a book", got, want)
-		same(t, "their count", db.Model(&zami).Association("Genres").Count(), int64(len(want)))
+		checkEqual(t, "genres of a book", got, want)
+		checkEqual(t, "their count", db.Model(&zami).Association("Genres").Count(), int64(len(want)))
 	}
 	genres("memoir", "poetry")
 	check(t, db.Model(&zami).Association("Genres").Append(&gormGenre{"myth"}))
@@ -134,7 +134,7 @@ func TestGorm(t *testing.T) {
 			return add(inner, "kept")
 		})
 		if !errors.Is(err, gorm.ErrDuplicatedKey) {
-			t.Errorf("in the savepoint: got %v", err)
+			t.Errorf("in the savepoint: error = %v, want %v", err, gorm.ErrDuplicatedKey)
 		}
 		return nil
 	})
@@ -144,7 +144,7 @@ func TestGorm(t *testing.T) {
 		return add(tx, "poetry")
 	})
 	if !errors.Is(err, gorm.ErrDuplicatedKey) {
-		t.Errorf("in a transaction: got %v", err)
+		t.Errorf("in a transaction: error = %v, want %v", err, gorm.ErrDuplicatedKey)
 	}
 	tx := db.Begin()
 	check(t, add(tx, "saved"))
@@ -163,51 +163,51 @@ func TestGorm(t *testing.T) {
 	}))
 	var names []string
 	check(t, db.Model(&gormGenre{}).Where("name IN ?", []string{"copied", "kept", "lost", "saved"}).Order("name").Pluck("name", &names).Error)
-	same(t, "genres", names, []string{"copied", "kept", "saved"})
+	checkEqual(t, "genres", names, []string{"copied", "kept", "saved"})
 
 	m := db.Migrator()
 	check(t, m.DropColumn("gorm_books", "year"))
 	check(t, m.DropTable("gorm_book_genres", &gormGenre{}))
 	if m.HasColumn("gorm_books", "year") || m.HasTable(&gormGenre{}) || !m.HasTable(&gormAuthor{}) {
-		t.Error("a column or a table is left, or one too many is gone")
+		t.Error("want column year and table gorm_genres dropped, and table gorm_authors kept")
 	}
 }
 
-// A pool that is open already serves too.
+// TestGormConn hands gorm an open pool.
 func TestGormConn(t *testing.T) {
-	p := newPlace(t)
-	db, err := gorm.Open(postgres.New(postgres.Config{Conn: p.open()}), gormQuiet())
+	d := newTestDB(t)
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: d.open()}), newGormConfig())
 	check(t, err)
 	check(t, db.AutoMigrate(&gormGenre{}))
 	check(t, db.Create(&gormGenre{"early"}).Error)
-	p.expire()
+	d.expire()
 	check(t, db.Create(&gormGenre{"late"}).Error)
 	var names []string
 	check(t, db.Model(&gormGenre{}).Order("name").Pluck("name", &names).Error)
-	same(t, "genres", names, []string{"early", "late"})
+	checkEqual(t, "genres", names, []string{"early", "late"})
 }
 
-// Left to itself gorm's driver opens pgx, which has no password and takes our keys
-// for the server's.
+// TestGormWithout omits DriverName: gorm's driver opens pgx, which has no password and
+// sends aad_ keys to the server as parameters.
 func TestGormWithout(t *testing.T) {
-	p := newPlace(t)
-	dsn := p.DSN + " user=" + p.Role
-	_, err := gorm.Open(postgres.Open(dsn), gormQuiet())
-	wants(t, err, "28P01")
+	d := newTestDB(t)
+	dsn := d.DSN + " user=" + d.Role
+	_, err := gorm.Open(postgres.Open(dsn), newGormConfig())
+	checkError(t, err, "28P01")
 	t.Log(err)
 	c, err := driver.NewConnector(dsn)
 	check(t, err)
 	login, err := c.Credentials(t.Context())
 	check(t, err)
-	_, err = gorm.Open(postgres.Open(dsn+" sslmode=verify-full password="+login.Password), gormQuiet())
-	wants(t, err, `unrecognized configuration parameter "aad_`)
+	_, err = gorm.Open(postgres.Open(dsn+" sslmode=verify-full password="+login.Password), newGormConfig())
+	checkError(t, err, `unrecognized configuration parameter "aad_`)
 	t.Log(err)
 }
 
-// Two fields of Config go past a driver that is named: what pgx reads in the DSN
-// does as well, but for the zone of a timestamp without one.
+// TestGormConfig shows that two fields of Config have no effect with DriverName. The DSN
+// can set both, except the zone of a timestamp without time zone.
 func TestGormConfig(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	open := func(config postgres.Config) (zone string, prepared int, at time.Time) {
 		t.Helper()
 		db, err := gorm.Open(postgres.New(config), &gorm.Config{Logger: logger.Discard})
@@ -217,14 +217,14 @@ func TestGormConfig(t *testing.T) {
 		check(t, row.Scan(&zone, &prepared, &at))
 		return zone, prepared, at
 	}
-	_, n, _ := open(postgres.Config{DriverName: "aadpostgres", DSN: p.DSN, PreferSimpleProtocol: true})
-	same(t, "statements prepared with PreferSimpleProtocol", n, 1)
-	_, n, _ = open(postgres.Config{DriverName: "aadpostgres", DSN: p.DSN + " default_query_exec_mode=simple_protocol"})
-	same(t, "statements prepared with default_query_exec_mode", n, 0)
+	_, n, _ := open(postgres.Config{DriverName: "aadpostgres", DSN: d.DSN, PreferSimpleProtocol: true})
+	checkEqual(t, "statements prepared with PreferSimpleProtocol", n, 1)
+	_, n, _ = open(postgres.Config{DriverName: "aadpostgres", DSN: d.DSN + " default_query_exec_mode=simple_protocol"})
+	checkEqual(t, "statements prepared with default_query_exec_mode", n, 0)
 
 	const berlin = " TimeZone=Europe/Berlin"
-	zone, _, at := open(postgres.Config{DriverName: "aadpostgres", DSN: p.DSN + berlin})
-	same(t, "our zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "UTC", "2026-07-01 12:00:00"})
+	zone, _, at := open(postgres.Config{DriverName: "aadpostgres", DSN: d.DSN + berlin})
+	checkEqual(t, "our zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "UTC", "2026-07-01 12:00:00"})
 	zone, _, at = open(postgres.Config{DSN: az.PostgresDSN() + berlin})
-	same(t, "gorm's zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "Europe/Berlin", "2026-07-01 12:00:00"})
+	checkEqual(t, "gorm's zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "Europe/Berlin", "2026-07-01 12:00:00"})
 }

@@ -13,12 +13,12 @@ import (
 )
 
 func TestJet(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
 	_, err := db.ExecContext(ctx, notes+"; CREATE TABLE replies (id bigint PRIMARY KEY, note uuid NOT NULL REFERENCES notes, text text)")
 	check(t, err)
-	// The types and columns are what jet's generator would write, had it a database
-	// to read whenever the code is generated.
+	// The types and columns are as jet's generator writes them. The generator is not used, for
+	// it reads them from a database.
 	type Notes struct {
 		ID    uuid.UUID `sql:"primary_key"`
 		Body  string
@@ -50,7 +50,7 @@ func TestJet(t *testing.T) {
 	var saved []Notes
 	check(t, insert(full, Notes{Body: "empty"}).RETURNING(all).QueryContext(ctx, db, &saved))
 	if len(saved) != 2 || saved[0].ID == uuid.Nil {
-		t.Fatalf("saved: got %v", saved)
+		t.Fatalf("saved = %v, want 2 notes with ids", saved)
 	}
 	_, err = reply.INSERT(replyID, to, text).VALUES(1, saved[0].ID, "yes").VALUES(2, saved[0].ID, nil).ExecContext(ctx, db)
 	check(t, err)
@@ -66,31 +66,35 @@ func TestJet(t *testing.T) {
 	defer cache.Close()
 	check(t, statement.QueryContext(ctx, cache, &shelf{}))
 
-	p.expire()
+	d.expire()
 
-	for name, db := range map[string]qrm.Queryable{"pool": db, "prepared": cache} {
+	for _, source := range []struct {
+		name string
+		db   qrm.Queryable
+	}{{"pool", db}, {"prepared", cache}} {
+		db := source.db
 		var shelf shelf
 		check(t, statement.QueryContext(ctx, db, &shelf))
 		if len(shelf) != 1 || len(shelf[0].Replies) != 2 || *shelf[0].Replies[0].Text != "yes" || shelf[0].Replies[1].Text != nil {
-			t.Fatalf("%s: got %v", name, shelf)
+			t.Fatalf("%s: shelf = %v, want a note with 2 replies", source.name, shelf)
 		}
 		got := shelf[0].Notes
-		same(t, "session_user", got.By, p.Role)
+		checkEqual(t, "session_user", got.By, d.Role)
 		if !got.Said.Equal(born) {
-			t.Errorf("said: got %v, want %v", got.Said, born)
+			t.Errorf("said = %v, want %v", got.Said, born)
 		}
 		got.ID, got.By, got.Said = full.ID, full.By, full.Said
-		same(t, "note", got, full)
+		checkEqual(t, "note", got, full)
 	}
 	var empty Notes
 	check(t, note.SELECT(all).WHERE(body.EQ(postgres.String("empty"))).QueryContext(ctx, db, &empty))
-	same(t, "NULLs", empty, Notes{ID: saved[1].ID, Body: "empty", By: p.Role})
+	checkEqual(t, "NULLs", empty, Notes{ID: saved[1].ID, Body: "empty", By: d.Role})
 	if err := note.SELECT(all).WHERE(id.EQ(postgres.UUID(uuid.New()))).QueryContext(ctx, db, &empty); !errors.Is(err, qrm.ErrNoRows) {
-		t.Errorf("no note: got %v", err)
+		t.Errorf("no note: error = %v, want %v", err, qrm.ErrNoRows)
 	}
 
 	_, err = insert(full).ExecContext(ctx, db)
-	same(t, "a second first", state(err), "23505")
+	checkEqual(t, "a second first", sqlState(err), "23505")
 	_, err = insert(full, Notes{Body: "third"}).ON_CONFLICT(body).DO_UPDATE(postgres.SET(price.SET(postgres.Decimal("1")))).ExecContext(ctx, db)
 	check(t, err)
 	tx, err := db.BeginTx(ctx, nil)
@@ -100,7 +104,7 @@ func TestJet(t *testing.T) {
 	_, err = tx.ExecContext(ctx, "SAVEPOINT one")
 	check(t, err)
 	_, err = insert(Notes{Body: "lost"}, Notes{Body: "kept"}).ExecContext(ctx, tx)
-	same(t, "in the savepoint", state(err), "23505")
+	checkEqual(t, "in the savepoint", sqlState(err), "23505")
 	_, err = tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT one")
 	check(t, err)
 	check(t, tx.Commit())
@@ -111,5 +115,5 @@ func TestJet(t *testing.T) {
 	check(t, tx.Rollback())
 	var bodies []string
 	check(t, note.SELECT(body).WHERE(price.IS_NULL().OR(price.EQ(postgres.Decimal("1")))).ORDER_BY(body.ASC()).QueryContext(ctx, db, &bodies))
-	same(t, "notes", bodies, []string{"empty", "first", "kept", "third"})
+	checkEqual(t, "notes", bodies, []string{"empty", "first", "kept", "third"})
 }

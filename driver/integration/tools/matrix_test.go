@@ -19,13 +19,12 @@ import (
 	"golang.org/x/mod/module"
 )
 
-var update = flag.Bool("update", false, "write the README's matrix anew")
+var update = flag.Bool("update", false, "write the README's matrix")
 
-// A tool is one row of the README's matrix. Test<Func> is its test, in the file of
-// the same name in small letters, and has Line in it, word for word, or, where that
-// holds for the process, init or an import has. Where the line is more than opening
-// by the driver's name, Test<Func>Without shows what happens to who leaves it out: an
-// error that says Without.
+// A tool is one row of the README's matrix. Its test is Test<Func>, in the file of that
+// name in lower case. The test contains Line verbatim. If Line has an effect on the whole
+// process, init or an import contains it instead. If Line is more than opening by the
+// driver's name, Test<Func>Without omits it and gets an error that contains Without.
 type tool struct {
 	Name, Module, Func string
 	Line, Without      string
@@ -51,9 +50,9 @@ var matrix = []tool{
 	{"pgxpool", "github.com/jackc/pgx/v5", "Pgxpool", `config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect`, "28P01"},
 }
 
-// The README's matrix says what the tests do: each line stands in a test as it is
-// printed, and the versions are those that go.mod asks for; sqlc's, which no program
-// needs once it has generated, stands in what it did.
+// TestMatrix checks that the README's matrix matches the tests. Each line is in a test
+// verbatim. The versions are those of go.mod. sqlc is not in go.mod, because programs do
+// not need it after it has generated; its version is in the generated code.
 func TestMatrix(t *testing.T) {
 	b, err := os.ReadFile("../go.mod")
 	check(t, err)
@@ -74,7 +73,7 @@ func TestMatrix(t *testing.T) {
 		check(t, err)
 		run := regexp.MustCompile(`go run (\S+)/cmd/\w+@(\S+)`).FindStringSubmatch(string(b))
 		if run == nil || versions[run[1]] != run[2] {
-			t.Errorf("%s runs %q, and what it generated is of %s", file, run, versions[run[1]])
+			t.Errorf("%s runs %q, want the version of the generated code: %v", file, run, versions)
 		}
 	}
 	files, err := filepath.Glob("*_test.go")
@@ -83,32 +82,36 @@ func TestMatrix(t *testing.T) {
 	for _, tool := range matrix {
 		file := strings.ToLower(tool.Func) + "_test.go"
 		files = slices.DeleteFunc(files, func(f string) bool { return f == file })
-		code, texts := read(t, file)
+		code, texts := parseFile(t, file)
 		test := "Test" + tool.Func
 		if !strings.Contains(code[test], tool.Line) && !strings.Contains(code["init"], tool.Line) && !strings.Contains(code["import"], tool.Line) {
-			t.Errorf("%s does not have %s in %s, init or an import", file, tool.Line, test)
+			t.Errorf("%s lacks %s in %s, init and imports", file, tool.Line, test)
 		}
 		if tool.Without != "" && !strings.Contains(texts[test+"Without"], tool.Without) {
-			t.Errorf("%s does not have %q in %sWithout", file, tool.Without, test)
+			t.Errorf("%s lacks %q in %sWithout", file, tool.Without, test)
 		}
-		if code[test] == "" || strings.Contains(code[test]+code[test+"Without"], ".Skip") {
-			t.Errorf("%s skips %s or what follows from it, or has none", file, test)
+		if code[test] == "" {
+			t.Errorf("%s lacks %s", file, test)
+		}
+		if strings.Contains(code[test]+code[test+"Without"], ".Skip") {
+			t.Errorf("%s skips %s or %sWithout", file, test, test)
 		}
 		if versions[tool.Module] == "" {
-			t.Errorf("go.mod does not have %s", tool.Module)
+			t.Errorf("go.mod lacks %s", tool.Module)
 		}
 		without := ""
 		if tool.Without != "" {
 			without = " `" + tool.Without + "`"
 		}
 		version := versions[tool.Module]
-		if day, err := module.PseudoVersionTime(version); err == nil { // its newest has no name
+		day, err := module.PseudoVersionTime(version)
+		if err == nil {
 			version = day.Format("2006-01-02")
 		}
 		table += fmt.Sprintf("| [%s](driver/integration/tools/%s) | %s | `%s` |%s |\n", tool.Name, file, version, tool.Line, without)
 	}
 	for _, file := range files {
-		if !slices.Contains([]string{"matrix_test.go", "place_test.go", "raw_test.go", "sql_test.go"}, file) {
+		if !slices.Contains([]string{"matrix_test.go", "main_test.go", "raw_test.go", "sql_test.go"}, file) {
 			t.Errorf("%s has no row", file)
 		}
 	}
@@ -119,7 +122,7 @@ func TestMatrix(t *testing.T) {
 	old, tail, ok2 := strings.Cut(rest, end)
 	switch {
 	case !ok || !ok2:
-		t.Errorf("README.md has no place for the matrix")
+		t.Errorf("README.md lacks %q and %q", begin, end)
 	case old == table:
 	case *update:
 		check(t, os.WriteFile(file, []byte(head+begin+table+end+tail), 0o644))
@@ -128,9 +131,9 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// read returns a file's functions and imports without their comments, and what is
-// said in the strings of each function, by its name.
-func read(t *testing.T, file string) (code, texts map[string]string) {
+// parseFile returns the code of a file's functions without comments, and the texts of the
+// string literals in each, by the functions' names. The name "import" is that of imports.
+func parseFile(t *testing.T, file string) (code, texts map[string]string) {
 	t.Helper()
 	set := token.NewFileSet()
 	f, err := parser.ParseFile(set, file, nil, parser.SkipObjectResolution) // drops comments
@@ -151,7 +154,7 @@ func read(t *testing.T, file string) (code, texts map[string]string) {
 		code[name] += b.String()
 		ast.Inspect(d, func(n ast.Node) bool {
 			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-				text, _ := strconv.Unquote(lit.Value) // it has been parsed
+				text, _ := strconv.Unquote(lit.Value) // the parser accepted it
 				texts[name] += text + "\n"
 			}
 			return true

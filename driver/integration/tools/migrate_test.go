@@ -23,11 +23,11 @@ var migrations = fstest.MapFS{
 }
 
 func TestMigrate(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	open := func() *migrate.Migrate {
 		source, err := iofs.New(migrations, ".")
 		check(t, err)
-		m, err := migrate.NewWithSourceInstance("iofs", source, p.URL+"&x-migrations-table=ledger")
+		m, err := migrate.NewWithSourceInstance("iofs", source, d.URL+"&x-migrations-table=ledger")
 		check(t, err)
 		return m
 	}
@@ -36,13 +36,13 @@ func TestMigrate(t *testing.T) {
 		sourceErr, databaseErr := m.Close()
 		check(t, errors.Join(sourceErr, databaseErr))
 	}
-	db := p.open()
+	db := d.open()
 	sees := func(what string, want int) {
 		t.Helper()
 		var n int
 		check(t, db.QueryRow("SELECT count(*) FROM "+what).Scan(&n))
 		if n != want {
-			t.Errorf("%s: got %d, want %d", what, n, want)
+			t.Errorf("rows in %s = %d, want %d", what, n, want)
 		}
 	}
 	m := open()
@@ -50,23 +50,23 @@ func TestMigrate(t *testing.T) {
 	sees("pg_indexes WHERE indexname = 'author_name'", 1)
 	sees("ledger WHERE version = 2 AND NOT dirty", 1)
 
-	p.expire()
-	// It keeps one session for its life, and does not make another.
+	d.expire()
+	// golang-migrate keeps one session and does not replace it.
 	if err := m.Up(); err == nil {
-		t.Error("a session that has ended goes on")
+		t.Error("Up() = nil after its session was terminated, want an error")
 	}
 	m.Close()
 	m = open()
 	check(t, m.Up())
 	sees("author", 1)
 	if err := m.Up(); err != migrate.ErrNoChange {
-		t.Errorf("a second time up: %v", err)
+		t.Errorf("second Up() = %v, want %v", err, migrate.ErrNoChange)
 	}
 	check(t, m.Down())
 	close(m)
 	sees("pg_tables WHERE tablename IN ('author', 'book')", 0)
 
-	// The library's way, with a pool of one's own.
+	// With an instance of golang-migrate's own driver, over an open pool.
 	driver, err := pgx.WithInstance(db, &pgx.Config{MigrationsTable: "ledger"})
 	check(t, err)
 	source, err := iofs.New(migrations, ".")
@@ -75,13 +75,13 @@ func TestMigrate(t *testing.T) {
 	check(t, err)
 	check(t, m.Migrate(3))
 	sees("author", 1)
-	close(m) // the pool too
+	close(m) // closes the pool too
 }
 
-// The import of golang-migrate's registration holds for the process, so one
-// without it is made.
+// TestMigrateWithout runs a program without the import, for an import's registration
+// lasts for the whole process.
 func TestMigrateWithout(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "run", "./testdata/migrate").CombinedOutput()
 	check(t, err)
-	wants(t, errors.New(string(out)), "unknown driver aadpostgres (forgotten import?)")
+	checkError(t, errors.New(string(out)), "unknown driver aadpostgres (forgotten import?)")
 }

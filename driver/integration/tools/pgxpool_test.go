@@ -8,19 +8,18 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
 func TestPgxpool(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	ctx := t.Context()
-	c, err := driver.NewConnector(p.DSN)
+	c, err := driver.NewConnector(d.DSN)
 	check(t, err)
 	defer c.Close()
-	config, err := pgxpool.ParseConfig("") // its own settings, pool_max_conns say
+	config, err := pgxpool.ParseConfig("") // settings of the pool, such as pool_max_conns
 	check(t, err)
 	config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect
 	config.MaxConns = 4
@@ -40,8 +39,8 @@ func TestPgxpool(t *testing.T) {
 			var tags []string
 			var when time.Time
 			err := row.Scan(&who, &tags, &n, &when)
-			if who != p.Role || len(tags) != 2 || tags[1] != "b,c" || n != "1" || !when.Equal(ripe) {
-				t.Errorf("got %q, %q, %q, %v", who, tags, n, when)
+			if who != d.Role || len(tags) != 2 || tags[1] != "b,c" || n != "1" || !when.Equal(ripe) {
+				t.Errorf("row = %q, %q, %q, %v, want %q, 2 tags, 1, %v", who, tags, n, when, d.Role, ripe)
 			}
 			return err
 		})
@@ -50,49 +49,43 @@ func TestPgxpool(t *testing.T) {
 		var was, is uuid.NullUUID
 		update := "update fruit set key = @key where name = @name returning (select key from fruit where name = @name), key"
 		check(t, pool.QueryRow(ctx, update, pgx.NamedArgs{"name": name, "key": key}).Scan(&was, &is))
-		same(t, "keys", []uuid.NullUUID{was, is}, []uuid.NullUUID{{}, {UUID: key, Valid: true}})
+		checkEqual(t, "keys", []uuid.NullUUID{was, is}, []uuid.NullUUID{{}, {UUID: key, Valid: true}})
 		_, err := pool.Exec(ctx, "insert into fruit (name) values ($1)", name)
-		if pg := (*pgconn.PgError)(nil); !errors.As(err, &pg) || pg.Code != "23505" {
-			t.Errorf("a name twice: %v", err)
-		}
+		checkEqual(t, "SQLSTATE of a second "+name, sqlState(err), "23505")
 		n, err := pool.CopyFrom(ctx, pgx.Identifier{"fruit"}, []string{"name"}, pgx.CopyFromRows([][]any{{name + " 1"}, {name + " 2"}}))
 		check(t, err)
-		if n != 2 {
-			t.Errorf("copied %d", n)
-		}
-		check(t, pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { // a savepoint comes back
+		checkEqual(t, "rows copied", n, int64(2))
+		check(t, pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { // the inner one is a savepoint
 			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 				_, err := tx.Exec(ctx, "delete from fruit")
 				return errors.Join(err, errors.New("no"))
 			})
-			wants(t, err, "no")
+			checkError(t, err, "no")
 			return nil
 		}))
 		check(t, pool.QueryRow(ctx, "select count(*) from fruit where name like $1", name+"%").Scan(&n))
-		if n != 3 {
-			t.Errorf("%d of %s", n, name)
-		}
+		checkEqual(t, "rows of "+name, n, int64(3))
 	}
 	work("apple")
 	listener, err := pool.Acquire(ctx)
 	check(t, err)
 	defer listener.Release()
-	hear(t, pool, listener)
-	p.expire()
+	checkNotify(t, pool, listener)
+	d.expire()
 	late, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	_, err = listener.Conn().WaitForNotification(late)
-	same(t, "what the listener is told last", state(err), "57P01")
+	checkEqual(t, "SQLSTATE of the listener's error", sqlState(err), "57P01")
 	listener.Release()
 	work("pear")
 	again, err := pool.Acquire(ctx)
 	check(t, err)
 	defer again.Release()
-	hear(t, pool, again)
+	checkNotify(t, pool, again)
 }
 
-// hear has listener, of the pool, hear what another connection says.
-func hear(t *testing.T, pool *pgxpool.Pool, listener *pgxpool.Conn) {
+// checkNotify checks that listener receives a notification of another connection.
+func checkNotify(t *testing.T, pool *pgxpool.Pool, listener *pgxpool.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -103,14 +96,14 @@ func hear(t *testing.T, pool *pgxpool.Pool, listener *pgxpool.Conn) {
 	n, err := listener.Conn().WaitForNotification(ctx)
 	check(t, err)
 	if n.Payload != "ripe" {
-		t.Errorf("heard %q", n.Payload)
+		t.Errorf("payload = %q, want %q", n.Payload, "ripe")
 	}
 }
 
-// The config alone has no password.
+// TestPgxpoolWithout omits BeforeConnect: the config alone has no password.
 func TestPgxpoolWithout(t *testing.T) {
-	p := newPlace(t)
-	c, err := driver.NewConnector(p.DSN + " user=" + p.Role)
+	d := newTestDB(t)
+	c, err := driver.NewConnector(d.DSN + " user=" + d.Role)
 	check(t, err)
 	defer c.Close()
 	config, err := pgxpool.ParseConfig("")
@@ -119,5 +112,5 @@ func TestPgxpoolWithout(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	check(t, err)
 	defer pool.Close()
-	wants(t, pool.Ping(t.Context()), "28P01")
+	checkError(t, pool.Ping(t.Context()), "28P01")
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// The pgx connection below has what database/sql has no name for.
+// TestSQLRaw uses what pgx has and database/sql has not: notifications, COPY and batches.
 func TestSQLRaw(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
 	_, err := db.ExecContext(ctx, notes)
 	check(t, err)
 	raw := func(f func(*pgx.Conn) error) {
@@ -31,35 +31,38 @@ func TestSQLRaw(t *testing.T) {
 			if _, err := listener.Exec(ctx, "LISTEN said"); err != nil {
 				return err
 			}
-			// Another session of the pool, which raw has left to others, speaks.
+			// raw holds one connection, so the pool uses another.
 			if _, err := db.ExecContext(ctx, "SELECT pg_notify('said', $1)", body); err != nil {
 				return err
 			}
 			n, err := listener.WaitForNotification(ctx)
 			if err == nil {
-				same(t, "notification", n.Payload, body)
+				checkEqual(t, "notification", n.Payload, body)
 			}
 			return err
 		})
 		raw(func(conn *pgx.Conn) error {
 			rows := [][]any{{body + " 1", []string{"x"}, map[string]any{"n": 1}, born}, {body + " 2", nil, nil, nil}}
 			n, err := conn.CopyFrom(ctx, pgx.Identifier{"notes"}, []string{"body", "tags", "extra", "said"}, pgx.CopyFromRows(rows))
-			same(t, "rows copied", n, int64(2))
+			checkEqual(t, "rows copied", n, int64(2))
 			return err
 		})
 		raw(func(conn *pgx.Conn) error {
 			var out strings.Builder
 			_, err := conn.PgConn().CopyTo(ctx, &out, "COPY (SELECT body, tags, by FROM notes WHERE starts_with(body, '"+body+"') ORDER BY 1) TO STDOUT")
-			same(t, "copied out", out.String(), body+" 1\t{x}\t"+p.Role+"\n"+body+" 2\t\\N\t"+p.Role+"\n")
+			checkEqual(t, "copied out", out.String(), body+" 1\t{x}\t"+d.Role+"\n"+body+" 2\t\\N\t"+d.Role+"\n")
 			return err
 		})
 		raw(func(conn *pgx.Conn) error {
 			batch := &pgx.Batch{}
-			for tag, want := range map[string]int{"x": 1, "y": 0} {
-				batch.Queue("SELECT count(*) FROM notes WHERE starts_with(body, $1) AND $2 = ANY(tags)", body, tag).QueryRow(func(row pgx.Row) error {
+			for _, tt := range []struct {
+				tag  string
+				want int
+			}{{"x", 1}, {"y", 0}} {
+				batch.Queue("SELECT count(*) FROM notes WHERE starts_with(body, $1) AND $2 = ANY(tags)", body, tt.tag).QueryRow(func(row pgx.Row) error {
 					var got int
 					err := row.Scan(&got)
-					same(t, "notes with "+tag, got, want)
+					checkEqual(t, "notes with "+tt.tag, got, tt.want)
 					return err
 				})
 			}
@@ -67,14 +70,15 @@ func TestSQLRaw(t *testing.T) {
 		})
 	}
 	once("early")
-	p.expire()
+	d.expire()
 	once("late")
 }
 
-// A context that ends also ends the query on the server, through the gateway.
+// TestSQLCancel checks that a context which ends also cancels the query on the server,
+// through the gateway.
 func TestSQLCancel(t *testing.T) {
-	p := newPlace(t)
-	db := p.open()
+	d := newTestDB(t)
+	db := d.open()
 	for half := range 2 {
 		conn, err := db.Conn(t.Context())
 		check(t, err)
@@ -82,33 +86,33 @@ func TestSQLCancel(t *testing.T) {
 		_, err = conn.ExecContext(slow, "SELECT pg_advisory_lock(1), pg_sleep(600)")
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v, want the deadline", err)
+			t.Errorf("ExecContext() = %v, want %v", err, context.DeadlineExceeded)
 		}
 		conn.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		_, err = db.ExecContext(ctx, "SELECT pg_advisory_lock(1), pg_advisory_unlock(1)") // waits for the other to end
+		_, err = db.ExecContext(ctx, "SELECT pg_advisory_lock(1), pg_advisory_unlock(1)") // waits until the canceled query releases the lock
 		cancel()
 		check(t, err)
 		if half == 0 {
-			p.expire()
+			d.expire()
 		}
 	}
 }
 
-// Parameters of the session are pgx's, in a DSN and in a URL.
+// TestSQLTimezone sets a parameter of the session, in a DSN and in a URL.
 func TestSQLTimezone(t *testing.T) {
-	p := newPlace(t)
-	for _, dsn := range []string{p.DSN + " timezone=Europe/Berlin", p.URL + "&timezone=Europe%2FBerlin"} {
+	d := newTestDB(t)
+	for _, dsn := range []string{d.DSN + " timezone=Europe/Berlin", d.URL + "&timezone=Europe%2FBerlin"} {
 		db, err := sql.Open("aadpostgres", dsn)
 		check(t, err)
 		var zone, text, said string
 		var back time.Time
 		check(t, db.QueryRowContext(t.Context(), "SELECT current_setting('timezone'), '2026-07-01 12:00Z'::timestamptz::text, $1::timestamptz::text, $1::timestamptz", born).Scan(&zone, &text, &said, &back))
-		same(t, "timezone", zone, "Europe/Berlin")
-		same(t, "12:00Z", text, "2026-07-01 14:00:00+02")
-		same(t, "born", said, "1934-02-17 20:17:03.456789+01")
+		checkEqual(t, "timezone", zone, "Europe/Berlin")
+		checkEqual(t, "12:00Z", text, "2026-07-01 14:00:00+02")
+		checkEqual(t, "born", said, "1934-02-17 20:17:03.456789+01")
 		if !back.Equal(born) {
-			t.Errorf("got %v, want %v", back, born)
+			t.Errorf("born = %v, want %v", back, born)
 		}
 		check(t, db.Close())
 	}

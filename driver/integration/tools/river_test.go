@@ -18,7 +18,8 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-// A mail is a job: it is sent by a row in table sent, together with its completion.
+// A mail is a job. Its worker inserts a row into table sent and completes the job in one
+// transaction.
 type mail struct {
 	To string `json:"to" river:"unique"`
 }
@@ -51,15 +52,15 @@ func (m *mailer) Work(ctx context.Context, job *river.Job[mail]) error {
 func (*mailer) NextRetry(*river.Job[mail]) time.Time { return time.Now() }
 
 func TestRiver(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
-	quiet := slog.New(slog.DiscardHandler) // it tells of the sessions that half-time ends
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
+	quiet := slog.New(slog.DiscardHandler) // river logs that expire terminates its sessions
 	migrator, err := rivermigrate.New(riverdatabasesql.New(db), &rivermigrate.Config{Logger: quiet})
 	check(t, err)
 	up, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
 	check(t, err)
 	if all := migrator.AllVersions(); len(up.Versions) != len(all) || len(all) == 0 {
-		t.Errorf("%d of %d migrations", len(up.Versions), len(all))
+		t.Errorf("migrations = %d, want all %d", len(up.Versions), len(all))
 	}
 	_, err = db.Exec("CREATE TABLE sent (who text); CREATE TABLE customer (name text)")
 	check(t, err)
@@ -75,20 +76,20 @@ func TestRiver(t *testing.T) {
 	check(t, err)
 	events, cancel := client.Subscribe(river.EventKindJobCompleted, river.EventKindJobFailed)
 	defer cancel()
-	// wait waits for n jobs to have come to an end, and returns the last.
-	wait := func(n int) (e *river.Event) {
+	// wait waits until n jobs have ended.
+	wait := func(n int) {
 		t.Helper()
 		timeout := time.After(time.Minute)
-		for range n {
+		for done := range n {
 			select {
-			case e = <-events:
+			case <-events:
 			case <-timeout:
-				t.Fatal("jobs are not worked")
+				t.Fatalf("jobs that ended within a minute = %d, want %d", done, n)
 			}
 		}
-		return e
 	}
-	// order inserts a customer and the mail to send in one transaction.
+	// order inserts a customer and the mail in one transaction. It reports whether the mail
+	// was inserted: it is unique.
 	order := func(name string, commit bool) (inserted bool) {
 		t.Helper()
 		tx, err := db.BeginTx(ctx, nil)
@@ -108,55 +109,58 @@ func TestRiver(t *testing.T) {
 	check(t, client.Start(context.Background()))
 	wait(1)
 
-	p.expire()
-	p.expire() // river never rests: its sessions after the first still had the old token
-	if !order("Mary", true) || order("Mary", true) {
-		t.Error("a job that is unique is there twice, or not at all")
+	d.expire()
+	d.expire() // river reconnects at once, with the token that was still valid
+	if !order("Mary", true) {
+		t.Error("the first mail to Mary was not inserted, want it inserted")
+	}
+	if order("Mary", true) {
+		t.Error("the second mail to Mary was inserted, want it skipped")
 	}
 	order("nobody", true)
 	_, err = client.InsertMany(ctx, []river.InsertManyParams{{Args: mail{To: "Emmy"}}, {Args: mail{To: "Rosa"}}})
 	check(t, err)
-	wait(5) // one of them twice
+	wait(5) // four jobs, one of which fails once
 	check(t, client.Stop(ctx))
 
 	var sent string
 	check(t, db.QueryRow("SELECT string_agg(who, ' ' ORDER BY who COLLATE \"C\") FROM sent").Scan(&sent))
 	if sent != "Ada Emmy Mary Rosa nobody" {
-		t.Errorf("sent to %q", sent)
+		t.Errorf("sent to %q, want %q", sent, "Ada Emmy Mary Rosa nobody")
 	}
 	jobs, err := client.JobList(ctx, river.NewJobListParams().States(rivertype.JobStateCompleted))
 	check(t, err)
 	for _, job := range jobs.Jobs {
 		if failed := string(job.EncodedArgs) == `{"to": "nobody"}`; failed != (len(job.Errors) == 1) || failed && job.Errors[0].Error != "no such mailbox" {
-			t.Errorf("%s: %v", job.EncodedArgs, job.Errors)
+			t.Errorf("errors of job %s = %v, want one of the mail to nobody only", job.EncodedArgs, job.Errors)
 		}
 	}
 	if len(jobs.Jobs) != 5 {
-		t.Errorf("%d jobs, want 5", len(jobs.Jobs))
+		t.Errorf("jobs = %d, want 5", len(jobs.Jobs))
 	}
 	down, err := migrator.Migrate(ctx, rivermigrate.DirectionDown, &rivermigrate.MigrateOpts{TargetVersion: -1})
 	check(t, err)
 	if len(down.Versions) != len(up.Versions) {
-		t.Errorf("%d migrations up, %d down", len(up.Versions), len(down.Versions))
+		t.Errorf("migrations down = %d, want %d", len(down.Versions), len(up.Versions))
 	}
 	var left bool
 	check(t, db.QueryRow("SELECT to_regclass('river_job') IS NOT NULL").Scan(&left))
 	if left {
-		t.Error("river's tables are left")
+		t.Error("table river_job exists, want it dropped")
 	}
 }
 
-// A note is a job that does nothing but be worked.
+// A note is a job that does nothing.
 type note struct{}
 
 func (note) Kind() string { return "note" }
 
-// Over pgxpool river listens: what is inserted is worked at once, though river would
-// look for it by itself in an hour only.
+// TestRiverPgx runs river over pgxpool, where it listens for notifications: a job is
+// worked at once, although river polls only once an hour.
 func TestRiverPgx(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	ctx := t.Context()
-	c, err := driver.NewConnector(p.DSN)
+	c, err := driver.NewConnector(d.DSN)
 	check(t, err)
 	defer c.Close()
 	pools, err := pgxpool.ParseConfig("")
@@ -184,7 +188,7 @@ func TestRiverPgx(t *testing.T) {
 	worked := func() {
 		t.Helper()
 		var got rivertype.JobState
-		for range 20 { // it listens soon after it has begun, or begun again, and says nothing of it
+		for range 20 { // river listens some time after it has started or reconnected
 			inserted, err := client.Insert(ctx, note{}, nil)
 			check(t, err)
 			time.Sleep(time.Second)
@@ -194,10 +198,10 @@ func TestRiverPgx(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("after a second a job is %s", got)
+		t.Errorf("state of a job after a second = %s, want %s", got, rivertype.JobStateCompleted)
 	}
 	worked()
-	p.expire()
-	p.expire() // as above
+	d.expire()
+	d.expire() // as above
 	worked()
 }

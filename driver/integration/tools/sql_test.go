@@ -11,10 +11,10 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// TestSQL is database/sql without any tool: what all of them stand on.
+// TestSQL uses database/sql without any tool.
 func TestSQL(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
 	_, err := db.ExecContext(ctx, notes)
 	check(t, err)
 	insert, err := db.PrepareContext(ctx, "INSERT INTO notes (body, tags, extra, photo, price, said) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id")
@@ -40,31 +40,31 @@ func TestSQL(t *testing.T) {
 		check(t, db.QueryRowContext(ctx, "SELECT tags, extra, photo, price, said, by FROM notes WHERE id = $1", id).Scan(
 			pgtype.NewMap().SQLScanner(&got.tags), &got.extra, &got.photo, &got.price, &got.said, &by))
 		if !got.said.V.Equal(want.said.V) {
-			t.Errorf("said: got %v, want %v", got.said, want.said)
+			t.Errorf("said = %v, want %v", got.said, want.said)
 		}
 		got.said.V = want.said.V
-		same(t, "note", got, want)
-		same(t, "session_user", by, p.Role)
+		checkEqual(t, "note", got, want)
+		checkEqual(t, "session_user", by, d.Role)
 	}
 	first := write("first", full)
 	empty := write("empty", note{})
 
-	// What a transaction holds when its session ends is lost, and the pool goes on.
+	// A transaction is lost with its session, and the pool goes on.
 	lost, err := db.BeginTx(ctx, nil)
 	check(t, err)
 	_, err = lost.ExecContext(ctx, "INSERT INTO notes (body) VALUES ('lost')")
 	check(t, err)
-	p.expire()
+	d.expire()
 	if err := lost.Commit(); err == nil {
-		t.Error("a transaction was committed whose session had ended")
+		t.Error("Commit() = nil after its session was terminated, want an error")
 	}
 
-	read(first, full) // and the statement is prepared anew where it is not
+	read(first, full)
 	read(write("second", full), full)
 	read(empty, note{})
 
 	_, err = insert.ExecContext(ctx, "first", nil, nil, nil, nil, nil)
-	same(t, "a second first", state(err), "23505")
+	checkEqual(t, "a second first", sqlState(err), "23505")
 	tx, err := db.BeginTx(ctx, nil)
 	check(t, err)
 	for _, q := range []string{
@@ -75,36 +75,36 @@ func TestSQL(t *testing.T) {
 			break
 		}
 	}
-	same(t, "in the inner savepoint", state(err), "23505")
+	checkEqual(t, "in the inner savepoint", sqlState(err), "23505")
 	_, err = tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT two")
 	check(t, err)
 	check(t, tx.Commit())
 	tx, err = db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable, ReadOnly: true})
 	check(t, err)
 	_, err = tx.ExecContext(ctx, "DELETE FROM notes")
-	same(t, "a write in a read-only transaction", state(err), "25006")
+	checkEqual(t, "a write in a read-only transaction", sqlState(err), "25006")
 	check(t, tx.Rollback())
 
 	batch, err := db.ExecContext(ctx, "INSERT INTO notes (body) SELECT unnest($1::text[]) ON CONFLICT (body) DO UPDATE SET price = 1", []string{"kept", "third", "fourth"})
 	check(t, err)
 	n, err := batch.RowsAffected()
 	check(t, err)
-	same(t, "rows of a batch", n, int64(3))
+	checkEqual(t, "rows of a batch", n, int64(3))
 	var bodies string
 	check(t, db.QueryRowContext(ctx, "SELECT string_agg(body || coalesce(price::int::text, ''), ',' ORDER BY body) FROM notes WHERE tags IS NULL").Scan(&bodies))
-	same(t, "notes", bodies, "empty,fourth,kept1,kept too,third")
+	checkEqual(t, "notes", bodies, "empty,fourth,kept1,kept too,third")
 }
 
-// A new session of a pool is signed in while others are, each with the same token.
+// TestSQLMany opens eight sessions at once, which share a token.
 func TestSQLMany(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
 	const many = 8
 	db.SetMaxOpenConns(many)
 	db.SetMaxIdleConns(many)
 	all := func() {
 		t.Helper()
-		before := p.connections()
+		before := d.connections()
 		var all sync.WaitGroup
 		var conns [many]*sql.Conn
 		var errs [many]error
@@ -116,16 +116,16 @@ func TestSQLMany(t *testing.T) {
 		for _, c := range conns {
 			var who string
 			check(t, c.QueryRowContext(ctx, "SELECT session_user").Scan(&who))
-			same(t, "session_user", who, p.Role)
+			checkEqual(t, "session_user", who, d.Role)
 			check(t, c.Close())
 		}
-		same(t, "connections", p.connections()-before, many)
+		checkEqual(t, "connections", d.connections()-before, many)
 	}
 	all()
-	p.expire()
-	before := p.requests()
+	d.expire()
+	before := d.tokenRequests()
 	all()
-	if n := p.requests() - before; n > 2 { // one, and one that renews it where this takes half its life
-		t.Errorf("%d token requests for %d sessions", n, many)
+	if got := d.tokenRequests() - before; got > 2 { // the second is a refresh, if this takes half the token's life
+		t.Errorf("token requests = %d for %d sessions, want at most 2", got, many)
 	}
 }

@@ -25,27 +25,27 @@ DROP FUNCTION shout;
 })}
 
 func TestSQLMigrate(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	migrate.MigrationDialects["aadpostgres"] = gorp.PostgresDialect{}
-	db := p.open()
+	db := d.open()
 	exec := func(direction migrate.MigrationDirection, limit, want int) {
 		t.Helper()
 		n, err := migrate.ExecMaxContext(t.Context(), db, "aadpostgres", sqlMigrations, direction, limit)
 		check(t, err)
 		if n != want {
-			t.Errorf("%d migrations, want %d", n, want)
+			t.Errorf("migrations = %d, want %d", n, want)
 		}
 	}
 	exec(migrate.Up, 2, 2)
 	exec(migrate.Down, 1, 1)
 
-	p.expire()
+	d.expire()
 	exec(migrate.Up, 0, 2)
 	exec(migrate.Up, 0, 0)
 	records, err := migrate.GetMigrationRecords(db, "aadpostgres")
 	check(t, err)
 	if len(records) != 3 || records[2].Id != "3_shout.sql" || records[2].AppliedAt.IsZero() {
-		t.Errorf("got %d records", len(records))
+		t.Errorf("records = %v, want 3, the last of 3_shout.sql", records)
 	}
 
 	broken := &migrate.MemoryMigrationSource{Migrations: []*migrate.Migration{
@@ -57,22 +57,23 @@ func TestSQLMigrate(t *testing.T) {
 	var failed *migrate.TxError
 	var pg *pgconn.PgError
 	if n != 1 || !errors.As(err, &failed) || failed.Migration.Id != "5_b" || !errors.As(failed.Err, &pg) || pg.Code != "42P07" {
-		t.Errorf("%d migrations, then %v", n, err)
+		t.Errorf("ExecContext() = %d, %v, want 1 and SQLSTATE 42P07 of 5_b", n, err)
 	}
-	var undone bool
-	check(t, db.QueryRow("SELECT to_regclass('b') IS NULL").Scan(&undone))
-	if !undone {
-		t.Error("what failed was not undone")
+	var rolledBack bool
+	check(t, db.QueryRow("SELECT to_regclass('b') IS NULL").Scan(&rolledBack))
+	if !rolledBack {
+		t.Error("table b exists, want the failed migration rolled back")
 	}
 	exec(migrate.Down, 0, 3)
 }
 
-// It runs before the tests that are parallel, and so before the line above.
+// TestSQLMigrateWithout runs before TestSQLMigrate registers the dialect, for it is not
+// parallel.
 func TestSQLMigrateWithout(t *testing.T) {
-	delete(migrate.MigrationDialects, "aadpostgres") // with -count
+	delete(migrate.MigrationDialects, "aadpostgres") // registered if the tests run again with -count
 	db, err := sql.Open("aadpostgres", az.DSN())
 	check(t, err)
 	defer db.Close()
 	_, err = migrate.Exec(db, "aadpostgres", sqlMigrations, migrate.Up)
-	wants(t, err, "Unknown dialect: aadpostgres")
+	checkError(t, err, "Unknown dialect: aadpostgres")
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-// errSqlmock is what one gets who has not registered the name.
+// errSqlmock is the error without the registration, which lasts for the whole process.
 var _, errSqlmock = sql.Open("aadpostgres-mock", "host=h aad_auth=managed-identity")
 
-// go-sqlmock is the server: nothing signs in, so there is no half-time.
+// TestSqlmock has go-sqlmock as its server. No token is used, so none expires.
 func TestSqlmock(t *testing.T) {
 	mocked, mock, err := sqlmock.NewWithDSN("TestSqlmock")
 	check(t, err)
@@ -28,7 +28,7 @@ func TestSqlmock(t *testing.T) {
 		}
 		return mocked.Driver().Open("TestSqlmock")
 	}
-	if !slices.Contains(sql.Drivers(), "aadpostgres-mock") { // twice is a panic, and a test may run again
+	if !slices.Contains(sql.Drivers(), "aadpostgres-mock") { // a second call panics, as with -count
 		driver.Register("aadpostgres-mock", driver.WithOpenFunc(open))
 	}
 	db, err := sql.Open("aadpostgres-mock", "host=app.postgres.database.azure.com user=app aad_auth=managed-identity")
@@ -46,14 +46,14 @@ func TestSqlmock(t *testing.T) {
 	var name string
 	check(t, db.QueryRow("select name from fruit").Scan(&name))
 	if name != "apple" {
-		t.Errorf("got %q", name)
+		t.Errorf("name = %q, want %q", name, "apple")
 	}
 	check(t, mock.ExpectationsWereMet())
 	if _, err := sql.Open("aadpostgres-mock", "host=h password=x aad_auth=managed-identity"); err == nil {
-		t.Error("the DSN was not checked")
+		t.Error("sql.Open() = nil with a password in the DSN, want an error")
 	}
 }
 
 func TestSqlmockWithout(t *testing.T) {
-	wants(t, errSqlmock, `unknown driver "aadpostgres-mock"`)
+	checkError(t, errSqlmock, `unknown driver "aadpostgres-mock"`)
 }

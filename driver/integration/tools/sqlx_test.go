@@ -26,8 +26,8 @@ type sqlxNote struct {
 const sqlxInsert = `INSERT INTO notes (body, tags, extra, photo, price, said) VALUES (:body, :tags, :extra, :photo, :price, :said)`
 
 func TestSqlx(t *testing.T) {
-	p := newPlace(t)
-	ctx, dsn := t.Context(), p.DSN
+	d := newTestDB(t)
+	ctx, dsn := t.Context(), d.DSN
 	sqlx.BindDriver("aadpostgres", sqlx.DOLLAR)
 	db, err := sqlx.ConnectContext(ctx, "aadpostgres", dsn)
 	check(t, err)
@@ -44,36 +44,36 @@ func TestSqlx(t *testing.T) {
 	check(t, err)
 	defer prepared.Close()
 
-	p.expire()
+	d.expire()
 
 	var got sqlxNote
 	check(t, named.GetContext(ctx, &got, sqlxNote{Body: "first"}))
 	if got.Said == nil || !got.Said.Equal(born) {
-		t.Errorf("said: got %v, want %v", got.Said, born)
+		t.Errorf("said = %v, want %v", got.Said, born)
 	}
-	same(t, "session_user", got.By, p.Role)
+	checkEqual(t, "session_user", got.By, d.Role)
 	got.ID, got.Said, got.By = uuid.Nil, full.Said, ""
-	same(t, "note", got, full)
+	checkEqual(t, "note", got, full)
 	var bodies []string
 	check(t, prepared.SelectContext(ctx, &bodies, `b",{}`))
-	same(t, "notes with a tag", bodies, []string{"first"})
+	checkEqual(t, "notes with a tag", bodies, []string{"first"})
 
-	// Many rows by one statement, and rows that are there already.
+	// Many rows in one statement, of which one exists.
 	many := []sqlxNote{{Body: "second", Tags: pq.StringArray{}}, {Body: "third"}, {Body: "first"}}
 	r, err := db.NamedExecContext(ctx, sqlxInsert+` ON CONFLICT (body) DO NOTHING`, many)
 	check(t, err)
 	n, err := r.RowsAffected()
 	check(t, err)
-	same(t, "rows of a batch", n, int64(2))
+	checkEqual(t, "rows of a batch", n, int64(2))
 	_, err = db.NamedExecContext(ctx, sqlxInsert, full)
-	same(t, "a second first", state(err), "23505")
+	checkEqual(t, "a second first", sqlState(err), "23505")
 	query, args, err := sqlx.In("SELECT body FROM notes WHERE body IN (?) ORDER BY body", []string{"third", "second"})
 	check(t, err)
 	check(t, db.SelectContext(ctx, &bodies, db.Rebind(query), args...))
-	same(t, "notes by In", bodies, []string{"second", "third"})
+	checkEqual(t, "notes by In", bodies, []string{"second", "third"})
 	var third sqlxNote
 	check(t, db.GetContext(ctx, &third, "SELECT * FROM notes WHERE body = $1", "third"))
-	same(t, "NULLs", third, sqlxNote{ID: third.ID, Body: "third", Extra: types.NullJSONText{JSONText: types.JSONText("{}")}, By: p.Role})
+	checkEqual(t, "NULLs", third, sqlxNote{ID: third.ID, Body: "third", Extra: types.NullJSONText{JSONText: types.JSONText("{}")}, By: d.Role})
 
 	tx, err := db.BeginTxx(ctx, nil)
 	check(t, err)
@@ -81,7 +81,7 @@ func TestSqlx(t *testing.T) {
 	check(t, err)
 	tx.MustExecContext(ctx, "SAVEPOINT one")
 	_, err = tx.NamedExecContext(ctx, sqlxInsert, full)
-	same(t, "in the savepoint", state(err), "23505")
+	checkEqual(t, "in the savepoint", sqlState(err), "23505")
 	tx.MustExecContext(ctx, "ROLLBACK TO SAVEPOINT one")
 	check(t, tx.Commit())
 	tx, err = db.BeginTxx(ctx, nil)
@@ -99,22 +99,22 @@ func TestSqlx(t *testing.T) {
 		bodies = append(bodies, row["body"].(string))
 	}
 	check(t, rows.Err())
-	same(t, "notes by name", bodies, []string{"3", "first"})
+	checkEqual(t, "notes by name", bodies, []string{"3", "first"})
 	check(t, db.GetContext(ctx, &third, "SELECT * FROM notes WHERE extra @> $1", json.RawMessage(`{"k": [1]}`)))
 }
 
-// Without its line sqlx leaves the question marks to PostgreSQL, which has none.
-// A name that sqlx knows, over a pool that is open, does as well as the line.
+// TestSqlxWithout omits BindDriver: sqlx leaves question marks in the query, which
+// PostgreSQL does not understand. With an open pool, sqlx.NewDb takes a name that it knows.
 func TestSqlxWithout(t *testing.T) {
-	p := newPlace(t)
+	d := newTestDB(t)
 	ctx := t.Context()
-	db, err := sqlx.ConnectContext(ctx, unbound, p.DSN)
+	db, err := sqlx.ConnectContext(ctx, unboundDriver, d.DSN)
 	check(t, err)
 	defer db.Close()
 	db.MustExecContext(ctx, notes)
 	_, err = db.NamedExecContext(ctx, sqlxInsert, sqlxNote{Body: "first"})
-	wants(t, err, "42601")
-	p.expire()
+	checkError(t, err, "42601")
+	d.expire()
 	_, err = sqlx.NewDb(db.DB, "pgx").NamedExecContext(ctx, sqlxInsert, sqlxNote{Body: "first"})
 	check(t, err)
 }

@@ -17,9 +17,9 @@ var ternMigrations = fstest.MapFS{
 }
 
 func TestTern(t *testing.T) {
-	p := newPlace(t)
-	db, ctx := p.open(), t.Context()
-	// tern hands f a migrator on one connection of db.
+	d := newTestDB(t)
+	db, ctx := d.open(), t.Context()
+	// tern calls f with a migrator on one connection of db.
 	tern := func(f func(*migrate.Migrator) error) error {
 		conn, err := db.Conn(ctx)
 		if err != nil {
@@ -52,7 +52,7 @@ func TestTern(t *testing.T) {
 		check(t, tern(func(m *migrate.Migrator) error {
 			v, err := m.GetCurrentVersion(ctx)
 			if v != want {
-				t.Errorf("at version %d, want %d", v, want)
+				t.Errorf("version = %d, want %d", v, want)
 			}
 			return err
 		}))
@@ -60,27 +60,25 @@ func TestTern(t *testing.T) {
 	check(t, tern(func(m *migrate.Migrator) error { return m.MigrateTo(ctx, 2) }))
 	version(2)
 
-	p.expire()
+	d.expire()
 	check(t, tern(func(m *migrate.Migrator) error { return m.Migrate(ctx) }))
 	version(3)
 	var authors int
 	check(t, db.QueryRow("SELECT count(*) FROM author").Scan(&authors))
-	if authors != 2 {
-		t.Errorf("%d authors", authors)
-	}
+	checkEqual(t, "authors", authors, 2)
 	err := tern(func(m *migrate.Migrator) error {
 		m.AppendMigration("broken", "CREATE TABLE a ();\nCREATE TABLE author ();", "")
 		return m.Migrate(ctx)
 	})
 	var failed migrate.MigrationPgError
 	if !errors.As(err, &failed) || failed.MigrationName != "broken" || failed.Code != "42P07" {
-		t.Errorf("got %v", err)
+		t.Errorf("Migrate() = %v, want SQLSTATE 42P07 of migration broken", err)
 	}
 	version(3)
 	check(t, tern(func(m *migrate.Migrator) error { return m.MigrateTo(ctx, 0) }))
 	var left bool
 	check(t, db.QueryRow("SELECT to_regclass('author') IS NOT NULL OR to_regclass('a') IS NOT NULL").Scan(&left))
 	if left {
-		t.Error("tables are left")
+		t.Error("table author or a exists, want both dropped")
 	}
 }

@@ -13,12 +13,12 @@ import (
 	"xorm.io/xorm/names"
 )
 
-// Twice is a panic, so it is not for a test that may run again.
+// It is not in a test, for a second call panics, as with -count.
 func init() {
 	dialects.RegisterDriver("aadpostgres", dialects.QueryDriver("pgx"))
 }
 
-// xormTags is what xorm wants for an array: its own interface, not database/sql's.
+// xormTags implements xorm's interface for an array; xorm ignores database/sql's.
 type xormTags []string
 
 func (x *xormTags) FromDB(b []byte) error { return (*pq.StringArray)(x).Scan(b) }
@@ -55,15 +55,15 @@ type xormShelf struct {
 }
 
 func TestXorm(t *testing.T) {
-	p := newPlace(t)
-	dsn := p.DSN
+	d := newTestDB(t)
+	dsn := d.DSN
 	db, err := xorm.NewEngine("aadpostgres", dsn)
 	check(t, err)
 	defer db.Close()
 	db.SetDefaultContext(t.Context())
 	db.SetMapper(names.GonicMapper{})
 	migrations := []*migrate.Migration{{ID: "1", Migrate: func(db *xorm.Engine) error {
-		if _, err := db.Exec("CREATE TABLE xorm_author (id uuid PRIMARY KEY, tags text[])"); err != nil { // the type that xorm does not know
+		if _, err := db.Exec("CREATE TABLE xorm_author (id uuid PRIMARY KEY, tags text[])"); err != nil { // xorm cannot create a column of type text[]
 			return err
 		}
 		return db.Sync(new(xormAuthor), new(xormBook))
@@ -75,9 +75,9 @@ func TestXorm(t *testing.T) {
 	check(t, err)
 	n, err := db.Insert([]*xormBook{{Title: "Coal", AuthorID: &lorde.ID}, {Title: "Zami", AuthorID: &lorde.ID}})
 	check(t, err)
-	same(t, "rows of a batch", n, int64(2))
+	checkEqual(t, "rows of a batch", n, int64(2))
 
-	p.expire()
+	d.expire()
 
 	migrations = append(migrations, &migrate.Migration{ID: "2", Migrate: func(db *xorm.Engine) error {
 		_, err := db.Exec("ALTER TABLE xorm_book ADD year int CHECK (year > 1500)")
@@ -91,30 +91,30 @@ func TestXorm(t *testing.T) {
 	var who string
 	_, err = db.SQL("SELECT session_user").Get(&who)
 	check(t, err)
-	same(t, "session_user", who, p.Role)
+	checkEqual(t, "session_user", who, d.Role)
 	var got xormAuthor
 	found, err := db.Where("name = ? AND extra @> ? AND 'a' = ANY(tags)", "Lorde", `{"k":[1]}`).And("born = ?", born).Get(&got)
 	check(t, err)
-	same(t, "found", found, true)
+	checkEqual(t, "found", found, true)
 	if !got.Born.Equal(born) {
-		t.Errorf("born: got %v, want %v", got.Born, born)
+		t.Errorf("born = %v, want %v", got.Born, born)
 	}
 	got.Born = lorde.Born
-	same(t, "author", got, lorde)
+	checkEqual(t, "author", got, lorde)
 	var shelf []xormShelf
 	check(t, db.Table("xorm_book").Join("INNER", "xorm_author", "xorm_author.id = xorm_book.author_id").In("title", "Coal", "Zami").Prepare().Asc("title").Find(&shelf))
 	if len(shelf) != 2 || shelf[1].Book.Title != "Zami" || shelf[1].Author.Name != "Lorde" {
-		t.Errorf("joined: got %v", shelf)
+		t.Errorf("joined = %v, want 2 books with their author", shelf)
 	}
 
 	_, err = db.Insert(&xormAuthor{ID: uuid.NewString(), Name: "Lorde", Pay: "0"})
-	same(t, "a second Lorde", state(err), "23505")
+	checkEqual(t, "a second Lorde", sqlState(err), "23505")
 	_, err = db.Nullable("bio").Cols("bio").Where("name = ?", "Lorde").Update(&xormAuthor{})
 	check(t, err)
 	var now xormAuthor
 	_, err = db.Where("name = ?", "Lorde").Get(&now)
 	check(t, err)
-	same(t, "a NULL and what was there", []any{now.Bio, now.Photo}, []any{(*string)(nil), lorde.Photo})
+	checkEqual(t, "a NULL and what was there", []any{now.Bio, now.Photo}, []any{(*string)(nil), lorde.Photo})
 
 	_, err = db.Transaction(func(tx *xorm.Session) (any, error) {
 		_, err := tx.Insert(&xormBook{Title: "kept"})
@@ -124,7 +124,7 @@ func TestXorm(t *testing.T) {
 		_, err = tx.Insert(&xormBook{Title: "lost"})
 		check(t, err)
 		_, err = tx.Exec("INSERT INTO xorm_book (title, year) VALUES (?, ?)", "lost", 1)
-		same(t, "in the savepoint", state(err), "23514")
+		checkEqual(t, "in the savepoint", sqlState(err), "23514")
 		_, err = tx.Exec("ROLLBACK TO SAVEPOINT one")
 		return nil, err
 	})
@@ -134,31 +134,31 @@ func TestXorm(t *testing.T) {
 		check(t, err)
 		return tx.Insert(&xormAuthor{ID: lorde.ID, Name: "another", Pay: "0"})
 	})
-	same(t, "in a transaction", state(err), "23505")
+	checkEqual(t, "in a transaction", sqlState(err), "23505")
 	var titles []string
 	check(t, db.Table("xorm_book").In("title", "kept", "lost").Cols("title").Find(&titles))
-	same(t, "books", titles, []string{"kept"})
+	checkEqual(t, "books", titles, []string{"kept"})
 
 	down := func(what string, left ...string) {
 		t.Helper()
 		check(t, migrate.New(db, migrate.DefaultOptions, migrations).RollbackLast())
 		var names []string
 		check(t, db.SQL("SELECT column_name FROM information_schema.columns WHERE table_name = 'xorm_book' ORDER BY ordinal_position").Find(&names))
-		same(t, what, names, left)
+		checkEqual(t, what, names, left)
 	}
 	down("columns without the last migration", "id", "title", "author_id")
 	down("columns without any")
 }
 
-// xorm knows drivers by name, and says so before anything is opened. It takes no
-// URL of ours either: postgres:// is the scheme to write.
+// TestXormWithout omits RegisterDriver: xorm rejects names of drivers that it does not
+// know. It also rejects the scheme aadpostgres://; write postgres://.
 func TestXormWithout(t *testing.T) {
-	p := newPlace(t)
-	_, err := xorm.NewEngine(unbound, p.DSN)
-	wants(t, err, "unsupported driver name")
-	_, err = xorm.NewEngine("aadpostgres", p.URL)
-	wants(t, err, "unsupported protocol")
-	db, err := xorm.NewEngine("aadpostgres", strings.TrimPrefix(p.URL, "aad"))
+	d := newTestDB(t)
+	_, err := xorm.NewEngine(unboundDriver, d.DSN)
+	checkError(t, err, "unsupported driver name")
+	_, err = xorm.NewEngine("aadpostgres", d.URL)
+	checkError(t, err, "unsupported protocol")
+	db, err := xorm.NewEngine("aadpostgres", strings.TrimPrefix(d.URL, "aad"))
 	check(t, err)
 	defer db.Close()
 	check(t, db.PingContext(t.Context()))

@@ -22,9 +22,10 @@ type capturePolicy struct{}
 // Do implements policy.Policy.
 func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 	x := exchangeFrom(req.Raw().Context())
-	url := req.Raw().URL
-	if endpoint := url.Scheme + "://" + url.Host; !x.chained {
-		x.endpoint.Store(&endpoint)
+	if !x.chained {
+		url := req.Raw().URL
+		endpoint := url.Scheme + "://" + url.Host
+		x.update(func() { x.endpoint = endpoint })
 	}
 	secrets, err := requestSecrets(req.Raw())
 	if err != nil {
@@ -32,66 +33,68 @@ func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 	}
 	x.addSecrets(secrets)
 	resp, body, err := do(req)
+	x.recordWait(req.Raw().Context(), resp)
 	if err != nil {
 		x.recordFailure(req.Raw().Context(), err)
-		return nil, err
+		return resp, err
 	}
 	if resp.StatusCode >= 400 {
-		x.recordRefusal(resp, body, secrets)
+		x.recordRefusal(resp, body)
 	} else {
 		x.addSecrets(responseSecrets(body)) // the library below may quote it, if it cannot parse it
 	}
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		x.skew.Store(int64(time.Since(date)))
+		x.update(func() { x.skew = time.Since(date) })
 	}
-	x.recordWait(req.Raw().Context(), resp)
 	return resp, nil
 }
 
-// do sends the request and reads the body of the response, which can be read again.
+// do sends the request and reads the body of the response, which can be read again. A
+// response whose body breaks off is returned with the error: azcore obeys its Retry-After.
 func do(req *policy.Request) (*http.Response, []byte, error) {
 	runtime.SkipBodyDownload(req) // readBody does it
 	resp, err := req.Next()
 	if err != nil {
-		return nil, nil, err
+		return resp, nil, err
 	}
 	body, err := readBody(req.Raw(), resp)
-	if err != nil {
-		return nil, nil, err
-	}
-	return resp, body, nil
+	return resp, body, err
 }
 
 func (x *exchange) recordFailure(ctx context.Context, err error) {
 	if ctx.Err() != nil {
-		return // it says nothing but that time is up
+		return // the error says only that time is up
 	}
 	failure := redact.FirstLine(err.Error())
-	x.failure.Store(&failure)
+	x.update(func() { x.failure = failure })
 }
 
-// recordRefusal redacts the refusal, so that azidentity's error can be kept with what it
-// quotes of it.
-func (x *exchange) recordRefusal(resp *http.Response, body []byte, secrets []string) {
+// recordRefusal redacts the refusal, so that azidentity's error, which quotes it, can be
+// kept.
+func (x *exchange) recordRefusal(resp *http.Response, body []byte) {
+	secrets := x.secrets()
 	body = []byte(redact.Text(string(body), secrets...))
 	resp.Status = redact.Text(resp.Status, secrets...)
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	runtime.Payload(resp) // makes it a body that can be read more than once
-	x.refused.Store(&body)
+	x.update(func() { x.refused = body })
 	failure := strings.TrimSpace(fmt.Sprintf("%s (HTTP %d)", description(resp), resp.StatusCode))
-	x.failure.Store(&failure)
+	x.update(func() { x.failure = failure })
 }
 
-// recordWait records a Retry-After. Where it is longer than the request may take, azcore
-// would wait for the deadline in vain and lose the response: it returns at once when the
-// wait is longer than azcore accepts.
+// recordWait records a Retry-After. azcore would sleep through the deadline and lose the
+// response, so a wait that is longer than the time left is replaced by one that azcore does
+// not accept: then it returns the response.
 func (x *exchange) recordWait(ctx context.Context, resp *http.Response) {
 	wait := retryAfter(resp)
 	if wait == 0 {
 		return
 	}
-	x.wait.Store(int64(wait))
+	x.update(func() { x.wait = wait })
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
-		resp.Header.Set("Retry-After-Ms", "86400000")
+		resp.Header.Set("Retry-After-Ms", beyondMaxRetryDelay)
 	}
 }
+
+// beyondMaxRetryDelay is a day, in milliseconds. azcore waits for no more than a minute.
+const beyondMaxRetryDelay = "86400000"

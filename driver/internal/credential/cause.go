@@ -13,8 +13,8 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
 )
 
-// cause returns why a request failed, in Entra's words where there are any: azidentity's
-// errors have many lines.
+// cause returns why a request failed, in one line. azidentity's errors have many lines, so
+// Entra's description is taken if there is one.
 func cause(err error) string {
 	reasons := attempts(err.Error())
 	var failed *azidentity.AuthenticationFailedError
@@ -31,8 +31,8 @@ func cause(err error) string {
 	return strings.Join(reasons, " / ")
 }
 
-// refusal completes what azidentity says of a refusal, by what Entra says. In a chain
-// the name of the credential stays in front.
+// refusal replaces azidentity's reason by Entra's description, or adds the status if there
+// is none. In a chain the name of the credential stays in front.
 func refusal(reason string, resp *http.Response, chained bool) string {
 	words := description(resp)
 	if words == "" {
@@ -45,7 +45,7 @@ func refusal(reason string, resp *http.Response, chained bool) string {
 	return strings.TrimSuffix(name, ":") + ": " + words
 }
 
-// description is what Entra says in a refusal, or "".
+// description returns the error_description of a refusal, or "".
 func description(resp *http.Response) string {
 	var body struct {
 		Description string `json:"error_description"`
@@ -57,8 +57,8 @@ func description(resp *http.Response) string {
 	return redact.FirstLine(body.Description)
 }
 
-// attempts lists what each credential of a chain said, in one line each. It returns nil
-// for what is not a chain's error.
+// attempts returns the reason of each credential of a chain, in one line each. It returns
+// nil if text is not that of a chain's error.
 func attempts(text string) (reasons []string) {
 	_, list, ok := strings.Cut(text, "\nAttempted credentials:\n")
 	if !ok {
@@ -67,7 +67,7 @@ func attempts(text string) (reasons []string) {
 	for line := range strings.Lines(list) {
 		line, ok := strings.CutPrefix(line, "\t")
 		if !ok || strings.TrimSpace(line) == "" || line[0] == '\t' {
-			continue // it belongs to the credential before
+			continue // a further line of the credential before
 		}
 		reasons = append(reasons, redact.FirstLine(line))
 	}

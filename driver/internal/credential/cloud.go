@@ -16,12 +16,14 @@ type Cloud struct {
 	Authority         string // https URL
 	Scope             string
 	ServerType        string // flexible, single or cosmos
-	InstanceDiscovery bool   // ask Microsoft's public cloud about the authority before use
+	InstanceDiscovery bool   // let MSAL ask the public cloud about the authority; false: trust it as configured
 }
 
-// ResolveCloud finds cloud, authority and scope by the DSN, else by the first host
-// whose name tells, else the public cloud's. Two answers that contradict each other are
-// an error: a token or a secret could be sent to the wrong cloud.
+// ResolveCloud returns the cloud, authority and scope of the DSN. If the DSN names no
+// cloud, it is that of the first host whose name is in one, or else the public cloud. If
+// the DSN names no authority, it is AZURE_AUTHORITY_HOST, or else the cloud's. Settings
+// that contradict each other are an error, because a token or a secret could be sent to
+// the wrong cloud.
 func ResolveCloud(cfg *dsn.Config) (Cloud, error) {
 	ofHost, cosmos := cloudOfHosts(cfg.Params["host"])
 	name := cfg.Cloud
@@ -55,7 +57,7 @@ func ResolveCloud(cfg *dsn.Config) (Cloud, error) {
 	return c, nil
 }
 
-// cloudOfHosts returns the cloud of the first host whose name tells, and whether that
+// cloudOfHosts returns the cloud of the first host whose name is in one, and whether that
 // host is Azure Cosmos DB's.
 func cloudOfHosts(hosts string) (cloud string, cosmos bool) {
 	for host := range strings.SplitSeq(hosts, ",") {

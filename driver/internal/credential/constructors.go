@@ -15,8 +15,8 @@ import (
 // A constructor makes the credential of a mode.
 type constructor struct {
 	new func(*dsn.Config, options) (azcore.TokenCredential, error)
-	// ambient modes take what they need from their environment. In a list, where the
-	// environment has nothing for one of them, the next mode is tried.
+	// ambient: in a list, an error of new means that this environment lacks the mode, and
+	// the next one is tried. An error of another mode is a wrong setting, and is returned.
 	ambient bool
 }
 

@@ -1,8 +1,8 @@
 // Package credential makes the credential that a DSN names, by azidentity, and requests
 // tokens with it. Connectors of one identity share a token cache: see [CacheFor].
 //
-// It also keeps secrets where they belong: requests follow no redirect, responses have a
-// bounded size, and what an authority repeats of a secret is redacted.
+// It also protects secrets: requests follow no redirect, responses have a bounded size,
+// and a secret that an authority repeats is redacted.
 package credential
 
 import (
@@ -22,15 +22,16 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// Options are what a program, and not the DSN, says about requesting tokens.
+// Options are the settings of token requests that only a program can give. The zero value
+// leaves all to the DSN.
 type Options struct {
 	Credential azcore.TokenCredential // in place of the DSN's modes; nil for these
 	Transport  policy.Transporter     // for token requests; nil for a client like azcore's
 	Prompt     *Prompt                // for device codes; nil for standard error
 }
 
-// A Prompt shows a device code. Options hold a pointer to it, for functions cannot be
-// compared: who shares a token cache shares its prompt.
+// A Prompt shows a device code. Options hold a pointer to it because functions cannot be
+// compared: connectors that share a token cache share its prompt.
 type Prompt func(context.Context, azidentity.DeviceCodeMessage) error
 
 // options are what constructors need beside the DSN.

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -27,12 +28,13 @@ import (
 type exchange struct {
 	chained bool // several may be asked: endpoint and failure would say too little
 
-	wait     atomic.Int64             // how long the authority wants to be left alone
-	skew     atomic.Int64             // how far this machine's clock is ahead of the authority's
-	refused  atomic.Pointer[[]byte]   // body of the latest refusal
-	endpoint atomic.Pointer[string]   // a URL without its path
-	failure  atomic.Pointer[string]   // why the latest try failed
-	seen     atomic.Pointer[[]string] // secrets that were sent or received
+	mu       sync.Mutex    // guards what follows
+	wait     time.Duration // how long the authority wants to be left alone
+	skew     time.Duration // how far this machine's clock is ahead of the authority's
+	refused  []byte        // body of the latest refusal
+	endpoint string        // a URL without its path
+	failure  string        // why the latest try failed
+	seen     []string      // secrets that were sent or received
 }
 
 type exchangeKey struct{}
@@ -51,36 +53,40 @@ func exchangeFrom(ctx context.Context) *exchange {
 }
 
 func (x *exchange) known() token.Exchange {
-	known := token.Exchange{Skew: time.Duration(x.skew.Load())}
-	if endpoint := x.endpoint.Load(); endpoint != nil {
-		known.Endpoint = *endpoint
-	}
-	return known
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return token.Exchange{Endpoint: x.endpoint, Skew: x.skew}
+}
+
+// update changes what is recorded.
+func (x *exchange) update(f func()) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	f()
 }
 
 func (x *exchange) secrets() []string {
-	if seen := x.seen.Load(); seen != nil {
-		return *seen
-	}
-	return nil
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Clone(x.seen)
 }
 
 func (x *exchange) addSecrets(secrets []string) {
-	seen := append([]string(nil), x.secrets()...)
-	seen = append(seen, secrets...)
-	x.seen.Store(&seen)
+	x.update(func() { x.seen = append(x.seen, secrets...) })
 }
 
 // restoreBody puts the body of a refusal back into an error that has lost it.
 func (x *exchange) restoreBody(err error) {
 	var failed *azidentity.AuthenticationFailedError
-	refused := x.refused.Load()
+	x.mu.Lock()
+	refused := x.refused
+	x.mu.Unlock()
 	if refused == nil || !errors.As(err, &failed) || failed.RawResponse == nil {
 		return
 	}
 	b, err := runtime.Payload(failed.RawResponse)
 	if err != nil || len(b) == 0 {
-		failed.RawResponse.Body = io.NopCloser(bytes.NewReader(*refused))
+		failed.RawResponse.Body = io.NopCloser(bytes.NewReader(refused))
 	}
 }
 
@@ -88,17 +94,20 @@ func (x *exchange) restoreBody(err error) {
 // or 0 if it did not say. A credential that the program provides has a pipeline of its
 // own, so the error is asked too.
 func (x *exchange) retryAfter(err error) time.Duration {
-	const longest = time.Hour // more would be a mistake
-	if wait := time.Duration(x.wait.Load()); wait != 0 {
-		return min(wait, longest)
+	const maxWait = time.Hour // more would be a mistake
+	x.mu.Lock()
+	wait := x.wait
+	x.mu.Unlock()
+	if wait != 0 {
+		return min(wait, maxWait)
 	}
 	var failed *azidentity.AuthenticationFailedError
 	if errors.As(err, &failed) {
-		return min(retryAfter(failed.RawResponse), longest)
+		return min(retryAfter(failed.RawResponse), maxWait)
 	}
 	var response *azcore.ResponseError
 	if errors.As(err, &response) {
-		return min(retryAfter(response.RawResponse), longest)
+		return min(retryAfter(response.RawResponse), maxWait)
 	}
 	return 0
 }
@@ -108,14 +117,14 @@ func retryAfter(resp *http.Response) time.Duration {
 	if resp == nil || resp.StatusCode < 400 {
 		return 0
 	}
-	const longest = 86400 * 1000
+	const maxValue = 86400 * 1000
 	headers := []struct {
 		name string
 		unit time.Duration
 	}{{"Retry-After-Ms", time.Millisecond}, {"X-Ms-Retry-After-Ms", time.Millisecond}, {"Retry-After", time.Second}}
 	for _, h := range headers {
 		v := resp.Header.Get(h.name)
-		if n, err := strconv.Atoi(v); err == nil && n > 0 && n <= longest {
+		if n, err := strconv.Atoi(v); err == nil && n > 0 && n <= maxValue {
 			return time.Duration(n) * h.unit
 		}
 		if t, err := http.ParseTime(v); err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -18,6 +19,8 @@ type fetcher struct {
 	credential azcore.TokenCredential
 	scope      string
 	chained    bool // several endpoints may be asked, so none is named
+
+	latest atomic.Pointer[string] // the value of the latest token, which a later refusal may repeat
 }
 
 // Fetch implements token.Fetcher.
@@ -31,6 +34,9 @@ func (f *fetcher) Fetch(ctx context.Context, r token.Request) (token.Response, e
 	}
 	ctx, x := withExchange(ctx)
 	x.chained = f.chained
+	if latest := f.latest.Load(); latest != nil {
+		x.addSecrets([]string{*latest})
+	}
 	type result struct {
 		token azcore.AccessToken
 		err   error
@@ -45,6 +51,7 @@ func (f *fetcher) Fetch(ctx context.Context, r token.Request) (token.Response, e
 		if got.err != nil {
 			return x.failed(ctx, got.err)
 		}
+		f.latest.Store(&got.token.Token)
 		return token.Response{
 			Value:     got.token.Token,
 			ExpiresOn: got.token.ExpiresOn,
@@ -89,12 +96,15 @@ func (e *timeoutError) Unwrap() error { return e.err }
 
 // timedOut says of a request that ran out of time how far it came.
 func (x *exchange) timedOut(ctx context.Context, err error) error {
-	endpoint := x.endpoint.Load()
-	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || endpoint == nil {
+	x.mu.Lock()
+	endpoint := x.endpoint
+	failure := x.failure
+	x.mu.Unlock()
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || endpoint == "" {
 		return err
 	}
-	if failure := x.failure.Load(); failure != nil {
-		return &timeoutError{*failure + ", and no better response in time", context.DeadlineExceeded}
+	if failure != "" {
+		return &timeoutError{failure + ", and no better response in time", context.DeadlineExceeded}
 	}
-	return &timeoutError{"no response from " + *endpoint + ": " + context.DeadlineExceeded.Error(), context.DeadlineExceeded}
+	return &timeoutError{"no response from " + endpoint + ": " + context.DeadlineExceeded.Error(), context.DeadlineExceeded}
 }

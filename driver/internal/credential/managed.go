@@ -47,9 +47,9 @@ func newManagedIdentity(cfg *dsn.Config, o options) (azcore.TokenCredential, err
 	}
 	var cred azcore.TokenCredential = mi
 	if o.chained {
-		// A chain takes the answer of what is not a metadata service (a proxy, for
-		// example) for an absence, but only of a credential that it was given bare: it
-		// marks that one so.
+		// A chain treats a response that is not a metadata service's, such as a proxy's,
+		// as absence. For that it marks the credentials that it is given, but does not
+		// look into one that wraps another.
 		if _, err := azidentity.NewChainedTokenCredential([]azcore.TokenCredential{mi}, nil); err != nil {
 			return nil, err
 		}
@@ -62,9 +62,9 @@ func newManagedIdentity(cfg *dsn.Config, o options) (azcore.TokenCredential, err
 	return &check, nil
 }
 
-// An identityCheck lets no other identity's token pass. azidentity has one cache for
-// the whole process, whose key is the ID without its kind; and an old Azure Arc agent
-// answers with the identity that it knows.
+// An identityCheck rejects the token of another identity. azidentity has one cache for the
+// whole process, whose key is the ID without its kind. An old Azure Arc agent returns the
+// token of the identity that it knows.
 type identityCheck struct {
 	azcore.TokenCredential
 	want  string
@@ -87,7 +87,8 @@ func (c *identityCheck) GetToken(ctx context.Context, o policy.TokenRequestOptio
 	return azcore.AccessToken{}, fmt.Errorf("asked for the managed identity %q, the endpoint returned a token of %q", c.want, c.claim(token.ParseClaims(at.Token)))
 }
 
-// accepts is true for a token that does not say whose it is: the server will know.
+// accepts reports whether the token is the wanted identity's. A token that does not say
+// whose it is passes, and the server decides.
 func (c *identityCheck) accepts(at azcore.AccessToken) bool {
 	got := c.claim(token.ParseClaims(at.Token))
 	return got == "" || strings.EqualFold(got, c.want)

@@ -17,8 +17,8 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// A cacheKey is the identity under which connectors share a token cache. Two keys that
-// differ in anything that could lead to another token must differ here.
+// A cacheKey is the identity under which connectors share a token cache. All that could
+// lead to another token must be part of it.
 type cacheKey struct {
 	sum        [sha256.Size]byte
 	credential azcore.TokenCredential

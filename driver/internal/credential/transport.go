@@ -110,10 +110,11 @@ func isLoopback(u *url.URL) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// A nonRetriable error is one that another try would not avoid: azcore makes none.
+// A nonRetriable error is one that another try would not avoid, so azcore does not try
+// again.
 type nonRetriable struct{ error }
 
-// NonRetriable is what azcore looks for.
+// NonRetriable marks the error for azcore.
 func (nonRetriable) NonRetriable() {}
 
 // Unwrap returns the cause.
@@ -144,9 +145,8 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 }
 
 // readBody reads the body of a response and leaves it to be read again. A body that
-// breaks off is not requested again by POST: a code or a refresh token may be used up.
-// What is not JSON is refused here, because the libraries below quote it, whatever it
-// holds.
+// breaks off is not requested again by POST: a code or a refresh token may be used up. A
+// body that is not JSON is refused here, because the libraries below would quote it.
 func readBody(req *http.Request, resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)

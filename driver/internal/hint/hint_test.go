@@ -1,6 +1,8 @@
 package hint
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +152,41 @@ func TestFind(t *testing.T) {
 			}
 			if step != row.wantStep {
 				t.Errorf("Find(%.100q) finds step %q, want %q", row.text, step, row.wantStep)
+			}
+		})
+	}
+}
+
+// The texts of this module's own errors are those that its code has: a rule for an error
+// that nobody raises any more is never read.
+func TestOwnErrorsAreRaised(t *testing.T) {
+	var code strings.Builder
+	for _, pattern := range []string{"../../*.go", "../credential/*.go", "../token/*.go"} {
+		files, err := filepath.Glob(filepath.FromSlash(pattern))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("Glob(%q) = %q, %v, want files", pattern, files, err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.WriteString(strings.ToLower(string(b)))
+		}
+	}
+	for _, r := range Rules() {
+		if r.Source != Ours {
+			continue
+		}
+		t.Run(label(r), func(t *testing.T) {
+			for part := range strings.FieldsFuncSeq(r.Text, func(c rune) bool { return c == '|' || c == '*' }) {
+				part = strings.Trim(part, ": ") // what follows may be formatted
+				if !strings.Contains(code.String(), part) {
+					t.Errorf("no file of the driver has the text %q", part)
+				}
 			}
 		})
 	}

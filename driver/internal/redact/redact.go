@@ -1,8 +1,8 @@
 // Package redact takes secrets out of text and errors, and makes text from elsewhere
 // safe to print.
 //
-// A peer that was sent a secret may repeat it in an error that ends up in a log, as a
-// proxy that quotes the request or a server that logs what it refuses.
+// A peer that was sent a secret may repeat it in an error that ends up in a log. A proxy
+// may quote the request, for example, and a server may log the token that it rejects.
 package redact
 
 import (
@@ -47,7 +47,7 @@ func Error(err error, secrets ...string) error {
 }
 
 // Line makes text from elsewhere safe to print in one line: no control characters, no
-// JWT, and no more than 500 characters.
+// JWT, and no more than 500 characters and an ellipsis.
 func Line(s string) string {
 	s = jwtPattern.ReplaceAllString(s, Mask) // before a JWT is cut in two
 	if len(s) > 4*maxLine {

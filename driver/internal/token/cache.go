@@ -10,7 +10,7 @@ import (
 )
 
 // A Cache requests the tokens of one identity and keeps the latest. At most one request
-// is under way at a time. It has no goroutine while nobody asks. It is safe for
+// is under way at a time. It has no goroutine while idle. It is safe for
 // concurrent use.
 type Cache struct {
 	fetcher Fetcher
@@ -59,7 +59,7 @@ func (c *Cache) Token(o Observer) (*Token, *Call) {
 	if !t.needsRefresh(now) {
 		return t, nil
 	}
-	call := c.start(t, "", now, o)
+	call := c.start(t, false, now, o)
 	if t.Valid(now) {
 		return t, nil
 	}
@@ -73,13 +73,13 @@ func (c *Cache) Refresh(rejected *Token, o Observer) *Call {
 	if t != rejected && t.Valid(now) {
 		return completed(t, nil) // it is replaced already
 	}
-	return c.start(rejected, rejected.Value, now, o)
+	return c.start(rejected, true, now, o)
 }
 
-// start joins the call under way or begins one, for a caller that saw t. rejected is a
-// token that will not do, or "". After a failure start returns the failed call until
-// the backoff is over, so that a pool that retries cannot flood the authority.
-func (c *Cache) start(t *Token, rejected string, now time.Time, o Observer) *Call {
+// start joins the call under way or begins one, for a caller that saw t, which a server
+// may have rejected. After a failure start returns the failed call until the backoff is
+// over, so that a pool that retries cannot flood the authority.
+func (c *Cache) start(t *Token, rejected bool, now time.Time, o Observer) *Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	current := c.current.Load()
@@ -88,7 +88,7 @@ func (c *Cache) start(t *Token, rejected string, now time.Time, o Observer) *Cal
 	}
 	// Many pools may be rejected at once, and each of them would ask by itself.
 	since := now.Sub(c.refreshedAt)
-	if rejected != "" && since >= 0 && since < time.Second {
+	if rejected && since >= 0 && since < time.Second {
 		return completed(t, nil)
 	}
 	if c.call != nil {
@@ -104,21 +104,24 @@ func (c *Cache) start(t *Token, rejected string, now time.Time, o Observer) *Cal
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 	c.call = &Call{done: make(chan struct{}), cancel: cancel}
 	c.count.requests.Add(1)
-	go c.refresh(ctx, c.call, t, rejected, c.backoff > 0, o)
+	go c.run(ctx, c.call, refresh{old: t, rejected: rejected, noRetry: c.backoff > 0}, o)
 	return c.call
 }
 
-// refresh makes one request on a context of its own: a caller that gives up must not
-// fail the others. It replaces old, which may be nil.
-func (c *Cache) refresh(ctx context.Context, call *Call, old *Token, rejected string, noRetry bool, o Observer) {
+// run makes one request on a separate context: a caller that gives up must not fail the
+// others.
+func (c *Cache) run(ctx context.Context, call *Call, r refresh, o Observer) {
 	defer call.cancel()
-	began := wallClock()
-	t, exchange, err := c.request(ctx, old, rejected, noRetry)
-	c.skew.Store(int64(exchange.Skew))
+	began := time.Now()
+	t, exchange, err := c.request(ctx, r)
+	if exchange.Skew != 0 { // 0 says only that there was no response
+		c.skew.Store(int64(exchange.Skew))
+	}
 	if err != nil {
 		err = &Error{Err: err, Exchange: exchange}
 	}
-	call.token, call.err = t, err
+	call.token = t
+	call.err = err
 	canceled := errors.Is(ctx.Err(), context.Canceled)
 
 	c.mu.Lock()
@@ -128,7 +131,7 @@ func (c *Cache) refresh(ctx context.Context, call *Call, old *Token, rejected st
 	var wait time.Duration
 	switch {
 	case err == nil:
-		c.succeeded(t, old, rejected, began)
+		c.succeeded(t, r, began.Round(0))
 	case !canceled:
 		wait = c.failedWith(call, exchange.RetryAfter)
 	}
@@ -137,21 +140,21 @@ func (c *Cache) refresh(ctx context.Context, call *Call, old *Token, rejected st
 
 	switch {
 	case err == nil:
-		o.TokenFetched(t, old != nil, time.Since(began))
+		o.TokenFetched(t, r.replacedBy(t), time.Since(began))
 	case !canceled:
 		o.TokenFailed(err, time.Since(began), wait)
 	}
 }
 
 // succeeded keeps the token of a request that began at that time. c.mu is held.
-func (c *Cache) succeeded(t, old *Token, rejected string, began time.Time) {
+func (c *Cache) succeeded(t *Token, r refresh, began time.Time) {
 	c.current.Store(t)
 	c.failed = nil
 	c.backoff = 0
-	if old != nil {
+	if r.replacedBy(t) {
 		c.count.renewals.Add(1)
 	}
-	if rejected != "" {
+	if r.rejected {
 		c.refreshedAt = began
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// A Call is one token request, shared by its waiters.
+// A Call is one token request, shared by its waiters. It is safe for concurrent use.
 type Call struct {
 	done   chan struct{} // closed when token and err are written
 	cancel context.CancelFunc
@@ -20,7 +20,8 @@ func completed(t *Token, err error) *Call {
 	return c
 }
 
-// Token waits until the request ends, or ctx does. The request goes on for others.
+// Token waits until the request ends, or ctx does. The request goes on for others. Errors
+// are of type [*Error].
 func (c *Call) Token(ctx context.Context) (*Token, error) {
 	select {
 	case <-c.done: // first: a caller whose time is up still gets what is there

@@ -8,8 +8,8 @@ import (
 
 // A Fetcher requests tokens of one identity.
 type Fetcher interface {
-	// Fetch makes one request. It must return when ctx ends. The response says what is
-	// known also when there is an error; the error holds no secret.
+	// Fetch makes one request and returns when ctx ends, at the latest. With an error the
+	// response has its Exchange alone. The error must not hold a secret.
 	Fetch(ctx context.Context, r Request) (Response, error)
 }
 
@@ -22,7 +22,7 @@ type Request struct {
 	NoRetry bool
 }
 
-// A Response is what came of a request.
+// A Response is the result of a request.
 type Response struct {
 	Value     string // the token; "" if there is an error
 	ExpiresOn time.Time
@@ -38,7 +38,17 @@ type Exchange struct {
 	Cause      string        // why it failed, in one line without secrets; "" for the error's own text
 }
 
-// An Error is a request that brought no usable token.
+// followedBy returns what is known after a second exchange, which may have seen less.
+func (x Exchange) followedBy(y Exchange) Exchange {
+	return Exchange{
+		Endpoint:   cmp.Or(y.Endpoint, x.Endpoint),
+		RetryAfter: cmp.Or(y.RetryAfter, x.RetryAfter),
+		Skew:       cmp.Or(y.Skew, x.Skew),
+		Cause:      y.Cause,
+	}
+}
+
+// An Error says why there is no usable token.
 type Error struct {
 	Err      error // the cause, without secrets
 	Exchange Exchange

@@ -1,63 +1,96 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 )
 
+// A refresh is one request of a cache, with what it is to replace.
+type refresh struct {
+	old      *Token // nil if there is none
+	rejected bool   // a server has rejected old
+	noRetry  bool
+}
+
+// returned reports whether t is the token that r is to replace.
+func (r refresh) returned(t *Token) bool { return r.old != nil && t.Value == r.old.Value }
+
+// replacedBy reports whether t is another token than the one that r is to replace.
+func (r refresh) replacedBy(t *Token) bool { return r.old != nil && t.Value != r.old.Value }
+
 // request fetches once, and once more past the credential's own cache if that returned
 // a token that will not do, or would not do the last time.
-func (c *Cache) request(ctx context.Context, old *Token, rejected string, noRetry bool) (*Token, Exchange, error) {
-	response, err := c.fetcher.Fetch(ctx, Request{NoRetry: noRetry})
+func (c *Cache) request(ctx context.Context, r refresh) (*Token, Exchange, error) {
+	response, err := c.fetcher.Fetch(ctx, Request{NoRetry: r.noRetry})
 	if err != nil {
 		return nil, response.Exchange, err
 	}
 	now := wallClock()
 	t := New(response, now, c.maxAge)
-	cached := old != nil && t.Value == old.Value
+	exchange := response.Exchange
 	var errYounger error
-	if c.needsYounger(t, response, cached, rejected, now) {
+	if c.needsYounger(t, response, r, now) {
 		var younger Response
-		younger, errYounger = c.fetcher.Fetch(ctx, Request{IssuedAfter: now, NoRetry: noRetry})
+		younger, errYounger = c.fetcher.Fetch(ctx, Request{IssuedAfter: now, NoRetry: r.noRetry})
 		now = wallClock()
-		response.Exchange = younger.Exchange
+		exchange = exchange.followedBy(younger.Exchange)
 		if errYounger == nil && checkFormat(younger.Value) == nil {
 			response = younger
 			t = New(response, now, c.maxAge)
 		}
 	}
-	exchange := response.Exchange
-	if err := t.check(c.scope); err != nil {
-		c.unusable.Store(t) // the credential's cache would return it until it ends
-		return nil, exchange, err
+	if errYounger != nil && r.rejected && r.returned(t) {
+		return nil, exchange, errYounger // the rejected token stays, and the cache backs off
 	}
-	if rejected != "" && t.Value != rejected {
-		c.unusable.Store(old) // a cache may keep it beside its replacement, if that lives for minutes only
-	}
-	if t.Valid(now) {
-		next := now.Add(maxBackoff)
-		if cached && t.Value == old.Value && t.refreshOn.Before(next) && next.Before(t.ExpiresOn) {
-			t.refreshOn = next // there is no other yet: ask again, but not with each connect
-		}
-		return t, exchange, nil
-	}
-	if !now.Before(response.ExpiresOn) {
-		return nil, exchange, fmt.Errorf("the token expired at %s", response.ExpiresOn.UTC().Format(time.RFC3339))
-	}
-	if errYounger != nil {
-		exchange.Cause = "requesting a younger token: " + (&Error{errYounger, exchange}).Error()
+	if errYounger != nil && t.tooOld(response, now) {
+		exchange.Cause = "requesting a younger token: " + cmp.Or(exchange.Cause, errYounger.Error())
 		return nil, exchange, errYounger
 	}
-	return nil, exchange, fmt.Errorf("the token is %s old, and the credential returned no younger one", now.Sub(t.IssuedAt).Round(time.Second))
+	exchange.Cause = "" // the errors below are this package's own
+	if err := c.accept(t, response, r, now); err != nil {
+		return nil, exchange, err
+	}
+	return t, exchange, nil
 }
 
 // needsYounger reports whether to ask past the credential's own cache: it has returned
 // a token that was rejected, that no server would accept, or that is too old.
-func (c *Cache) needsYounger(t *Token, r Response, cached bool, rejected string, now time.Time) bool {
+func (c *Cache) needsYounger(t *Token, response Response, r refresh, now time.Time) bool {
 	unusable := c.unusable.Load()
-	if t.Value == rejected || (unusable != nil && t.Value == unusable.Value) {
+	if unusable != nil && t.Value == unusable.Value {
 		return true
 	}
-	return c.maxAge > 0 && (cached || !t.Valid(now)) && now.Before(r.ExpiresOn)
+	if r.rejected && r.returned(t) {
+		return true
+	}
+	return c.maxAge > 0 && (r.returned(t) || !t.Valid(now)) && now.Before(response.ExpiresOn)
+}
+
+// tooOld reports whether t has not expired and yet must not be presented, for its age.
+func (t *Token) tooOld(response Response, now time.Time) bool {
+	return !t.Valid(now) && now.Before(response.ExpiresOn)
+}
+
+// accept decides whether t, of a response, can be presented.
+func (c *Cache) accept(t *Token, response Response, r refresh, now time.Time) error {
+	if err := t.check(c.scope); err != nil {
+		c.unusable.Store(t) // the credential's cache would return it until it ends
+		return err
+	}
+	if r.rejected && !r.returned(t) {
+		c.unusable.Store(r.old) // a cache may keep it beside its replacement, if that lives for minutes only
+	}
+	if t.tooOld(response, now) {
+		return fmt.Errorf("the token is %s old, and the credential returned no younger one", now.Sub(t.IssuedAt).Round(time.Second))
+	}
+	if !t.Valid(now) {
+		return fmt.Errorf("the token expired at %s", response.ExpiresOn.UTC().Format(time.RFC3339))
+	}
+	next := now.Add(maxBackoff)
+	if r.returned(t) && t.refreshOn.Before(next) && next.Before(t.ExpiresOn) {
+		t.refreshOn = next // there is no other yet: ask again, but not with each connect
+	}
+	return nil
 }

@@ -1,8 +1,8 @@
 // Package token holds the tokens of an identity: [Cache] requests, keeps and refreshes
 // them, [File] and [Static] present one that somebody else has requested.
 //
-// It says what failed and what is known of it, and leaves it to the driver to say what
-// to do. Requests are made by a [Fetcher].
+// Its errors say what failed and what is known about it. What to do is the driver's to
+// say. Requests are made by a [Fetcher].
 package token
 
 import (
@@ -19,11 +19,11 @@ import (
 // A Source returns the token to present now. Its methods are safe for concurrent use
 // and do not block: the caller waits for a [Call] by itself.
 type Source interface {
-	// Token returns a valid token, or else the call that will bring one. o is told what
+	// Token returns a valid token, or else the call that will return one. o is told what
 	// comes of a request that Token begins.
 	Token(o Observer) (*Token, *Call)
-	// Refresh returns the call that will bring another token than one which a server
-	// has rejected, if there is another.
+	// Refresh returns the call that will return a replacement for a token that a server
+	// has rejected. If there is none, the call returns the rejected token or an error.
 	Refresh(rejected *Token, o Observer) *Call
 }
 
@@ -38,9 +38,9 @@ type Observer interface {
 }
 
 // A Token is immutable. Its times are wall clock times: a laptop that slept must not
-// present an expired token. Printing one shows no secret.
+// present an expired token. Neither fmt nor encoding/json shows the secret.
 type Token struct {
-	Value     string // the secret
+	Value     string `json:"-"` // the secret
 	Claims    Claims
 	Cloud     string    // whose servers the token says it is for; "" if it does not say
 	IssuedAt  time.Time // by the claim iat, else when it was received
@@ -51,15 +51,16 @@ type Token struct {
 }
 
 // Format implements fmt.Formatter and masks the value, whatever the verb.
-func (t *Token) Format(f fmt.State, _ rune) { io.WriteString(f, redact.Mask) }
+func (t Token) Format(f fmt.State, _ rune) { io.WriteString(f, redact.Mask) }
 
 const (
 	// backdated is how long before the issue Entra dates a token, so that clocks may
 	// differ. It is observed, not documented.
 	backdated = 5 * time.Minute
 
-	// Without a RefreshOn a token is refreshed five minutes before it ends, or halfway
-	// through a life of less than ten minutes.
+	// Without a RefreshOn a token is refreshed five minutes before it ends. That is when
+	// MSAL's cache stops returning it: an earlier request would get the same token. A life
+	// of less than twice that is refreshed halfway.
 	refreshBefore = 5 * time.Minute
 	shortLife     = 2 * refreshBefore
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,13 +19,14 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
+// connections is how many connections the demo opens.
 const connections = 8
 
-// demo is the main job once, told as it goes: what a program of one's own would
-// do, through nothing but database/sql.
+// demo signs in and works as a user's program would, through database/sql only, and prints
+// each step.
 func demo(ctx context.Context, out io.Writer) (err error) {
-	began := time.Now()
-	say := func(step string, since time.Time, format string, args ...any) {
+	start := time.Now()
+	report := func(step string, since time.Time, format string, args ...any) {
 		fmt.Fprintf(out, "  %-11s %-52s %5d ms\n", step, fmt.Sprintf(format, args...), time.Since(since).Milliseconds())
 	}
 	fmt.Fprintln(out, "aadpostgres: PostgreSQL, signed in with Microsoft Entra")
@@ -40,75 +42,73 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	for _, kv := range env {
-		name, v, _ := strings.Cut(kv, "=")
-		if err := os.Setenv(name, v); err != nil {
+		name, value, _ := strings.Cut(kv, "=")
+		if err := os.Setenv(name, value); err != nil {
 			return err
 		}
 	}
-	say("start", began, "an Entra, Azure's gateway, a real PostgreSQL")
+	report("start", start, "an emulated Entra and gateway, a real PostgreSQL")
 
-	dsn := az.DSN("aad_auth=managed-identity")
-	db, err := sql.Open("aadpostgres", dsn)
+	db, err := sql.Open("aadpostgres", az.DSN("aad_auth=managed-identity"))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	db.SetMaxIdleConns(connections)
 
-	now := time.Now()
-	conns, err := open(ctx, db)
+	start = time.Now()
+	conns, err := connect(ctx, db)
 	if err != nil {
 		return err
 	}
-	var who, version string
-	if err := conns[0].QueryRowContext(ctx, "select session_user, split_part(version(), ' ', 2)").Scan(&who, &version); err != nil {
+	var user, version string
+	err = conns[0].QueryRowContext(ctx, "select session_user, split_part(version(), ' ', 2)").Scan(&user, &version)
+	if err != nil {
 		return err
 	}
-	say("sign in", now, "%d connections at once, each as %q", connections, who)
+	report("sign in", start, "%d connections at once, each as %q", connections, user)
 	fmt.Fprintf(out, "  %-11s %s, certificate verified; PostgreSQL %s\n", "", tlsVersion(conns[0]), version)
 	for _, c := range conns {
 		c.Close() // back to the pool
 	}
 
-	now = time.Now()
+	start = time.Now()
 	total, copied, err := work(ctx, db)
 	if err != nil {
 		return err
 	}
-	say("work", now, "create, insert, transaction, COPY of %d rows", copied)
-	fmt.Fprintf(out, "  %-11s select says %d rows\n", "", total)
+	report("work", start, "create, insert, transaction, COPY of %d rows", copied)
+	fmt.Fprintf(out, "  %-11s select count(*) returns %d\n", "", total)
 
-	n := az.Counts()
-	fmt.Fprintf(out, "\n  %d token request, %d sign-ins, %d refused; nothing is left behind.\n", n.Tokens, n.SignIns, n.Refused)
-	if n.Tokens != 1 || n.SignIns != connections || n.Refused != 0 {
-		return errors.New("the demo did not go as it should: want 1 token request and 8 sign-ins")
+	counts := az.Counts()
+	fmt.Fprintf(out, "\n  %d token request, %d sign-ins, %d refused; nothing is left behind.\n", counts.Tokens, counts.SignIns, counts.Refused)
+	if counts.Tokens != 1 || counts.SignIns != connections || counts.Refused != 0 {
+		return errors.New("the demo failed: want 1 token request, 8 sign-ins, 0 refused")
 	}
 	return nil
 }
 
-// open takes all connections at once, from cold.
-func open(ctx context.Context, db *sql.DB) ([]*sql.Conn, error) {
-	conns, errs := make([]*sql.Conn, connections), make([]error, connections)
-	done := make(chan struct{})
+// connect opens all connections concurrently.
+func connect(ctx context.Context, db *sql.DB) ([]*sql.Conn, error) {
+	conns := make([]*sql.Conn, connections)
+	errs := make([]error, connections)
+	var wg sync.WaitGroup
 	for i := range connections {
-		go func() {
-			conns[i], errs[i] = db.Conn(ctx)
-			done <- struct{}{}
-		}()
+		wg.Go(func() { conns[i], errs[i] = db.Conn(ctx) })
 	}
-	for range connections {
-		<-done
-	}
+	wg.Wait()
 	return conns, errors.Join(errs...)
 }
 
+// work writes rows in several ways, and returns how many rows there are and how many COPY
+// has written.
 func work(ctx context.Context, db *sql.DB) (total, copied int64, err error) {
 	if _, err = db.ExecContext(ctx, "create table greeting (id serial primary key, word text not null)"); err != nil {
 		return 0, 0, err
 	}
 	defer func() {
-		_, drop := db.ExecContext(ctx, "drop table greeting")
-		err = errors.Join(err, drop)
+		_, dropErr := db.ExecContext(ctx, "drop table greeting")
+		err = errors.Join(err, dropErr)
 	}()
 	if _, err = db.ExecContext(ctx, "insert into greeting (word) values ($1), ($2)", "hello", "hallo"); err != nil {
 		return 0, 0, err
@@ -129,9 +129,9 @@ func work(ctx context.Context, db *sql.DB) (total, copied int64, err error) {
 		return 0, 0, err
 	}
 	defer conn.Close()
+	rows := pgx.CopyFromSlice(1000, func(i int) ([]any, error) { return []any{fmt.Sprint("word ", i)}, nil })
 	err = conn.Raw(func(raw any) (err error) {
-		copied, err = raw.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{"greeting"}, []string{"word"},
-			pgx.CopyFromSlice(1000, func(i int) ([]any, error) { return []any{fmt.Sprint("word ", i)}, nil }))
+		copied, err = raw.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{"greeting"}, []string{"word"}, rows)
 		return err
 	})
 	if err != nil {
@@ -141,6 +141,7 @@ func work(ctx context.Context, db *sql.DB) (total, copied int64, err error) {
 	return total, copied, err
 }
 
+// tlsVersion returns the TLS version of a connection, as crypto/tls names it.
 func tlsVersion(conn *sql.Conn) (version string) {
 	version = "no TLS"
 	conn.Raw(func(raw any) error {

@@ -1,16 +1,16 @@
-// Emulate runs an Azure to test against: an Entra, a gateway that signs in as
-// Azure Database for PostgreSQL does, and a real PostgreSQL.
+// Emulate runs a local emulation of Azure for tests: Entra, the gateway of Azure Database
+// for PostgreSQL, and a real PostgreSQL.
 //
 //	go install github.com/aadpostgres/aadpostgres/driver/emulator/cmd/emulate@latest
 //
-// It is used in three ways:
+// There are three ways to use it:
 //
-//	emulate            stay up and print exports to paste
-//	emulate -- CMD     run CMD, in any language, with them set, then stop
-//	emulate -demo      sign in eight connections at once, work, tell, stop
+//	emulate            serve until Ctrl-C, and print environment variables to paste
+//	emulate -- CMD     run CMD, in any language, with those variables, then stop
+//	emulate -demo      show eight concurrent sign-ins and some work, then stop
 //
-// CMD finds what it would find on Azure, where -on says. So does this, which gets
-// the token of App Service's identity and signs psql in with it:
+// CMD has the environment that it would have on Azure, on the host that -on selects. This
+// example requests the token of App Service's identity and signs in with psql:
 //
 //	emulate -- sh -c 'PGPASSWORD=$(curl -s -H "X-IDENTITY-HEADER: $IDENTITY_HEADER" \
 //	  "$IDENTITY_ENDPOINT?api-version=2019-08-01&resource=https://ossrdbms-aad.database.windows.net" |
@@ -25,13 +25,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
@@ -39,26 +36,26 @@ import (
 const usage = `usage: emulate [-on HOST] [-user NAME] [-admin NAME] [-single] [-- command [argument ...]]
        emulate -demo
 
-An Azure to test against, on 127.0.0.1.
+Emulates Azure for tests, on 127.0.0.1.
 
-  emulate                    stay up until Ctrl-C; print exports to paste
-  emulate -- go test ./...   run a command with them set: DATABASE_URL, PGHOST and its
-                             kin, and what its host gives it to get a token with
+  emulate                    serve until Ctrl-C, and print environment variables to paste
+  emulate -- go test ./...   run a command with those variables: DATABASE_URL, PGHOST and
+                             others of libpq, and the identity variables of its host
   emulate -on workstation -user me@contoso.com -- ./report.sh
   emulate -demo              show a sign-in from end to end
 
 `
 
 func main() {
-	p := place{on: emulator.AppService}
+	c := config{host: emulator.AppService}
 	flag.Func("on", "run the command as on `HOST`: app-service (the default), kubernetes, pipelines,\nworkstation, machine-learning or cloud-shell", func(s string) error {
-		p.on = emulator.Host(s)
+		c.host = emulator.Host(s)
 		return nil
 	})
-	flag.Func("user", "make a role for [KIND:]`NAME`; repeat it for more. KIND is managed-identity,\nservice-principal, user or group; a name with an @ is a user's. The first one is who runs\nthe command; without any, managed identity app is", p.add(false))
-	flag.Func("admin", "the same, for an Entra administrator `NAME`, who may make roles", p.add(true))
-	flag.BoolVar(&p.single, "single", false, "be a single server: user names end in @"+emulator.ServerName)
-	show := flag.Bool("demo", false, "sign in eight connections at once, do some work, tell what happened")
+	flag.Func("user", "create a role for [KIND:]`NAME`; repeat the flag for more roles. KIND is\nmanaged-identity, service-principal, user or group. A name with an @ is a user's.\nThe first one runs the command; the default is managed identity app", c.addIdentity(emulator.WithIdentity))
+	flag.Func("admin", "create a role like -user, for an Entra administrator `NAME`, who can create roles", c.addIdentity(emulator.WithAdmin))
+	flag.BoolVar(&c.single, "single", false, "emulate single server, whose user names end in @"+emulator.ServerName)
+	showDemo := flag.Bool("demo", false, "show eight concurrent sign-ins and some work")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)
 		flag.PrintDefaults()
@@ -68,10 +65,10 @@ func main() {
 	defer stop()
 	var status int
 	var err error
-	if *show {
+	if *showDemo {
 		err = demo(ctx, os.Stdout)
 	} else {
-		status, err = run(ctx, p, os.Stdout, flag.Args())
+		status, err = run(ctx, c, os.Stdout, flag.Args())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "emulate:", err)
@@ -80,46 +77,45 @@ func main() {
 	os.Exit(status)
 }
 
-// A place is what the flags ask for.
-type place struct {
-	on     emulator.Host
-	people []emulator.Option
-	first  string // of them
-	single bool
+// A config is what the flags set.
+type config struct {
+	host       emulator.Host
+	identities []emulator.Option
+	first      string // name of the first identity, which runs the command
+	single     bool
 }
 
-func (p *place) add(admin bool) func(string) error {
+// addIdentity returns the function of a flag that adds an identity by an option.
+func (c *config) addIdentity(option func(emulator.Identity) emulator.Option) func(string) error {
 	return func(s string) error {
 		id := emulator.Identity{Name: s}
 		if kind, name, ok := strings.Cut(s, ":"); ok {
-			id.Kind, id.Name = kind, name
+			id.Kind = kind
+			id.Name = name
 		} else if strings.Contains(s, "@") {
 			id.Kind = emulator.User
 		}
 		switch id.Kind {
 		case "", emulator.ManagedIdentity, emulator.ServicePrincipal, emulator.User, emulator.Group:
 		default:
-			return fmt.Errorf("%q is none of managed-identity, service-principal, user and group", id.Kind)
+			return fmt.Errorf("unknown kind %q; use managed-identity, service-principal, user or group", id.Kind)
 		}
 		if id.Name == "" {
-			return errors.New("there is no name")
+			return errors.New("no name; write NAME or KIND:NAME")
 		}
-		if p.first == "" {
-			p.first = id.Name
+		if c.first == "" {
+			c.first = id.Name
 		}
-		with := emulator.WithIdentity
-		if admin {
-			with = emulator.WithAdmin
-		}
-		p.people = append(p.people, with(id))
+		c.identities = append(c.identities, option(id))
 		return nil
 	}
 }
 
-// run returns the command's exit status, and what went wrong beside it.
-func run(ctx context.Context, p place, out io.Writer, args []string) (status int, err error) {
-	opts := p.people
-	if p.single {
+// run runs the command of args, or prints the environment and waits for ctx if there is
+// none. It returns the command's exit status, and any other error.
+func run(ctx context.Context, c config, out io.Writer, args []string) (status int, err error) {
+	opts := c.identities
+	if c.single {
 		opts = append(opts, emulator.WithSingleServer())
 	}
 	az, err := emulator.New(ctx, opts...)
@@ -127,86 +123,40 @@ func run(ctx context.Context, p place, out io.Writer, args []string) (status int
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, az.Close()) }()
-	if p.first == "" {
-		p.first = "app"
-	}
-	who := az.Identity(p.first)
-	if who.Kind == emulator.ServicePrincipal && slices.Contains(managed, p.on) {
-		return 0, fmt.Errorf("%s has managed identities only, and %s is an application; try -on %s or -on %s", p.on, who.Name, emulator.Kubernetes, emulator.Pipelines)
+	id := az.Identity(cmp.Or(c.first, "app"))
+	if id.Kind == emulator.ServicePrincipal && slices.Contains(managedIdentityHosts, c.host) {
+		return 0, fmt.Errorf("%s has managed identities only, and %s is an application; use -on %s or -on %s", c.host, id.Name, emulator.Kubernetes, emulator.Pipelines)
 	}
 	if len(args) > 0 {
-		running, end := context.WithCancel(context.WithoutCancel(ctx))
-		defer end()
-		cmd, err := az.Command(running, p.on, who, args[0], args[1:]...)
+		cmdCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		cmd, err := az.Command(cmdCtx, c.host, id, args[0], args[1:]...)
 		if err != nil {
 			return 0, err
 		}
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, os.Stderr
-		return attend(ctx, cmd, end)
+		cmd.Stdin = os.Stdin
+		cmd.Stdout = out
+		cmd.Stderr = os.Stderr
+		return runCommand(ctx, cmd, cancel)
 	}
-	exports, err := az.Exports(p.on, who)
+	exports, err := az.Exports(c.host, id)
 	if err != nil {
 		return 0, err
 	}
-	fmt.Fprintf(out, "%s on %s; paste this where programs are to find it:\n\n", who.Name, p.on)
+	fmt.Fprintf(out, "%s on %s; paste this into the shell that runs your program:\n\n", id.Name, c.host)
 	for _, kv := range exports {
 		name, value, _ := strings.Cut(kv, "=")
 		fmt.Fprintf(out, "  export %s=%s\n", name, quote(value))
 	}
-	fmt.Fprintln(out, "\nCtrl-C stops it.")
+	fmt.Fprintln(out, "\nPress Ctrl-C to stop.")
 	<-ctx.Done()
 	return 0, nil
 }
 
-// managed are the hosts that have managed identities and nothing else.
-var managed = []emulator.Host{emulator.AppService, emulator.MachineLearning, emulator.CloudShell}
+// managedIdentityHosts are the hosts that have managed identities and no others.
+var managedIdentityHosts = []emulator.Host{emulator.AppService, emulator.MachineLearning, emulator.CloudShell}
 
-// attend runs the command to its end, unless ctx has ended before, and returns its exit status as a shell would. A
-// terminal's Ctrl-C goes to the command as well as to this process, and what comes of it
-// is the command's business. A second one, or SIGTERM, calls end, which asks it to end,
-// and kills it if it does not within patience.
-func attend(ctx context.Context, cmd *exec.Cmd, end func()) (status int, err error) {
-	if runtime.GOOS != "windows" { // which can but kill
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	}
-	cmd.WaitDelay = patience
-	signals, done := make(chan os.Signal, 2), make(chan struct{})
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	defer close(done)
-	go func() {
-		for again := false; ; again = true {
-			select {
-			case s := <-signals:
-				if again || s == syscall.SIGTERM {
-					end()
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	err = cmd.Wait()
-	state := cmd.ProcessState
-	if w, ok := state.Sys().(syscall.WaitStatus); ok && w.Signaled() {
-		return 128 + int(w.Signal()), nil
-	}
-	if state.Exited() { // and how says the status
-		return state.ExitCode(), nil
-	}
-	return 0, err
-}
-
-// patience is how long a command that is told to end may take to do so.
-var patience = 10 * time.Second
-
-// quote makes one word of a value, for a shell.
+// quote quotes a value for a shell.
 func quote(value string) string {
 	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }

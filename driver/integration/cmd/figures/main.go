@@ -1,10 +1,10 @@
-// Command figures measures what the README says the driver costs: it runs the
-// benchmarks and writes the README's table and figures.svg.
+// Command figures measures the driver's costs: it runs the benchmarks and writes the
+// README's table and figures.svg.
 //
 //	go run ./driver/integration/cmd/figures
 //
-// Run it from the repository's root, on a machine that has nothing else to do: it
-// takes a few minutes.
+// Run it from the repository's root, on a machine without other load. It takes a few
+// minutes.
 package main
 
 import (
@@ -43,7 +43,7 @@ func run() error {
 	if err := cmd.Run(); err != nil {
 		return err
 	}
-	m, err := read(&out)
+	m, err := parseBenchmarks(&out)
 	if err != nil {
 		return err
 	}
@@ -55,10 +55,10 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	head, rest, ok := strings.Cut(string(text), begin)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for the table", readme)
+	head, rest, hasBegin := strings.Cut(string(text), begin)
+	_, tail, hasEnd := strings.Cut(rest, end)
+	if !hasBegin || !hasEnd {
+		return fmt.Errorf("%s lacks the table's comments %q and %q", readme, begin, end)
 	}
 	if err := os.WriteFile(readme, []byte(head+begin+rows+end+tail), 0o644); err != nil {
 		return err

@@ -11,15 +11,15 @@ import (
 	"testing"
 )
 
-// everything is what the benchmarks print, with v for each figure.
-func everything(v string) string {
+// benchmarkOutput returns the output of all benchmarks, with v for each figure.
+func benchmarkOutput(v string) string {
 	units := map[string]string{}
 	for _, f := range figures {
-		for _, p := range place.FindAllStringSubmatch(f.ours+f.beside, -1) {
+		for _, p := range placeholder.FindAllStringSubmatch(f.ours+f.comparison, -1) {
 			units[p[1]] += "\t" + v + " " + p[2]
 		}
 	}
-	for _, d := range distances {
+	for _, d := range roundTrips {
 		units["ColdConnect/"+d] = "\t" + v + " ms-ours\t" + v + " ms-hook"
 	}
 	var b strings.Builder
@@ -31,37 +31,40 @@ func everything(v string) string {
 }
 
 func TestFigures(t *testing.T) {
-	m, err := read(strings.NewReader(everything("9") + everything("148.2") + everything("1000")))
+	m, err := parseBenchmarks(strings.NewReader(benchmarkOutput("9") + benchmarkOutput("148.2") + benchmarkOutput("1000")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	picture, err := draw(m)
 	if err != nil || !strings.Contains(picture, "148 ms") {
-		t.Errorf("%s, %v", picture, err)
+		t.Errorf("draw() = %s, %v, want the median 148 ms", picture, err)
 	}
 	for d := xml.NewDecoder(strings.NewReader(picture)); ; {
-		if _, err := d.Token(); errors.Is(err, io.EOF) {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
 			break
-		} else if err != nil {
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	delete(m, "Storm")
-	if _, err := table(m); err == nil || !strings.Contains(err.Error(), "no requests-ours of BenchmarkStorm") {
-		t.Errorf("a benchmark that did not run is missed so: %v", err)
+	if _, err := table(m); err == nil || !strings.Contains(err.Error(), "BenchmarkStorm lacks requests-ours") {
+		t.Errorf("table() = %v without BenchmarkStorm, want an error that names it", err)
 	}
-	if _, err := draw(measured{}); err == nil {
-		t.Error("nothing is drawn")
+	if _, err := draw(measurements{}); err == nil {
+		t.Error("draw() = nil without figures, want an error")
 	}
-	if _, err := read(strings.NewReader("BenchmarkQuery-2 5 x ms-ours")); err == nil {
-		t.Error("x is a figure")
+	if _, err := parseBenchmarks(strings.NewReader("BenchmarkQuery-2 5 x ms-ours")); err == nil {
+		t.Error("parseBenchmarks() = nil for the figure x, want an error")
 	}
 }
 
-// The README's table and the picture are this command's: all but their figures.
+// TestPrinted checks that the README's table and the picture are up to date, except for
+// their figures.
 func TestPrinted(t *testing.T) {
 	t.Chdir("../../../..")
-	m, err := read(strings.NewReader(everything("1")))
+	m, err := parseBenchmarks(strings.NewReader(benchmarkOutput("1")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,13 +78,13 @@ func TestPrinted(t *testing.T) {
 	}
 	number := regexp.MustCompile(`\d+(\.\d+)?`)
 	mask := func(s string) string { return number.ReplaceAllString(s, "N") }
-	for file, want := range map[string]string{readme: begin + rows + end, svg: picture} {
-		b, err := os.ReadFile(file)
+	for _, tt := range []struct{ file, want string }{{readme, begin + rows + end}, {svg, picture}} {
+		b, err := os.ReadFile(tt.file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(mask(string(b)), mask(want)) {
-			t.Errorf("%s does not show what is measured; write it with go run ./driver/integration/cmd/figures", file)
+		if !strings.Contains(mask(string(b)), mask(tt.want)) {
+			t.Errorf("%s is out of date; run go run ./driver/integration/cmd/figures", tt.file)
 		}
 	}
 }

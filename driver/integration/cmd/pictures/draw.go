@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// inks are the colours that the commands ask a terminal for.
-var inks = map[string]string{"31": "#ff7b72", "32": "#7ee787", "33": "#e3b341"}
+// colors maps the commands' terminal color codes to those of the picture.
+var colors = map[string]string{"31": "#ff7b72", "32": "#7ee787", "33": "#e3b341"}
 
-var colour = regexp.MustCompile(`\x1b\[(\d+)m`)
+var colorCode = regexp.MustCompile(`\x1b\[(\d+)m`)
 
-// draw makes a terminal's window with the command and what it printed.
+// draw returns an SVG picture of a terminal window with the command and its output.
 func draw(prompt, screen string) string {
 	const char, line, margin, bar = 7.25, 18, 16, 34
 	lines := wrap("\x1b[32m$\x1b[0m " + prompt + "\n" + strings.TrimRight(screen, "\n"))
@@ -24,20 +24,23 @@ func draw(prompt, screen string) string {
 	for i, fill := range []string{"#ff5f57", "#febc2e", "#28c840"} {
 		fmt.Fprintf(&b, `<circle cx="%d" cy="16" r="5" fill="%s"/>`+"\n", margin+4+i*18, fill)
 	}
-	ink := "" // goes on from line to line, as a terminal's does
+	color := "" // continues on the next line, as in a terminal
 	for i, text := range lines {
-		// Each is as long as its characters, whatever the font's are.
-		fmt.Fprintf(&b, `<text x="%d" y="%d" xml:space="preserve" textLength="%.0f">`, margin, bar+14+i*line, float64(len([]rune(colour.ReplaceAllString(text, ""))))*char)
+		// textLength sets the width whatever font the viewer has.
+		fmt.Fprintf(&b, `<text x="%d" y="%d" xml:space="preserve" textLength="%.0f">`, margin, bar+14+i*line, float64(len([]rune(colorCode.ReplaceAllString(text, ""))))*char)
 		for text != "" {
-			piece, next, rest := text, ink, ""
-			if at := colour.FindStringSubmatchIndex(text); at != nil {
-				piece, next, rest = text[:at[0]], inks[text[at[2]:at[3]]], text[at[1]:]
+			span, rest := text, ""
+			next := color
+			if at := colorCode.FindStringSubmatchIndex(text); at != nil {
+				span, rest = text[:at[0]], text[at[1]:]
+				next = colors[text[at[2]:at[3]]]
 			}
-			if piece = html.EscapeString(piece); ink != "" && piece != "" {
-				piece = fmt.Sprintf(`<tspan fill="%s">%s</tspan>`, ink, piece)
+			span = html.EscapeString(span)
+			if color != "" && span != "" {
+				span = fmt.Sprintf(`<tspan fill="%s">%s</tspan>`, color, span)
 			}
-			b.WriteString(piece)
-			ink, text = next, rest
+			b.WriteString(span)
+			color, text = next, rest
 		}
 		b.WriteString("</text>\n")
 	}
@@ -45,17 +48,19 @@ func draw(prompt, screen string) string {
 	return b.String()
 }
 
-// wrap breaks lines where a terminal does.
+// wrap breaks lines after as many characters as the terminal has columns.
 func wrap(s string) (lines []string) {
 	for text := range strings.SplitSeq(s, "\n") {
 		n, from := 0, 0
 		for i := 0; i < len(text); {
-			if at := colour.FindStringIndex(text[i:]); at != nil && at[0] == 0 {
+			if at := colorCode.FindStringIndex(text[i:]); at != nil && at[0] == 0 {
 				i += at[1]
 				continue
 			}
 			if n == columns {
-				lines, n, from = append(lines, text[from:i]), 0, i
+				lines = append(lines, text[from:i])
+				n = 0
+				from = i
 			}
 			n++
 			i += len(string([]rune(text[i:])[0]))

@@ -1,5 +1,5 @@
-// Command pictures runs the project's commands in a terminal, against an emulator,
-// and draws what they print: the pictures that the README shows.
+// Command pictures draws the README's pictures: it runs the project's commands in a
+// terminal, with an emulator, and draws their output.
 //
 //	go run ./driver/integration/cmd/pictures
 //
@@ -15,7 +15,7 @@ import (
 	"path/filepath"
 )
 
-const folder = "driver/integration/pictures"
+const outputDir = "driver/integration/pictures"
 
 func main() {
 	log.SetFlags(0)
@@ -26,27 +26,27 @@ func main() {
 }
 
 func run() error {
-	if _, err := os.Stat(folder); err != nil {
+	if _, err := os.Stat(outputDir); err != nil {
 		return fmt.Errorf("%w; run this from the repository's root", err)
 	}
-	return shoot(context.Background(), func(s scene, screen string) error {
-		return os.WriteFile(filepath.Join(folder, s.name+".svg"), []byte(draw(s.prompt, screen)), 0o644)
+	return record(context.Background(), func(r recording, screen string) error {
+		return os.WriteFile(filepath.Join(outputDir, r.name+".svg"), []byte(draw(r.prompt, screen)), 0o644)
 	})
 }
 
-// shoot runs each scene and hands what it printed to take.
-func shoot(ctx context.Context, take func(scene, string) error) (err error) {
-	st, err := build(ctx)
+// record runs each recording and calls use with the terminal's content.
+func record(ctx context.Context, use func(r recording, screen string) error) (err error) {
+	t, err := newTerminal(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.close()) }()
-	for _, s := range scenes {
-		screen, err := st.play(ctx, s)
+	defer func() { err = errors.Join(err, t.close()) }()
+	for _, r := range recordings {
+		screen, err := t.run(ctx, r)
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			return fmt.Errorf("%s: %w", r.name, err)
 		}
-		if err := take(s, screen); err != nil {
+		if err := use(r, screen); err != nil {
 			return err
 		}
 	}

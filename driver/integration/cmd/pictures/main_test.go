@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// varies is what differs from one run, day or machine to the next.
-var varies = regexp.MustCompile(`\d{4}-\d\d-\d\d(T[\d:]+Z)?|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\d.]+ *(ms|µs|s\b)|(:|port=)\d{4,5}|PostgreSQL \d[\w.]*( \([^)]*\))?|\s+`)
+// volatile matches what differs from run to run, day to day, and between machines.
+var volatile = regexp.MustCompile(`\d{4}-\d\d-\d\d(T[\d:]+Z)?|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\d.]+ *(ms|µs|s\b)|(:|port=)\d{4,5}|PostgreSQL \d[\w.]*( \([^)]*\))?|\s+`)
 
-// text is what is to be read in a picture: the words alone.
-func text(t *testing.T, picture string) string {
+// pictureText returns the words in a picture.
+func pictureText(t *testing.T, picture string) string {
 	t.Helper()
 	var v struct {
 		Title string `xml:"title"`
@@ -29,24 +29,25 @@ func text(t *testing.T, picture string) string {
 	for i, line := range v.Text {
 		words := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(line.Inner, "")
 		if b.WriteString(words); len([]rune(words)) < columns || i == 0 {
-			b.WriteByte('\n') // else the terminal wrapped it
+			b.WriteByte('\n') // else the terminal wrapped the line
 		}
 	}
-	return varies.ReplaceAllString(b.String(), " ")
+	return volatile.ReplaceAllString(b.String(), " ")
 }
 
-// The pictures show what the commands print today.
+// TestPictures checks that the pictures show the current output of the commands.
 func TestPictures(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("has no pseudo terminals")
+		t.Skip("Windows has no pseudo terminals")
 	}
-	err := shoot(t.Context(), func(s scene, screen string) error {
-		shown, err := os.ReadFile(filepath.Join("..", "..", "pictures", s.name+".svg"))
+	err := record(t.Context(), func(r recording, screen string) error {
+		picture, err := os.ReadFile(filepath.Join("..", "..", "pictures", r.name+".svg"))
 		if err != nil {
 			return err
 		}
-		if now, then := text(t, draw(s.prompt, screen)), text(t, string(shown)); now != then {
-			t.Errorf("%s.svg shows\n%s\nand the command prints\n%s\nso run go run ./driver/integration/cmd/pictures", s.name, then, now)
+		got, want := pictureText(t, draw(r.prompt, screen)), pictureText(t, string(picture))
+		if got != want {
+			t.Errorf("%s.svg is out of date; run go run ./driver/integration/cmd/pictures\noutput:\n%s\npicture:\n%s", r.name, got, want)
 		}
 		return nil
 	})
@@ -57,9 +58,25 @@ func TestPictures(t *testing.T) {
 
 func TestWrap(t *testing.T) {
 	long := strings.Repeat("é", columns)
-	for s, want := range map[string]int{"": 1, "a\n\nb": 3, long: 1, long + "x": 2, "\x1b[31m" + long + "\x1b[0m": 1, long + long + "x": 3} {
-		if got := wrap(s); len(got) != want || strings.Join(got, "") != strings.ReplaceAll(s, "\n", "") {
-			t.Errorf("%q is wrapped to %q", s, got)
-		}
+	for _, tt := range []struct {
+		name, text string
+		lines      int
+	}{
+		{"empty", "", 1},
+		{"newlines", "a\n\nb", 3},
+		{"full line", long, 1},
+		{"one more character", long + "x", 2},
+		{"color codes", "\x1b[31m" + long + "\x1b[0m", 1},
+		{"two full lines", long + long + "x", 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := wrap(tt.text)
+			if len(got) != tt.lines {
+				t.Errorf("wrap(%q) = %d lines, want %d", tt.text, len(got), tt.lines)
+			}
+			if got, want := strings.Join(got, ""), strings.ReplaceAll(tt.text, "\n", ""); got != want {
+				t.Errorf("wrap(%q) = %q without line breaks, want %q", tt.text, got, want)
+			}
+		})
 	}
 }

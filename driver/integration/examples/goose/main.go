@@ -1,9 +1,9 @@
-// Goose migrates the database of DATABASE_URL with the migrations built into it:
+// Goose migrates the database in DATABASE_URL with its embedded migrations:
 //
 //	export DATABASE_URL='host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity'
 //	goose up
 //
-// up and down wait for whoever migrates at the same time.
+// up and down wait until other processes have finished migrating.
 package main
 
 import (
@@ -63,8 +63,8 @@ func run(ctx context.Context, args []string) error {
 var commands = map[string]func(context.Context, *goose.Provider) error{
 	"up": func(ctx context.Context, p *goose.Provider) error {
 		done, err := p.Up(ctx)
-		for _, one := range done {
-			fmt.Println(one)
+		for _, result := range done {
+			fmt.Println(result)
 		}
 		return err
 	},
@@ -80,8 +80,8 @@ var commands = map[string]func(context.Context, *goose.Provider) error{
 	},
 	"status": func(ctx context.Context, p *goose.Provider) error {
 		all, err := p.Status(ctx)
-		for _, one := range all {
-			fmt.Printf("%-8s %s\n", one.State, one.Source.Path)
+		for _, status := range all {
+			fmt.Printf("%-8s %s\n", status.State, status.Source.Path)
 		}
 		return err
 	},

@@ -11,7 +11,8 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// The program, built and run as on a host with a managed identity.
+// TestGoose builds the program and runs it as on a host with a managed identity. The steps
+// depend on each other.
 func TestGoose(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "goose")
 	if runtime.GOOS == "windows" {
@@ -46,11 +47,21 @@ func TestGoose(t *testing.T) {
 		cmd := exec.Command(program, step.command)
 		cmd.Env = append(append(os.Environ(), env...), "DATABASE_URL="+dsn)
 		out, err := cmd.CombinedOutput()
-		if !strings.Contains(string(out), step.want) || (err != nil) != step.fails || step.want == "" && len(out) > 0 {
-			t.Errorf("%s: %v: %s\nwant %s", step.command, err, out, step.want)
+		if (err != nil) != step.fails {
+			t.Errorf("%s: error = %v, want one: %t", step.command, err, step.fails)
+		}
+		if !strings.Contains(string(out), step.want) {
+			t.Errorf("%s: output = %q, want %q", step.command, out, step.want)
+		}
+		if step.want == "" && len(out) > 0 {
+			t.Errorf("%s: output = %q, want none", step.command, out)
 		}
 	}
-	if c := az.Counts(); c.Refused != 0 || c.SignIns < 11 {
-		t.Errorf("%+v", c)
+	counts := az.Counts()
+	if counts.Refused != 0 {
+		t.Errorf("refused sign-ins = %d, want 0", counts.Refused)
+	}
+	if counts.SignIns < 11 {
+		t.Errorf("sign-ins = %d, want at least 11", counts.SignIns)
 	}
 }

@@ -1,10 +1,9 @@
-// Todo keeps a list of things to do in PostgreSQL and serves it over HTTP: the
-// kind of small service that is about to move to Microsoft Entra. As it stands it
-// signs in with the password in DATABASE_URL.
+// Todo keeps a list of things to do in PostgreSQL and serves it over HTTP. It is a small
+// service that will move to Microsoft Entra: it signs in with the password in DATABASE_URL.
 //
 //	GET  /todos            the list, as JSON
-//	POST /todos            {"text": ..., "due": ..., "tags": [...]} adds to it
-//	POST /todos/{id}/done  ticks one off
+//	POST /todos            {"text": ..., "due": ..., "tags": [...]} adds an entry
+//	POST /todos/{id}/done  marks an entry as done
 package main
 
 import (
@@ -67,7 +66,7 @@ func run(ctx context.Context) error {
 	case err := <-served:
 		return err
 	case <-ctx.Done():
-		return server.Shutdown(context.Background()) // waits for requests under way
+		return server.Shutdown(context.Background()) // waits for active requests
 	}
 }
 
@@ -124,7 +123,7 @@ func handler(db *sql.DB) http.Handler {
 			fail(w, err)
 			return
 		}
-		defer tx.Rollback() // does nothing after Commit
+		defer tx.Rollback() // no effect after Commit
 		result, err := tx.ExecContext(r.Context(), "UPDATE todo SET done = true WHERE id = $1", r.PathValue("id"))
 		if err != nil {
 			fail(w, err)

@@ -26,15 +26,14 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
-// moved is what changes in main.go when the service moves to Entra: the driver and
-// its name.
-var moved = strings.NewReplacer(
+// toEntra has the changes in main.go for the move to Entra: the driver and its name.
+var toEntra = strings.NewReplacer(
 	`_ "github.com/jackc/pgx/v5/stdlib"`, `_ "github.com/aadpostgres/aadpostgres"`,
 	`sql.Open("pgx", `, `sql.Open("aadpostgres", `)
 
-// The service as it stands signs in with a password. Then its role becomes
-// Entra's, two lines of the program change and the password goes out of the URL;
-// it finds all that it left behind.
+// TestMoveToEntra runs the service with a password first. Then an administrator assigns its
+// role to an Entra identity, two lines of the program change, and the password is removed
+// from the URL. The service must find the data that it had stored.
 func TestMoveToEntra(t *testing.T) {
 	az := emulator.Start(t)
 	ctx := t.Context()
@@ -57,13 +56,12 @@ func TestMoveToEntra(t *testing.T) {
 	before.post("/todos", `{"text": "write it down", "due": "2026-12-24T18:00:00+01:00", "tags": ["a", "b,c"]}`, http.StatusCreated)
 	before.post("/todos", `{"text": "write it down"}`, http.StatusConflict)
 	before.post("/todos/1/done", "", http.StatusOK)
-	left := before.list()
+	stored := before.list()
 	before.stop()
-	if n := az.Counts().SignIns; n != 0 {
-		t.Fatalf("%d Entra sign-ins before the move", n)
+	if got := az.Counts().SignIns; got != 0 {
+		t.Fatalf("Entra sign-ins before the move = %d, want 0", got)
 	}
 
-	// The administrator maps the role to the service's identity.
 	id := az.Add(emulator.Identity{Name: "todo"})
 	relabel(t, az, id)
 
@@ -72,26 +70,53 @@ func TestMoveToEntra(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after := start(t, build(t, moved), append(env, "AZURE_CLIENT_ID="+id.ClientID, "DATABASE_URL="+address.String())...)
-	if found := after.list(); found != left || !strings.Contains(found, "write it down") {
-		t.Errorf("left %s, found %s", left, found)
+	after := start(t, build(t, toEntra), append(env, "AZURE_CLIENT_ID="+id.ClientID, "DATABASE_URL="+address.String())...)
+	if got := after.list(); got != stored || !strings.Contains(got, "write it down") {
+		t.Errorf("list = %s, want %s", got, stored)
 	}
 	after.post("/todos", `{"text": "write it down"}`, http.StatusConflict)
 	after.post("/todos", `{"text": "another", "tags": ["ü"]}`, http.StatusCreated)
-	after.post("/todos/4/done", "", http.StatusOK) // 2 and 3 went to the conflicts
-	var list []todo
-	if err := json.Unmarshal([]byte(after.list()), &list); err != nil || len(list) != 2 || !list[0].Done || !list[1].Done || list[0].Due == nil || !slices.Equal(list[1].Tags, []string{"ü"}) {
-		t.Errorf("%+v, %v", list, err)
-	}
+	after.post("/todos/4/done", "", http.StatusOK) // the conflicts used ids 2 and 3
+	checkList(t, after.list())
 	config := admin.Config()
 	config.Database = database.Name
 	after.stopBusy(config)
-	if n := az.Counts(); n.SignIns == 0 || n.Tokens == 0 || n.Refused != 0 {
-		t.Errorf("%+v", n)
+	counts := az.Counts()
+	if counts.SignIns == 0 {
+		t.Error("sign-ins = 0, want some")
+	}
+	if counts.Tokens == 0 {
+		t.Error("tokens = 0, want some")
+	}
+	if counts.Refused != 0 {
+		t.Errorf("refused sign-ins = %d, want 0", counts.Refused)
 	}
 }
 
-// relabel maps the role todo to id, as an Entra administrator does.
+// checkList checks the list after both entries are done.
+func checkList(t *testing.T, text string) {
+	t.Helper()
+	var list []todo
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 2 {
+		t.Fatalf("list = %+v, want 2 entries", list)
+	}
+	for _, entry := range list {
+		if !entry.Done {
+			t.Errorf("%+v is not done, want done", entry)
+		}
+	}
+	if list[0].Due == nil {
+		t.Errorf("%+v is never due, want a time", list[0])
+	}
+	if got, want := list[1].Tags, []string{"ü"}; !slices.Equal(got, want) {
+		t.Errorf("tags = %q, want %q", got, want)
+	}
+}
+
+// relabel assigns the role todo to id, as an Entra administrator does.
 func relabel(t *testing.T, az *emulator.Azure, id emulator.Identity) {
 	t.Helper()
 	boss := az.Add(emulator.Identity{Name: "boss"})
@@ -113,7 +138,8 @@ func relabel(t *testing.T, az *emulator.Azure, id emulator.Identity) {
 	}
 }
 
-// build compiles the program, with changes made to it, and returns its path.
+// build compiles the program with changes to its source, which may be nil. It returns the
+// program's path.
 func build(t *testing.T, changes *strings.Replacer) string {
 	t.Helper()
 	text, err := os.ReadFile("main.go")
@@ -124,15 +150,15 @@ func build(t *testing.T, changes *strings.Replacer) string {
 	args := []string{"build", "-o", filepath.Join(dir, "todo")}
 	if changes != nil {
 		changed := changes.Replace(string(text))
-		if n := differing(string(text), changed); n != 2 {
-			t.Fatalf("%d lines changed, want 2", n)
+		if got := countChangedLines(string(text), changed); got != 2 {
+			t.Fatalf("changed lines = %d, want 2", got)
 		}
-		here, err := filepath.Abs("main.go")
+		path, err := filepath.Abs("main.go")
 		if err != nil {
 			t.Fatal(err)
 		}
 		file, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
-		list, err := json.Marshal(map[string]any{"Replace": map[string]string{here: file}})
+		list, err := json.Marshal(map[string]any{"Replace": map[string]string{path: file}})
 		if err := errors.Join(err, os.WriteFile(file, []byte(changed), 0o644), os.WriteFile(overlay, list, 0o644)); err != nil {
 			t.Fatal(err)
 		}
@@ -144,9 +170,11 @@ func build(t *testing.T, changes *strings.Replacer) string {
 	return filepath.Join(dir, "todo")
 }
 
-func differing(a, b string) (n int) {
+// countChangedLines compares two texts with the same number of lines.
+func countChangedLines(a, b string) (n int) {
+	linesB := strings.Split(b, "\n")
 	for i, line := range strings.Split(a, "\n") {
-		if line != strings.Split(b, "\n")[i] {
+		if line != linesB[i] {
 			n++
 		}
 	}
@@ -185,8 +213,12 @@ func (s *service) post(path, body string, status int) {
 		s.t.Fatal(err)
 	}
 	defer r.Body.Close()
-	if text, err := io.ReadAll(r.Body); r.StatusCode != status || err != nil {
-		s.t.Errorf("%s %s: %s: %s, %v", path, body, r.Status, text, err)
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		s.t.Error(err)
+	}
+	if r.StatusCode != status {
+		s.t.Errorf("POST %s %s = %s, want %d: %s", path, body, r.Status, status, text)
 	}
 }
 
@@ -198,13 +230,16 @@ func (s *service) list() string {
 	}
 	defer r.Body.Close()
 	text, err := io.ReadAll(r.Body)
-	if err != nil || r.StatusCode != http.StatusOK {
-		s.t.Fatalf("%s: %s, %v", r.Status, text, err)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if r.StatusCode != http.StatusOK {
+		s.t.Fatalf("GET /todos = %s, want %d: %s", r.Status, http.StatusOK, text)
 	}
 	return string(text)
 }
 
-// stop asks it to end, and sees that it does so in good order.
+// stop sends SIGTERM and checks that the program exits with status 0.
 func (s *service) stop() {
 	s.t.Helper()
 	http.DefaultClient.CloseIdleConnections()
@@ -213,13 +248,13 @@ func (s *service) stop() {
 	}
 }
 
-// stopBusy is stop with a request under way, which is answered before it ends.
+// stopBusy is like stop, with an active request that must be answered.
 func (s *service) stopBusy(superuser *pgx.ConnConfig) {
 	s.t.Helper()
 	ctx := s.t.Context()
-	eventually := func(what string, is func() bool) {
+	eventually := func(what string, done func() bool) {
 		s.t.Helper()
-		for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				s.t.Fatalf("not within a minute: %s", what)
 			}
@@ -238,14 +273,14 @@ func (s *service) stopBusy(superuser *pgx.ConnConfig) {
 		defer close(answered)
 		s.post("/todos", `{"text": "late"}`, http.StatusCreated)
 	}()
-	eventually("the request waits", func() (waits bool) {
+	eventually("the request waits for the lock", func() (waits bool) {
 		err := holder.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").Scan(&waits)
 		return err == nil && waits
 	})
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		s.t.Fatal(err)
 	}
-	eventually("it listens no more", func() bool {
+	eventually("the port refuses connections", func() bool {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		if err == nil {
 			conn.Close()

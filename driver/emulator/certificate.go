@@ -1,0 +1,114 @@
+package emulator
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"time"
+
+	"github.com/aadpostgres/aadpostgres/dsn"
+)
+
+// A Certificate is one that the gateway can present: see [Faults.Certificate].
+type Certificate string
+
+// The certificates.
+const (
+	ValidCertificate     Certificate = ""           // valid for every name of the emulator
+	ExpiredCertificate   Certificate = "expired"    // expired an hour ago
+	WrongHostCertificate Certificate = "wrong-host" // valid for another host, other-name.example
+	UntrustedCertificate Certificate = "untrusted"  // signed by an authority that is not in CertFile
+)
+
+// A certAuthority is a certificate authority and a valid certificate that it has signed.
+type certAuthority struct {
+	root    *x509.Certificate
+	rootPEM []byte
+	key     *ecdsa.PrivateKey
+	cert    tls.Certificate
+}
+
+func newCertAuthority() (*certAuthority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "aadpostgres emulator CA"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(30 * 24 * time.Hour),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, err
+	}
+	root, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	a := &certAuthority{root: root, rootPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key: key}
+	a.cert, err = a.sign(ValidCertificate)
+	return a, err
+}
+
+func (a *certAuthority) sign(kind Certificate) (tls.Certificate, error) {
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2),
+		Subject:      pkix.Name{CommonName: "aadpostgres emulator"},
+		NotBefore:    a.root.NotBefore,
+		NotAfter:     a.root.NotAfter,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		DNSNames:     []string{"localhost", "login.windows.net", "*" + dsn.CosmosSuffix},
+	}
+	for _, c := range dsn.Clouds() {
+		leaf.DNSNames = append(leaf.DNSNames, hostOf(c.Authority), "*"+c.HostSuffix)
+	}
+	switch kind {
+	case ExpiredCertificate:
+		leaf.NotBefore = time.Now().Add(-48 * time.Hour)
+		leaf.NotAfter = time.Now().Add(-time.Hour)
+	case WrongHostCertificate:
+		leaf.IPAddresses = nil
+		leaf.DNSNames = []string{"other-name.example"}
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, a.root, &key.PublicKey, a.key)
+	return tls.Certificate{Certificate: [][]byte{der, a.root.Raw}, PrivateKey: key}, err
+}
+
+// tlsConfig returns a server's configuration with the valid certificate.
+func (a *certAuthority) tlsConfig() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{a.cert}}
+}
+
+// tlsConfigWith returns a server's configuration with a certificate of that kind. All but
+// the valid one are created for each call, because tests use them rarely.
+func (a *certAuthority) tlsConfigWith(kind Certificate) (*tls.Config, error) {
+	switch kind {
+	case ValidCertificate:
+		return a.tlsConfig(), nil
+	case UntrustedCertificate:
+		other, err := newCertAuthority()
+		if err != nil {
+			return nil, err
+		}
+		return other.tlsConfig(), nil
+	}
+	cert, err := a.sign(kind)
+	return &tls.Config{Certificates: []tls.Certificate{cert}}, err
+}

@@ -1,5 +1,0 @@
-//go:build !linux
-
-package emulator
-
-func memory() string { return "" }

@@ -1,0 +1,175 @@
+package integration
+
+import (
+	"context"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/aadpostgres/aadpostgres/driver"
+	"github.com/aadpostgres/aadpostgres/driver/emulator"
+)
+
+var hintSQL = regexp.MustCompile(`(?s)(?:in database postgres|database's owner|administrator): (.*;)`)
+
+// applySQL runs the SQL of the hint, as administrator.
+func applySQL(t *testing.T, fx *fixture, dsn string, e *driver.Error) string {
+	t.Helper()
+	m := hintSQL.FindStringSubmatch(e.Hint)
+	if m == nil {
+		t.Fatalf("hint = %q, want one with SQL", e.Hint)
+	}
+	conn := fx.connectAsAdmin(t)
+	defer conn.Close()
+	err := conn.Raw(func(raw any) error {
+		_, err := raw.(*stdlib.Conn).Conn().Exec(context.Background(), m[1], pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	if err != nil {
+		t.Errorf("%s: %v", m[1], err)
+	}
+	return dsn
+}
+
+var hintSetting = regexp.MustCompile(`\b(?:aad_\w+|user)=(?:'(?:[^'\\]|\\.)*'|[^\s;,]+)`)
+
+// applySetting sets the key that the hint names.
+func applySetting(t *testing.T, _ *fixture, dsn string, e *driver.Error) string {
+	t.Helper()
+	m := strings.TrimRight(hintSetting.FindString(e.Hint), ":.")
+	key, _, ok := strings.Cut(m, "=")
+	if !ok {
+		t.Fatalf("hint = %q, want one with key=value", e.Hint)
+	}
+	return regexp.MustCompile(`\b`+key+`=('(?:[^'\\]|\\.)*'|\S+)`).ReplaceAllLiteralString(dsn, "") + " " + m
+}
+
+// replace changes the DSN where the hint leaves the value to its reader.
+func replace(old, with string) fixFunc {
+	return func(t *testing.T, fx *fixture, dsn string, _ *driver.Error) string {
+		if !strings.Contains(dsn, fill(old, fx.app)) {
+			t.Fatalf("DSN = %q, want one with %q", dsn, old)
+		}
+		return strings.ReplaceAll(dsn, fill(old, fx.app), fill(with, fx.app))
+	}
+}
+
+// withToken sets another token in place of the password.
+func withToken(token func(fx *fixture) string) fixFunc {
+	return func(t *testing.T, fx *fixture, dsn string, _ *driver.Error) string {
+		t.Setenv("PGPASSWORD", token(fx))
+		return dsn
+	}
+}
+
+// failLookup fails every lookup as Go's resolver fails for an unknown host.
+var failLookup = driver.WithConnConfig(func(c *pgx.ConnConfig) {
+	c.LookupFunc = func(_ context.Context, host string) ([]string, error) {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+})
+
+func userToken(fx *fixture) string { return fx.az.Token(fx.user, nil) }
+func appToken(fx *fixture) string  { return fx.az.Token(fx.app, nil) }
+
+// tokenWithClaim returns app's token with a claim changed, or removed if value returns nil.
+func tokenWithClaim(claim string, value func(fx *fixture) any) func(*fixture) string {
+	return func(fx *fixture) string {
+		return fx.az.Token(fx.app, func(claims map[string]any) {
+			claims[claim] = value(fx)
+			if claims[claim] == nil {
+				delete(claims, claim)
+			}
+		})
+	}
+}
+
+// toggle returns a failure's setup and restore that set and unset one of the emulator's
+// faults.
+func toggle(set func(f *emulator.Faults, on bool)) (setup, restore func(*testing.T, *fixture)) {
+	setup = func(t *testing.T, fx *fixture) {
+		set(&fx.az.Faults, true)
+		t.Cleanup(func() { set(&fx.az.Faults, false) })
+	}
+	restore = func(_ *testing.T, fx *fixture) { set(&fx.az.Faults, false) }
+	return setup, restore
+}
+
+// faultFailure is a failure that one of the emulator's faults causes.
+func faultFailure(name, dsn, cause string, set func(f *emulator.Faults, on bool)) failure {
+	f := failure{name: name, dsn: dsn, cause: cause}
+	f.setup, f.restore = toggle(set)
+	return f
+}
+
+// serverFailure makes the server refuse all sign-ins with an error.
+func serverFailure(name, code, text string) failure {
+	return faultFailure(name, secretDSN+"user=billing", "server error: "+text, func(f *emulator.Faults, on bool) {
+		if !on {
+			f.Refuse(nil)
+			return
+		}
+		f.Refuse(&pgconn.PgError{Severity: "FATAL", Code: code, Message: text})
+	})
+}
+
+// entraFailure makes Entra refuse all token requests with an AADSTS code.
+func entraFailure(name string, code int, text string) failure {
+	return faultFailure(name, secretDSN+"user=billing", "Entra error: "+text, func(f *emulator.Faults, on bool) {
+		if !on {
+			f.DenyTokens(0, "")
+			return
+		}
+		f.DenyTokens(code, text)
+	})
+}
+
+// presentCertificate makes the gateway present c.
+func presentCertificate(c emulator.Certificate) func(*emulator.Faults, bool) {
+	return func(f *emulator.Faults, on bool) {
+		if !on {
+			var valid emulator.Certificate
+			f.Certificate(valid)
+			return
+		}
+		f.Certificate(c)
+	}
+}
+
+// newWording makes the server use the newer wording of its messages.
+func newWording(t *testing.T, fx *fixture) {
+	fx.az.Faults.NewWording(true)
+	t.Cleanup(func() { fx.az.Faults.NewWording(false) })
+}
+
+// A staleCredential returns tokens that were issued ten minutes ago, unless newer ones
+// are requested.
+type staleCredential struct{ fx *fixture }
+
+func (c staleCredential) GetToken(_ context.Context, opts policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	token := c.fx.az.Token(c.fx.app, func(claims map[string]any) {
+		if opts.Claims == "" {
+			claims["iat"] = time.Now().Add(-15 * time.Minute).Unix() // the emulator's tokens begin five minutes ago, as Entra's do
+		}
+	})
+	return azcore.AccessToken{Token: token, ExpiresOn: time.Now().Add(time.Hour)}, nil
+}
+
+// loggedOut sets up a workstation without a login to any tool.
+func loggedOut(t *testing.T, fx *fixture) {
+	fx.az.SetenvOn(t, emulator.Workstation, emulator.Identity{})
+}
+
+// logIn logs the user in to all tools.
+func logIn(t *testing.T, fx *fixture) {
+	fx.az.Login(fx.user)
+	t.Cleanup(fx.az.Logout)
+}

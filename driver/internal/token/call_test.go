@@ -1,0 +1,153 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// callOf returns the call of a request that takes a second, as f says.
+func callOf(t *testing.T, f func(int, Request) (Response, error)) *Call {
+	t.Helper()
+	_, call := cacheOf(&fakeFetcher{delay: time.Second, get: f}).Token(quiet)
+	if call == nil {
+		t.Fatal("Token() returns no call, want one")
+	}
+	return call
+}
+
+// A caller whose time is up still gets what is there.
+func TestCallThatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		call := callOf(t, lifetime(time.Hour))
+		canceled, cancel := context.WithCancelCause(t.Context())
+		cancel(errors.New("no time"))
+		_, err := call.Token(canceled)
+		wantError(t, err, "waiting for the token: no time")
+		time.Sleep(2 * time.Second)
+		for range 100 { // select would choose at random
+			got, err := call.Token(canceled)
+			if err != nil || got.Value != "x" {
+				t.Fatalf("Token() = %v, %v, want the token", got, err)
+			}
+		}
+	})
+}
+
+func TestCallErr(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		call := callOf(t, fail)
+		wantError(t, call.Err(), "") // under way
+		time.Sleep(2 * time.Second)
+		if got := call.Err(); !errors.Is(got, errDown) {
+			t.Errorf("Err() = %v, want %v", got, errDown)
+		}
+		succeeded := callOf(t, lifetime(time.Hour))
+		time.Sleep(2 * time.Second)
+		wantError(t, succeeded.Err(), "")
+	})
+}
+
+func TestReturned(t *testing.T) {
+	rows := []struct {
+		name  string
+		fetch func(int, Request) (Response, error)
+		wait  time.Duration // since the request, which takes a second
+		value string
+		want  bool
+	}{
+		{"the same token", lifetime(time.Hour), 2 * time.Second, "x", true},
+		{"another token", lifetime(time.Hour), 2 * time.Second, "xx", false},
+		{"a failure", fail, 2 * time.Second, "x", false},
+		{"under way", lifetime(time.Hour), 0, "x", false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				call := callOf(t, row.fetch)
+				time.Sleep(row.wait)
+				got := call.Returned(&Token{Value: row.value})
+				if got != row.want {
+					t.Errorf("Returned() = %t, want %t", got, row.want)
+				}
+				time.Sleep(2 * time.Second) // until the request has ended
+			})
+		})
+	}
+}
+
+// What is useless without a token ends when the request fails, with the request's error.
+func TestRun(t *testing.T) {
+	errOwn := errors.New("own")
+	slow := func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Minute):
+			return nil
+		}
+	}
+	rows := []struct {
+		name    string
+		fetch   func(int, Request) (Response, error)
+		timeout time.Duration // of the caller
+		run     func(context.Context) error
+		want    error
+		took    time.Duration
+	}{
+		{"the request fails", fail, time.Hour, slow, errDown, time.Second},
+		{"the request succeeds", lifetime(time.Hour), time.Hour, slow, nil, time.Minute},
+		{"the work fails first", fail, time.Hour, func(context.Context) error { return errOwn }, errOwn, 0},
+		{"the work succeeds first", fail, time.Hour, func(context.Context) error { return nil }, nil, 0},
+		{"the caller gives up", lifetime(time.Hour), 2 * time.Second, slow, context.DeadlineExceeded, 2 * time.Second},
+		{"the caller gives up, and the work says why", lifetime(time.Hour), 2 * time.Second, func(ctx context.Context) error {
+			<-ctx.Done()
+			return errOwn
+		}, errOwn, 2 * time.Second},
+		{"the caller gives up first", fail, time.Second / 2, slow, context.DeadlineExceeded, time.Second / 2},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), row.timeout)
+				defer cancel()
+				call := callOf(t, row.fetch)
+				began := time.Now()
+				err := call.Run(ctx, row.run)
+				if !errors.Is(err, row.want) {
+					t.Errorf("Run() = %v, want %v", err, row.want)
+				}
+				if got := time.Since(began); got != row.took {
+					t.Errorf("Run() took %s, want %s", got, row.took)
+				}
+				time.Sleep(2 * time.Second) // the request may be under way
+			})
+		})
+	}
+}
+
+// The context that ends with a failed request has its error as the cause. A request that
+// succeeds ends nothing.
+func TestWithCancelOnFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := callOf(t, fail).WithCancelOnFailure(t.Context())
+		defer stop()
+		wantError(t, ctx.Err(), "")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := context.Cause(ctx); !errors.Is(got, errDown) {
+			t.Errorf("Cause() = %v, want %v", got, errDown)
+		}
+
+		ctx, stop = callOf(t, lifetime(time.Hour)).WithCancelOnFailure(t.Context())
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		wantError(t, ctx.Err(), "")
+		stop()
+		if got := ctx.Err(); !errors.Is(got, context.Canceled) {
+			t.Errorf("Err() = %v, want %v", got, context.Canceled)
+		}
+	})
+}

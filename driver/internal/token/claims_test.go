@@ -1,0 +1,111 @@
+package token
+
+import (
+	"encoding/base64"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+)
+
+func jwtOf(payload string) string {
+	return "eyJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".sig"
+}
+
+func TestParseClaims(t *testing.T) {
+	rows := []struct {
+		name, value string
+		want        Claims
+	}{
+		{"empty", "", Claims{}},
+		{"opaque", "opaque", Claims{}},
+		{"two parts", "eyJhbGciOiJub25lIn0.e30", Claims{}},
+		{"four parts", jwtOf(`{"oid":"o"}`) + ".x", Claims{}},
+		{"not base64", "a.!.c", Claims{}},
+		{"not JSON", jwtOf(`{"oid":`), Claims{}},
+		{"another type", jwtOf(`{"oid":1,"upn":"u"}`), Claims{}},
+		{"no claims", jwtOf(`{}`), Claims{}},
+		{"one audience", jwtOf(`{"aud":"a","oid":"o"}`), Claims{Audience: Audience{"a"}, ObjectID: "o"}},
+		{"several audiences", jwtOf(`{"aud":["a","b"],"oid":"o"}`), Claims{Audience: Audience{"a", "b"}, ObjectID: "o"}},
+		{"an audience of another type", jwtOf(`{"aud":{"a":1},"oid":"o"}`), Claims{ObjectID: "o"}},
+		{"audiences of several types", jwtOf(`{"aud":["a",1],"oid":"o"}`), Claims{ObjectID: "o"}},
+		{"all that are read", jwtOf(`{"aud":"a","iat":1,"exp":2.5,"iss":"i","idp":"p","oid":"o","tid":"t","idtyp":"app","appid":"1","azp":"2",` +
+			`"upn":"u","preferred_username":"v","unique_name":"w","xms_mirid":"/m","other":{}}`),
+			Claims{Audience{"a"}, 1, 2.5, "i", "p", "o", "t", "app", "1", "2", "u", "v", "w", "/m"}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			got := ParseClaims(row.value)
+			if !reflect.DeepEqual(got, row.want) {
+				t.Errorf("ParseClaims(%q) = %+v, want %+v", row.value, got, row.want)
+			}
+		})
+	}
+}
+
+func TestClaims(t *testing.T) {
+	rows := []struct {
+		name        string
+		claims      Claims
+		appOnly     bool
+		guest       bool
+		person      string
+		application string
+	}{
+		{"none", Claims{}, false, false, "", ""},
+		{"object ID alone", Claims{ObjectID: "o"}, false, false, "", ""},
+		{"application by its type", Claims{Type: "app", ObjectID: "o"}, true, false, "", ""},
+		{"application of version 1", Claims{AppID: "a", ObjectID: "o"}, true, false, "", "a"},
+		{"application of version 2", Claims{AuthorizedParty: "a"}, true, false, "", "a"},
+		{"managed identity", Claims{ManagedIdentity: "/x/y"}, true, false, "", ""},
+		{"person of version 1", Claims{AppID: "azure cli", UPN: "me@contoso.com"}, false, false, "me@contoso.com", "azure cli"},
+		{"person of version 2", Claims{AuthorizedParty: "azure cli", PreferredUsername: "me@contoso.com"}, false, false, "me@contoso.com", "azure cli"},
+		{"person by unique name", Claims{AppID: "azure cli", UniqueName: "me@contoso.com"}, false, false, "me@contoso.com", "azure cli"},
+		{"person with three names", Claims{UPN: "u", PreferredUsername: "p", UniqueName: "n"}, false, false, "u", ""},
+		{"guest", Claims{AppID: "azure cli", IdentityProvider: "home", Issuer: "here"}, false, true, "", "azure cli"},
+		{"home in this tenant", Claims{IdentityProvider: "here", Issuer: "here", UPN: "u"}, false, false, "u", ""},
+		{"no issuer", Claims{IdentityProvider: "home", UPN: "u"}, false, false, "u", ""},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			if got := row.claims.AppOnly(); got != row.appOnly {
+				t.Errorf("AppOnly() = %t, want %t", got, row.appOnly)
+			}
+			if got := row.claims.Guest(); got != row.guest {
+				t.Errorf("Guest() = %t, want %t", got, row.guest)
+			}
+			if got := row.claims.Person(); got != row.person {
+				t.Errorf("Person() = %q, want %q", got, row.person)
+			}
+			if got := row.claims.Application(); got != row.application {
+				t.Errorf("Application() = %q, want %q", got, row.application)
+			}
+		})
+	}
+}
+
+func TestClaimedTimes(t *testing.T) {
+	rows := []struct {
+		name    string
+		seconds float64
+		want    time.Time
+	}{
+		{"absent", 0, time.Time{}},
+		{"negative", -1, time.Time{}},
+		{"beyond any clock", 1 << 41, time.Time{}},
+		{"a date", 1764000000, time.Unix(1764000000, 0)},
+		{"with a fraction", 1764000000.9, time.Unix(1764000000, 0)},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			c := ParseClaims(entratest.JWT(map[string]any{"iat": row.seconds, "exp": row.seconds}))
+			if got := c.IssuedTime(); !got.Equal(row.want) {
+				t.Errorf("IssuedTime() = %s, want %s", got, row.want)
+			}
+			if got := c.ExpiresTime(); !got.Equal(row.want) {
+				t.Errorf("ExpiresTime() = %s, want %s", got, row.want)
+			}
+		})
+	}
+}
