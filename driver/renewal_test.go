@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // signIn makes an attempt and, where it should be retried, another, as Connect does. It

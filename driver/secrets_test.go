@@ -18,9 +18,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/aadpostgres/aadpostgres/dsn"
-
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
 // Everything that is exported prints without secrets, in every form, as a value and as a
