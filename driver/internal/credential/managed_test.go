@@ -160,6 +160,7 @@ func TestChainEndsWithARefusal(t *testing.T) {
 		next       bool // the next mode is tried
 	}{
 		{"page of a proxy", "<html>a proxy</html>", http.StatusOK, true},
+		{"JSON of another service", `["another service"]`, http.StatusOK, true},
 		{"refusal", `{"error":"invalid_request","error_description":"Identity not found"}`, http.StatusBadRequest, false},
 	}
 	for _, row := range rows {

@@ -20,7 +20,8 @@ import (
 func TestRequestSecrets(t *testing.T) {
 	const marker = entratest.Marker
 	const form = "client_id=known&client_secret=a%2Bb%26-" + marker + "&client_assertion=assertion-" + marker + "&refresh_token=refresh-" + marker +
-		"&code=code-" + marker + "&device_code=device-" + marker + "&grant_type=known"
+		"&code=code-" + marker + "&device_code=device-" + marker + "&assertion=grant-" + marker + "&code_verifier=verifier-" + marker +
+		"&password=person-" + marker + "&grant_type=known"
 	r := httptest.NewRequest(http.MethodPost, "https://login.example/token", strings.NewReader(form))
 	r.Header.Set("Authorization", "Bearer bearer-"+marker)
 	r.Header.Set("X-Identity-Header", "header-"+marker)
@@ -41,8 +42,8 @@ func TestRequestSecrets(t *testing.T) {
 	if n := strings.Count(got, "known"); n != 3 {
 		t.Errorf("Text() = %q, in which %d values are left, want 3", got, n)
 	}
-	if n := strings.Count(got, redact.Mask); n != 9 {
-		t.Errorf("Text() = %q, in which %d secrets are masked, want 9", got, n)
+	if n := strings.Count(got, redact.Mask); n != 12 {
+		t.Errorf("Text() = %q, in which %d secrets are masked, want 12", got, n)
 	}
 	for range 2 { // HTTP/2 may send it twice
 		b, err := io.ReadAll(r.Body)

@@ -232,6 +232,7 @@ func TestSecretsNeedTLS(t *testing.T) {
 		{http.MethodPost, "http://[::1]:1/token", "<nil>", 1},
 		{http.MethodPost, "http://LOCALHOST/token", "<nil>", 1},
 		{http.MethodPost, "http://localhost.example/token", "a secret was to be sent to http://localhost.example, without TLS", 0},
+		{http.MethodPost, "http://169.254.169.254/token", "a secret was to be sent to http://169.254.169.254, without TLS", 0},
 		{http.MethodGet, "http://169.254.169.254/metadata", "<nil>", 1},
 	}
 	for _, row := range rows {

@@ -140,6 +140,7 @@ func TestFind(t *testing.T) {
 		{"parts in another order", "i/o timeout at lookup", nil, []string{Network}, "firewall rules", Network},
 		{"several steps", "server refused TLS", nil, []string{SignIn, TLS, Network}, "Azure always offers TLS", TLS},
 		{"a refusal that quotes the network", "server did not complete the authentication: unexpected EOF", nil, []string{SignIn, TLS, Network}, "check the host", SignIn},
+		{"a refusal that quotes TLS", "server did not complete the authentication: tls: handshake failure", nil, []string{SignIn, TLS, Network}, "check the host", SignIn},
 		{"a fact is filled in", "no such host", Facts{"host": `"h"`}, []string{Network}, `check the name "h"`, Network},
 		{"the fact is not known", "no such host", nil, []string{Network}, "", ""},
 		{"far into a text", strings.Repeat("x", 9000) + "az login", nil, []string{Token}, "", ""},

@@ -49,6 +49,13 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// A URL without a host is not the audience of a scope without one.
+func TestAudienceWithoutAHost(t *testing.T) {
+	value := entratest.JWT(map[string]any{"aud": "https://"})
+	_, err := await(t.Context(), &Static{Value: value, Scope: "123cd850-d9df-40bd-94d5-c9f07b7fa203/.default"})
+	wantError(t, err, `the token is for the audience ["https://"]`)
+}
+
 // A token for something else is not presented. What cannot be judged is left to the server.
 func TestAudience(t *testing.T) {
 	const scope = "https://server.example/.default"

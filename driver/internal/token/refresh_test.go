@@ -279,6 +279,32 @@ func TestUnusableTokenIsNotKept(t *testing.T) {
 	}
 }
 
+// If the request for a replacement fails, the fetcher's cache returns the rejected token
+// all the same. That is a failure: the cache backs off, and the rejected token stays.
+func TestFailedReplacement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := time.Now().Add(time.Hour)
+		f := &fakeFetcher{get: func(_ int, r Request) (Response, error) {
+			if !r.IssuedAfter.IsZero() {
+				return Response{}, errDown
+			}
+			return Response{Value: "rejected", ExpiresOn: end}, nil
+		}}
+		c := cacheOf(f)
+		rejected := mustAwait(t, c)
+		for range 2 {
+			_, err := c.Refresh(rejected, quiet).Token(t.Context())
+			if !errors.Is(err, errDown) {
+				t.Errorf("got error %v, want %v", err, errDown)
+			}
+		}
+		f.wantCalls(t, 3)
+		if got := mustAwait(t, c); got != rejected {
+			t.Errorf("got token %p, want %p", got, rejected)
+		}
+	})
+}
+
 // If a rejected token's replacement cannot be a token, the rejected one is kept.
 func TestUnusableReplacement(t *testing.T) {
 	c := cacheOf(&fakeFetcher{get: func(_ int, r Request) (Response, error) {

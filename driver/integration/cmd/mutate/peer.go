@@ -1,0 +1,72 @@
+package main
+
+// peerMutants are about what a hostile authority, server, file or name can do.
+var peerMutants = []mutant{
+	{"driver/internal/credential/transport.go", `			return false
+		}
+	}
+	return true`, `			return false
+		}
+	}
+	return false`, "TestOnServiceFabric"},
+	{"driver/internal/credential/managed.go", `o.Transport = o.rawTransport`, `_ = o.rawTransport`, "driver: TestServiceFabric"},
+	{"driver/internal/credential/transport.go", `MaxResponseHeaderBytes: 64 << 10,`, ``, "driver: TestHeadersOfTheOwnClient"},
+	{"driver/internal/credential/transport.go", `return nil, nonRetriable{err}`, `return nil, err`, "TestResponseThatBreaksOff"},
+	{"driver/internal/credential/transport.go", `c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }`, ``, "TestNonRetriable"},
+	{"driver/internal/credential/transport.go", `if resp.StatusCode/100 == 3 {`, `if false {`, "TestNonRetriable"},
+	{"driver/internal/credential/transport.go", `r.URL.Scheme != "https" && !isLoopback(r.URL)`, `false`, "TestSecretsNeedTLS"},
+	{"driver/internal/credential/transport.go", `r.Method == http.MethodPost && r.URL.Scheme`, `r.URL.Scheme`, "TestSecretsNeedTLS"},
+	{"driver/internal/credential/transport.go", `err == nil && ip.IsLoopback()`, `err == nil && ip.IsValid()`, "TestSecretsNeedTLS"},
+	{"driver/internal/credential/transport.go", `left:       maxResponseBytes,`, `left:       64 * maxResponseBytes,`, "TestEndlessResponse"},
+	{"driver/internal/credential/transport.go", `left:       maxResponseBytes,`, `left:       maxResponseBytes - 1,`, "TestLongestResponse"},
+	{"driver/internal/credential/transport.go", `truncate:   resp.StatusCode >= 400,`, ``, "TestEndlessResponse"},
+	{"driver/internal/credential/transport.go", `truncate:   resp.StatusCode >= 400,`, `truncate: true,`, "TestEndlessResponse"},
+	{"driver/internal/credential/transport.go", `func (nonRetriable) NonRetriable() {}`, ``, "TestNonRetriable"},
+	{"driver/internal/credential/transport.go", `	if t == nil {
+		client = defaultClient()`, `	if t == nil {
+		return nil`, "driver: TestRedirectsOfTheOwnClient"},
+	{"driver/internal/credential/credential.go", `Transport:        newSafeTransport(o.Transport),`, `Transport:        o.Transport,`, "TestNonRetriable"},
+	{"driver/internal/credential/credential.go", `PerRetryPolicies: []policy.Policy{capturePolicy{}},`, ``, "TestNonRetriable"},
+	{"driver/internal/credential/credential.go", `if err := checkFiles(cfg); err != nil {`, `if false {
+		var err error`, "TestHugeFederatedTokenFile"},
+	{"driver/internal/credential/credential.go", `		{"aad_federated_token_file", cfg.FederatedTokenFile},
+`, ``, "TestHugeFederatedTokenFile"},
+	{"driver/internal/credential/credential.go", `		{"AZURE_FEDERATED_TOKEN_FILE", os.Getenv("AZURE_FEDERATED_TOKEN_FILE")},
+`, ``, "TestHugeFilesOfTheEnvironment"},
+	{"driver/internal/credential/credential.go", `		{"AZURE_CLIENT_CERTIFICATE_PATH", os.Getenv("AZURE_CLIENT_CERTIFICATE_PATH")},
+`, ``, "TestHugeFilesOfTheEnvironment"},
+	{"driver/internal/credential/credential.go", `m == dsn.Environment || `, ``, "TestHugeFilesOfTheEnvironment"},
+	{"driver/internal/credential/credential.go", ` || m == dsn.WorkloadIdentity`, ``, "TestHugeFederatedTokenFile"},
+	{"driver/internal/credential/constructors.go", `data, err := token.ReadFile(cfg.ClientCertificate)`, `_ = token.ReadFile
+		data, err := os.ReadFile(cfg.ClientCertificate)`, "TestConstructorErrors"},
+
+	{"driver/limit.go", `if l.bytesLeft <= 0 {`, `if false {`, "TestHostileServer"},
+	{"driver/limit.go", `if l.writesLeft <= 0 {`, `if false {`, "TestHostileServer"},
+	{"driver/limit.go", `l.bodyLeft > maxAuthBytes && !negative`, `false && negative`, "TestHostileServer"},
+	{"driver/limit.go", `		l.writesLeft--
+`, ``, "TestHostileServer"},
+	{"driver/limit.go", `	l.bytesLeft -= int64(n)
+`, ``, "TestHostileServer"},
+	{"driver/limit.go", `if l.header[0] == readyForQuery {`, `if false {`, "TestSignedInIsNotBounded"},
+	{"driver/hooks.go", `a.limiter.done.Store(true)`, ``, "TestSignedInIsNotBounded"},
+	{"driver/hooks.go", `buildFrontend:   a.buildFrontend,`, `buildFrontend:   a.original.buildFrontend,`, "TestHostileServer"},
+
+	{"driver/internal/token/check.go", `if err := checkFormat(t.Value); err != nil {`, `if false {
+		var err error`, "TestFormat"},
+	{"driver/internal/token/check.go", `if len(value) > maxTokenBytes {`, `if false {`, "TestFormat"},
+	{"driver/internal/token/check.go", `r <= ' ' || r > '~'`, `r > '~'`, "TestFormat"},
+	{"driver/internal/token/check.go", `r <= ' ' || r > '~'`, `r <= ' '`, "TestFormat"},
+	{"driver/internal/token/check.go", `if value == "" {`, `if false {`, "TestFormat"},
+	{"driver/internal/token/file.go", `!info.Mode().IsRegular() || info.Size() > maxFileBytes`, `info.Size() > maxFileBytes`, "TestFilesThatDoNotEnd"},
+	{"driver/internal/token/file.go", `!info.Mode().IsRegular() || info.Size() > maxFileBytes`, `!info.Mode().IsRegular()`, "TestReadFile"},
+	{"driver/internal/token/file.go", `info.Mode()&0o027 == 0`, `info.Mode()&0o007 == 0`, "TestExposedFile"},
+	{"driver/internal/token/file.go", `info.Mode()&0o027 == 0`, `info.Mode()&0o020 == 0`, "TestExposedFile"},
+	{"driver/internal/token/file.go", `!f.warned.Swap(true)`, `true`, "TestExposedFile"},
+
+	{"driver/role.go", `r.ObjectID != "" && !guid.MatchString(r.ObjectID)`, `false`, "TestForgedObjectID"},
+	{"driver/role.go", `if len(r.Name) > maxNameBytes {`, `if false {`, "TestRoleSQL"},
+	{"driver/role.go", `if strings.ContainsRune(r.Name, 0) || !utf8.ValidString(r.Name) {`, `if !utf8.ValidString(r.Name) {`, "TestRoleSQL"},
+	{"driver/quote.go", "strings.ReplaceAll(s, `\"`, `\"\"`)", "s", "TestRoleSQL"},
+	{"driver/quote.go", "strings.ReplaceAll(s, \"'\", \"''\")", "s", "TestRoleSQL"},
+	{"driver/quote.go", "printable(s) && !strings.Contains(s, `\\`)", "printable(s)", "TestRoleSQL"},
+}

@@ -1,0 +1,90 @@
+package main
+
+// redactionMutants are about what may be printed of a secret.
+var redactionMutants = []mutant{
+	{"dsn/format.go", `func (c Config) String() string { return c.write(true) }`, `func (c Config) String() string { return c.write(false) }`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `func (c Config) Format(`, `func (c Config) Printed(`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `slog.StringValue(c.String())`, `slog.StringValue(c.DSN())`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `return []byte(c.String()), nil`, `return []byte(c.DSN()), nil`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `name == "password" || name == "sslpassword"`, `name == "password"`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `name == "password" || name == "sslpassword"`, `name == "sslpassword"`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `if !secretParam(name) {`, `if true {`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `return nil, errors.New("dsn: a Config`, `return []byte(c.DSN()), errors.New("dsn: a Config`, "TestSecretsAreMasked"},
+	{"dsn/format.go", `add(k.Name, v, k.Secret)`, `add(k.Name, v, false)`, "TestSecretsAreMasked"},
+	{"driver/credentials.go", `fmt.Sprintf("%q, password xxxxx", c.User)`, `fmt.Sprintf("%q, password %s", c.User, c.Password)`, "TestNothingExportedPrintsASecret"},
+	{"driver/credentials.go", `func (c Credentials) Format(`, `func (c Credentials) Printed(`, "TestNothingExportedPrintsASecret"},
+	{"driver/credentials.go", `return []byte(c.String()), nil`, `return []byte(c.Password), nil`, "TestNothingExportedPrintsASecret"},
+	{"driver/credentials.go", `return nil, errors.New("driver: Credentials hold a token and cannot be encoded")`, `return []byte(c.Password), errors.ErrUnsupported`, "TestNothingExportedPrintsASecret"},
+	{"driver/connector.go", `func (c *Connector) Format(`, `func (c *Connector) Printed(`, "TestNothingExportedPrintsASecret|TestDeferredConnectorIsMasked"},
+	{"driver/prepare.go", `p.password = config.Password
+	config.Password = ""`, `p.password = config.Password`, "TestAccessToken|TestNothingExportedPrintsASecret"},
+	{"driver/error.go", `func (e Error) GoString() string { return e.Error() }`, `func (e Error) GoString() string { return fmt.Sprintf("%#v", e.Err) }`, "TestErrorPrintsAsOneLine"},
+	{"driver/error.go", `return []byte(e.Error()), nil`, `return []byte(e.Err.Error()), nil`, "TestErrorPrintsAsOneLine"},
+	{"driver/error.go", `cause = semicolons.Replace(cause)`, ``, "TestHostileText"},
+	{"driver/error.go", `cause = redact.Line(causeOf(e.Err))`, `cause = causeOf(e.Err)`, "TestHostileText|TestErrorPrintsAsOneLine"},
+	{"driver/error.go", `"; " + redact.Printable(e.Hint)`, `"; " + e.Hint`, "TestHostileText|TestErrorPrintsAsOneLine"},
+	{"driver/error.go", `": %!w(<nil>)", "",`, ``, "TestHostileServer"},
+	{"driver/explain.go", `Err: redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `Err: err, cause: redact.Line(cause)}`, "TestHostileServer"},
+	{"driver/explain.go", `redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `redact.Error(err, x.secrets...)}`, "TestHostileServer"},
+	{"driver/explain.go", `Err: redact.Error(err, x.secrets...), cause: redact.Line(x.redactText(causeOf(err)))}`, `Err: err, cause: redact.Line(x.redactText(causeOf(err)))}`, "TestHostileServer"},
+	{"driver/explain.go", `cause := x.redactText(causeOf(err))`, `cause := causeOf(err)`, "TestHostileServer"},
+	{"driver/explain.go", `*field = x.redactText(*field)`, `*field += ""`, "TestHostileServer"},
+	{"driver/retry.go", `a.errContext().redactText(oauth + status)`, `oauth + status`, "TestHostileServer/bearer.*"},
+	{"driver/retry.go", `		a.errContext().redactError(e)
+`, ``, "TestHostileServer/bearer.*"},
+	{"driver/hooks.go", `	a.errContext().redactError(e)
+`, ``, "TestHostileServer"},
+	{"driver/hooks.go", `a.errContext().redactError((*pgconn.PgError)(n))`, ``, "TestHostileServer/the_token_in_a_notice"},
+	{"driver/hooks.go", `ours.onNotice = a.onNotice`, `ours.onNotice = cfg.OnNotice`, "TestHostileServer/the_token_in_a_notice"},
+	{"driver/hooks.go", `	return false
+}
+
+func (a *attempt) onNotice`, `	return true
+}
+
+func (a *attempt) onNotice`, "TestHostileServer/the_token_said_again.*"},
+	{"driver/config.go", `delete(config.RuntimeParams, name)`, ``, "TestPgxSeesNoKeyOfOurs"},
+	{"driver/diagnose.go", `c.Found = redact.Printable(c.Found)`, ``, "TestChecksPrint"},
+
+	{"driver/internal/redact/redact.go", `s = strings.ReplaceAll(s, secret, Mask)`, ``, "TestText"},
+	{"driver/internal/redact/redact.go", `return jwtPattern.ReplaceAllString(s, Mask)`, `return s`, "TestText"},
+	{"driver/internal/redact/redact.go", `if len(secret) >= minSecret {`, `if len(secret) > 0 {`, "TestText"},
+	{"driver/internal/redact/redact.go", `if len(secret) >= minSecret {`, `if len(secret) > minSecret {`, "TestText"},
+	{"driver/internal/redact/redact.go", `[A-Za-z0-9_-]{8,}`, `[A-Za-z0-9_-]{80,}`, "TestText"},
+	{"driver/internal/redact/redact.go", `if redacted == text {`, `if redacted != "" {`, "TestError"},
+	{"driver/internal/redact/redact.go", `return errors.New(redacted)`, `return errors.Join(errors.New(redacted), err)`, "TestError"},
+	{"driver/internal/redact/redact.go", `s = jwtPattern.ReplaceAllString(s, Mask) // before a JWT is cut in two`, ``, "TestJWTsAreMasked"},
+	{"driver/internal/redact/redact.go", `	s = jwtPattern.ReplaceAllString(s, Mask)
+	if len(s) > maxPrint {`, `	if len(s) > maxPrint {`, "TestJWTsAreMasked"},
+	{"driver/internal/redact/redact.go", `if len(s) > maxPrint {`, `if false {`, "TestPrintable"},
+	{"driver/internal/redact/redact.go", `len(r) > maxLine {`, `len(r) > 4*maxLine {`, "TestLine"},
+	{"driver/internal/redact/redact.go", `if !unicode.IsPrint(r) {`, `if r == unicode.MaxRune {`, "TestPrintable"},
+	{"driver/internal/redact/redact.go", `strings.ToValidUTF8(s, "?")`, `s`, "TestPrintable"},
+
+	{"driver/internal/token/token.go", `io.WriteString(f, redact.Mask)`, `io.WriteString(f, redact.Mask+t.Value)`, "TestTokenPrintsNoSecret"},
+	{"driver/internal/credential/secrets.go", `r.Body, _ = r.GetBody()`, `r.Body.(io.Seeker).Seek(0, io.SeekStart)`, "TestEachTryHasItsOwnBody"},
+	{"driver/internal/credential/secrets.go", `		r.Header.Get("X-Identity-Header"),
+		r.Header.Get("Secret"),
+`, ``, "TestRequestSecrets"},
+	{"driver/internal/credential/secrets.go", `strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")`, `strings.Clone("")`, "TestRequestSecrets"},
+	{"driver/internal/credential/secrets.go", `secrets = append(secrets, v, url.QueryEscape(v))`, `secrets = append(secrets, v)`, "TestRequestSecrets"},
+	{"driver/internal/credential/secrets.go", `secrets = append(secrets, v, url.QueryEscape(v))`, `secrets = append(secrets, url.QueryEscape(v))`, "TestRequestSecrets"},
+	{"driver/internal/credential/secrets.go", `"client_secret", "client_assertion", `, ``, "TestRequestSecrets"},
+	{"driver/internal/credential/secrets.go", `"refresh_token", "code", "device_code", `, ``, "TestRequestSecrets"},
+	{"driver/internal/credential/secrets.go", `"assertion", `, ``, "TestRequestSecrets"},
+	{"driver/internal/credential/secrets.go", `"code_verifier", "password"`, `"code_verifier"`, "TestRequestSecrets"},
+	{"driver/internal/credential/secrets.go", `"code_verifier", "password"`, `"password"`, "TestRequestSecrets"},
+	{"driver/internal/credential/secrets.go", `"access_token", "refresh_token", "id_token", "oidcToken"`, `"access_token"`, "TestResponseSecrets"},
+	{"driver/internal/credential/capture.go", `body = []byte(redact.Text(string(body), secrets...))`, ``, "TestRefusalCanBeRead"},
+	{"driver/internal/credential/capture.go", `resp.Status = redact.Text(resp.Status, secrets...)`, ``, "driver: TestHostileAuthority/the_secret.*"},
+	{"driver/internal/credential/capture.go", `x.addSecrets(responseSecrets(body))`, `x.addSecrets(nil)`, "driver: TestHostileAuthority/a_refresh_token.*"},
+	{"driver/internal/credential/capture.go", `	x.addSecrets(secrets)
+`, `	_ = secrets
+`, "driver: TestHostileAuthority/the_secret_in_JSON.*"},
+	{"driver/internal/credential/exchange.go", `x.seen = append(x.seen, secrets...)`, `x.seen = secrets`, "TestRefusalThatRepeatsTheLatestToken"},
+	{"driver/internal/credential/fetcher.go", `redact.Error(err, secrets...)`, `err`, "TestExchangeOfAFailure"},
+	{"driver/internal/credential/fetcher.go", `redact.Line(redact.Text(cause(err), secrets...))`, `redact.Line(cause(err))`, "driver: TestHostileAuthority/the_secret.*"},
+	{"driver/internal/credential/fetcher.go", `len(text) > 2*maxResponseBytes {`, `false {`, "TestExchangeOfAFailure"},
+	{"driver/internal/credential/transport.go", `return u.Scheme + "://" + u.Host`, `return u.String()`, "TestLocation"},
+	{"driver/internal/credential/transport.go", `&& !json.Valid(b)`, `&& !json.Valid(b) && false`, "TestNonRetriable"},
+}
