@@ -39,7 +39,7 @@ func TestFaultsOfTheAuthority(t *testing.T) {
 				name    string
 				managed bool
 			}{{"secret", false}, {"managed identity", true}} {
-				if f.tlsOnly && identity.managed || f.heavy != heavy {
+				if (f.tlsOnly && identity.managed) || f.heavy != heavy {
 					continue
 				}
 				wg.Go(func() {
