@@ -110,35 +110,42 @@ func TestClouds(t *testing.T) {
 	}
 }
 
-// An authority of another cloud than the host's gets no secret, unless the DSN names the
-// authority or the program has its own credential.
-func TestForeignAuthority(t *testing.T) {
-	const secret = "aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + entratest.Marker
-	tests := []struct {
-		name string
-		dsn  string
-		opts []Option
-		want string // the error's text; "" for none
+// What contradicts the cloud of a host is an error before anything is connected to. An
+// authority is not checked where the DSN names it, or where the program has its own
+// credential, which does not use it.
+func TestOtherCloudsAreRefusedWhenOpened(t *testing.T) {
+	const (
+		host   = "host=a.postgres.database.azure.com user=u "
+		secret = "aad_auth=client-secret aad_tenant_id=t aad_client_id=c aad_client_secret=" + entratest.Marker
+	)
+	own := []Option{WithCredential(&entratest.Credential{})}
+	for _, tt := range []struct {
+		name, dsn string
+		opts      []Option
+		want      string // at the beginning of the error; "": there is none
 	}{
-		{name: "by the environment", dsn: "host=a.postgres.database.azure.com " + secret,
+		{name: "authority by the environment", dsn: host + secret,
 			want: "aadpostgres: dsn: AZURE_AUTHORITY_HOST is of cloud usgov, but the server is in cloud public; unset AZURE_AUTHORITY_HOST"},
-		{name: "by the DSN", dsn: "host=a.postgres.database.azure.com aad_authority_host=https://login.microsoftonline.us " + secret},
-		{name: "own credential", dsn: "host=a.postgres.database.azure.com", opts: []Option{WithCredential(&entratest.Credential{})}},
-	}
-	for _, tt := range tests {
+		{name: "authority by the DSN", dsn: host + "aad_authority_host=https://login.microsoftonline.us " + secret},
+		{name: "own credential", dsn: host, opts: own},
+		{name: "hosts of two clouds", dsn: "host=a.postgres.database.azure.com,b.postgres.database.usgovcloudapi.net user=u", opts: own,
+			want: `aadpostgres: dsn: host "b.postgres.database.usgovcloudapi.net" is in cloud usgov, but the token is for cloud public`},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			entratest.CleanEnv(t)
 			t.Setenv("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us/")
 			c, err := NewConnector(tt.dsn, tt.opts...)
+			if err == nil {
+				c.Close()
+			}
 			if tt.want == "" {
 				if err != nil {
-					t.Fatalf("NewConnector() = %v, want no error", err)
+					t.Errorf("NewConnector() = %v, want no error", err)
 				}
-				c.Close()
 				return
 			}
 			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
-				t.Fatalf("NewConnector() = %v, want %q", err, tt.want)
+				t.Fatalf("NewConnector() = %v, want it to begin with %q", err, tt.want)
 			}
 			checkNoSecret(t, "NewConnector()", err.Error())
 		})
