@@ -17,32 +17,27 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
-// A warm token costs no lock and no allocation.
+// Getting a cached token allocates nothing.
 func TestWarmTokenAllocations(t *testing.T) {
 	c := warmConnector(t)
-	if n := testing.AllocsPerRun(100, func() { c.source.Token(observer{c}) }); n != 0 {
-		t.Errorf("%v allocations", n)
+	got := testing.AllocsPerRun(100, func() { c.source.Token(observer{c}) })
+	if got != 0 {
+		t.Errorf("allocations = %v, want 0", got)
 	}
 }
 
 // warmConnector returns a connector whose token is cached.
 func warmConnector(tb testing.TB) *Connector {
 	tb.Helper()
-	c, err := NewConnector("host=h user=u", WithCredential(&entratest.Credential{}))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { c.Close() })
+	c := newConnector(tb, "host=h user=u", WithCredential(&entratest.Credential{}))
 	if _, err := c.Credentials(context.Background()); err != nil {
 		tb.Fatal(err)
 	}
 	return c
 }
 
-var clock time.Time
-
-// BenchmarkWarmToken asks a source and azidentity's managed identity credential,
-// which is what a hand-written hook calls, for a token that both have.
+// BenchmarkWarmToken gets a cached token from a connector, and from azidentity's managed
+// identity credential, which a hook without this package would call.
 func BenchmarkWarmToken(b *testing.B) {
 	entratest.CleanEnv(b)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -63,29 +58,26 @@ func BenchmarkWarmToken(b *testing.B) {
 
 	b.Run("in turn", func(b *testing.B) {
 		const batch = 100
-		var a, t, c time.Duration
+		timeBatch := func(f func()) time.Duration {
+			began := time.Now()
+			for range batch {
+				f()
+			}
+			return time.Since(began)
+		}
+		var tookOurs, tookTheirs, tookClock time.Duration
 		for b.Loop() {
-			t0 := time.Now()
-			for range batch {
-				ours()
-			}
-			t1 := time.Now()
-			for range batch {
-				theirs()
-			}
-			t2 := time.Now()
-			for range batch {
-				clock = time.Now()
-			}
-			a, t, c = a+t1.Sub(t0), t+t2.Sub(t1), c+time.Since(t2)
+			tookOurs += timeBatch(ours)
+			tookTheirs += timeBatch(theirs)
+			tookClock += timeBatch(func() { now = time.Now() })
 		}
 		n := float64(batch * b.N)
-		b.ReportMetric(float64(a)/n, "ns-ours")
-		b.ReportMetric(float64(t)/n, "ns-azidentity")
-		b.ReportMetric(float64(c)/n, "ns-clock") // of this machine, and a part of ours
+		b.ReportMetric(float64(tookOurs)/n, "ns-ours")
+		b.ReportMetric(float64(tookTheirs)/n, "ns-azidentity")
+		b.ReportMetric(float64(tookClock)/n, "ns-clock") // reading the clock, which is part of ours
 		b.ReportMetric(testing.AllocsPerRun(100, ours), "allocs-ours")
 		b.ReportMetric(testing.AllocsPerRun(100, theirs), "allocs-azidentity")
-		b.ReportMetric(0, "ns/op") // of no meaning
+		b.ReportMetric(0, "ns/op") // the sum means nothing
 	})
 	b.Run("100 goroutines", func(b *testing.B) {
 		b.SetParallelism((100 + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
@@ -98,62 +90,71 @@ func BenchmarkWarmToken(b *testing.B) {
 	})
 }
 
-// idle is a kind of pool for each way in which a connector is made.
-var idle = map[string]string{
-	"managed identity":       "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity",
-	"with an authority":      "host=h user=u aad_auth=managed-identity sslrootcert=%s",
-	"with several hosts":     "host=a,b,c user=u aad_auth=managed-identity target_session_attrs=read-write",
-	"DefaultAzureCredential": "host=h user=u",
+// now keeps the compiler from removing a call of time.Now.
+var now time.Time
+
+// maxIdlePoolBytes is what a pool may take that has never connected, database/sql's own
+// part and its goroutine included.
+const maxIdlePoolBytes = 16 << 10
+
+// idlePools are DSNs that differ in what a connector keeps. {ca} is a file with a root.
+var idlePools = []struct{ name, dsn string }{
+	{"managed identity", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity"},
+	{"sslrootcert", "host=h user=u aad_auth=managed-identity sslrootcert={ca}"},
+	{"several hosts", "host=a,b,c user=u aad_auth=managed-identity target_session_attrs=read-write"},
+	{"DefaultAzureCredential", "host=h user=u"},
 }
 
-// A pool that never connects costs little: its goroutine and database/sql's own
-// included.
+// A pool that never connects takes little memory.
 func TestIdlePoolMemory(t *testing.T) {
-	const most = 16 << 10
-	for name, each := range idleMemory(t) {
-		if t.Logf("%s: %d bytes", name, each); each > most {
-			t.Errorf("%s: %d bytes", name, each)
-		}
+	entratest.CleanEnv(t)
+	ca := newFakeServer(t, nil).certFile
+	for _, tt := range idlePools {
+		t.Run(tt.name, func(t *testing.T) {
+			got := idlePoolBytes(t, strings.ReplaceAll(tt.dsn, "{ca}", ca))
+			t.Logf("bytes per pool = %d", got)
+			if got > maxIdlePoolBytes {
+				t.Errorf("bytes per pool = %d, want at most %d", got, maxIdlePoolBytes)
+			}
+		})
 	}
 }
 
-// BenchmarkIdlePool tells the most that one of them takes.
+// BenchmarkIdlePool reports the memory of the largest of the pools.
 func BenchmarkIdlePool(b *testing.B) {
+	entratest.CleanEnv(b)
+	ca := newFakeServer(b, nil).certFile
 	var most int64
 	for b.Loop() {
-		for _, each := range idleMemory(b) {
-			most = max(most, each)
+		for _, tt := range idlePools {
+			most = max(most, idlePoolBytes(b, strings.ReplaceAll(tt.dsn, "{ca}", ca)))
 		}
 	}
 	b.ReportMetric(float64(most)/1024, "KiB")
 	b.ReportMetric(0, "ns/op")
 }
 
-// idleMemory is what one pool of each kind takes, in bytes.
-func idleMemory(tb testing.TB) map[string]int64 {
-	entratest.CleanEnv(tb)
-	ca := newFakeServer(tb, nil).certFile
-	each := map[string]int64{}
-	for name, dsn := range idle {
-		const pools = 1000
-		dbs := make([]*sql.DB, pools)
-		before := memory()
-		for i := range dbs {
-			var err error
-			if dbs[i], err = sql.Open(Name, strings.ReplaceAll(dsn, "%s", ca)); err != nil {
-				tb.Fatal(err)
-			}
+// idlePoolBytes returns the memory that one pool on dsn takes, before it connects.
+func idlePoolBytes(tb testing.TB, dsn string) int64 {
+	tb.Helper()
+	dbs := make([]*sql.DB, 1000)
+	before := memoryInUse()
+	for i := range dbs {
+		db, err := sql.Open(Name, dsn)
+		if err != nil {
+			tb.Fatal(err)
 		}
-		each[name] = (memory() - before) / pools
-		for _, db := range dbs {
-			db.Close()
-		}
+		dbs[i] = db
 	}
-	return each
+	taken := memoryInUse() - before
+	for _, db := range dbs {
+		db.Close()
+	}
+	return taken / int64(len(dbs))
 }
 
-// memory is what is in use on the heap and in stacks.
-func memory() int64 {
+// memoryInUse returns the bytes in use on the heap and in stacks, after garbage collection.
+func memoryInUse() int64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.GC()

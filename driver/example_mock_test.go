@@ -13,10 +13,10 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-// driverName is what the program opens by: "aadpostgres", but in its tests.
+// driverName is the name that the program opens its database by. Its tests change it.
 var driverName = "aadpostgres"
 
-// mocked stands in for the server.
+// mocked replaces the server.
 var mocked *sql.DB
 
 func init() {
@@ -25,16 +25,16 @@ func init() {
 	}))
 }
 
-// Code that opens a database by the driver's name is tested with go-sqlmock: no
-// token is asked for and nothing is dialled, but the DSN is checked as always.
+// Code that opens a database by the driver's name can be tested with go-sqlmock. No token is
+// requested and nothing is dialed, but the DSN is checked as always.
 func ExampleWithOpenFunc() {
 	driverName = "aadpostgres-mock"
-	var mock sqlmock.Sqlmock
-	var err error
-	if mocked, mock, err = sqlmock.NewWithDSN("example"); err != nil {
+	mockDB, mock, err := sqlmock.NewWithDSN("example")
+	if err != nil {
 		log.Fatal(err)
 	}
-	defer mocked.Close()
+	defer mockDB.Close()
+	mocked = mockDB
 	mock.ExpectQuery("select name from fruit").WillReturnRows(sqlmock.NewRows([]string{"name"}).AddRow("apple"))
 
 	db, err := sql.Open(driverName, "host=app.postgres.database.azure.com user=app aad_auth=managed-identity")

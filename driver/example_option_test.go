@@ -24,16 +24,16 @@ import (
 
 const billing = "host=app.postgres.database.azure.com user=billing dbname=app"
 
-// vault is a credential of one's own: whatever has GetToken.
+// A vault is a program's own credential. It implements azcore.TokenCredential.
 type vault struct{ key string }
 
 func (vault) GetToken(_ context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	fmt.Println("asked for", o.Scopes[0])
-	return azcore.AccessToken{Token: "what-the-vault-holds", ExpiresOn: time.Now().Add(time.Hour)}, nil
+	fmt.Println("requested:", o.Scopes[0])
+	return azcore.AccessToken{Token: "token-from-the-vault", ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// Credentials are for programs that make their connections by other means. Here it shows what
-// a credential is asked for.
+// WithCredential signs in with a credential of the program's own. Credentials returns the
+// user and the token, for programs that do not connect with this package.
 func ExampleWithCredential() {
 	c, err := driver.NewConnector(billing, driver.WithCredential(vault{"billing"}))
 	if err != nil {
@@ -47,17 +47,18 @@ func ExampleWithCredential() {
 	fmt.Println(login)
 	fmt.Println(login.Password)
 	// Output:
-	// asked for https://ossrdbms-aad.database.windows.net/.default
+	// requested: https://ossrdbms-aad.database.windows.net/.default
 	// "billing", password xxxxx
-	// what-the-vault-holds
+	// token-from-the-vault
 }
 
-// A token is logged after whoever waited for it has it: a slow log keeps nobody waiting.
+// WithLogger logs each token request. A record is written after the token has been returned,
+// so a slow log delays no connect.
 func ExampleWithLogger() {
-	logged, w := io.Pipe()
+	r, w := io.Pipe()
 	text := slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if slices.Contains([]string{slog.TimeKey, "took", "expires"}, a.Key) {
-			return slog.Attr{} // what differs each time
+			return slog.Attr{} // it differs from run to run
 		}
 		return a
 	}})
@@ -69,17 +70,18 @@ func ExampleWithLogger() {
 	if _, err := c.Credentials(context.Background()); err != nil {
 		log.Fatal(err)
 	}
-	line, err := bufio.NewReader(logged).ReadString('\n')
+	line, err := bufio.NewReader(r).ReadString('\n')
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Print(line)
 	// Output:
-	// asked for https://ossrdbms-aad.database.windows.net/.default
+	// requested: https://ossrdbms-aad.database.windows.net/.default
 	// level=INFO msg="token fetched"
 }
 
-// Whatever pgx can be told in Go, for all connections.
+// WithConnConfig changes pgx's configuration for all connections, where the DSN has no key
+// for a setting.
 func ExampleWithConnConfig() {
 	c, err := driver.NewConnector(billing, driver.WithConnConfig(func(config *pgx.ConnConfig) {
 		config.RuntimeParams["application_name"] = "billing"
@@ -92,10 +94,10 @@ func ExampleWithConnConfig() {
 	// Output: billing
 }
 
-// Roots and a client certificate that are not in files. Which server it must be is
-// still the DSN's to say.
+// WithTLSConfig sets roots and client certificates that are not in files. The server's name
+// still comes from the DSN.
 func ExampleWithTLSConfig() {
-	roots := x509.NewCertPool() // AppendCertsFromPEM
+	roots := x509.NewCertPool() // then roots.AppendCertsFromPEM(pem)
 	c, err := driver.NewConnector(billing, driver.WithTLSConfig(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}))
 	if err != nil {
 		log.Fatal(err)
@@ -104,7 +106,7 @@ func ExampleWithTLSConfig() {
 	// Output: app.postgres.database.azure.com
 }
 
-// Token requests by a proxy, and no other request of the program.
+// WithTransport sends token requests, and no other request of the program, through a proxy.
 func ExampleWithTransport() {
 	proxied := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}, Timeout: 20 * time.Second}
 	c, err := driver.NewConnector(billing+" aad_auth=managed-identity", driver.WithTransport(proxied))
@@ -117,11 +119,12 @@ func ExampleWithTransport() {
 	// Output: aad_auth=managed-identity dbname=app host=app.postgres.database.azure.com user=billing
 }
 
-// Where a program has no standard error that anybody reads.
+// WithDeviceCodePrompt shows the code in the program's own window. By default it is printed
+// to standard error.
 func ExampleWithDeviceCodePrompt() {
 	c, err := driver.NewConnector("host=app.postgres.database.azure.com dbname=app aad_auth=device-code",
 		driver.WithDeviceCodePrompt(func(_ context.Context, m azidentity.DeviceCodeMessage) error {
-			return show(m.UserCode, m.VerificationURL)
+			return showCode(m.UserCode, m.VerificationURL)
 		}))
 	if err != nil {
 		log.Fatal(err)
@@ -130,5 +133,5 @@ func ExampleWithDeviceCodePrompt() {
 	// Output: aad_auth=device-code dbname=app host=app.postgres.database.azure.com
 }
 
-// show is the program's window.
-func show(...string) error { return nil }
+// showCode shows a code and the address to enter it at in the program's window.
+func showCode(code, url string) error { return nil }

@@ -17,7 +17,7 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
-// By name, as existing code and most tools open a database.
+// Existing code and most tools open a database by the driver's name.
 func Example() {
 	db, err := sql.Open("aadpostgres", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
 	if err != nil {
@@ -27,7 +27,8 @@ func Example() {
 	log.Println(db.Ping())
 }
 
-// With what only Go can say: a credential of one's own, and a logger.
+// NewConnector takes options for settings that a DSN cannot express, such as a credential of
+// the program's own and a logger.
 func ExampleNewConnector() {
 	cred, err := azidentity.NewDefaultAzureCredential(nil)
 	if err != nil {
@@ -43,8 +44,8 @@ func ExampleNewConnector() {
 	log.Println(db.Ping())
 }
 
-// pgx without database/sql. A pool wants the same two:
-// pool.ConnConfig, pool.BeforeConnect = c.Config(), c.BeforeConnect.
+// BeforeConnect serves pgx without database/sql. For a pgxpool.Config, set its ConnConfig to
+// c.Config() and its BeforeConnect to c.BeforeConnect.
 func ExampleConnector_BeforeConnect() {
 	ctx := context.Background()
 	c, err := driver.NewConnector("aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli")
@@ -62,7 +63,7 @@ func ExampleConnector_BeforeConnect() {
 	defer conn.Close(ctx)
 }
 
-// A name of one's own, for tools that open by name.
+// Register gives a name to a driver with options, for tools that open a database by name.
 func ExampleRegister() {
 	driver.Register("aadpostgres-logged", driver.WithLogger(slog.Default()))
 	db, err := sql.Open("aadpostgres-logged", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
@@ -74,7 +75,8 @@ func ExampleRegister() {
 	// Output: true true
 }
 
-// Each step, and what to do about the one that fails: it is the last.
+// Diagnose yields each step of a sign-in. If a step fails, it is the last, and its Hint says
+// what to do.
 func ExampleDiagnose() {
 	for check := range driver.Diagnose(context.Background(), "host=app.postgres.database.azure.com sslmode=disable aad_auth=azure-cli") {
 		fmt.Println(check.Status, check.Name+":", check.Found)
@@ -87,7 +89,8 @@ func ExampleDiagnose() {
 	// remove sslmode=disable (or PGSSLMODE), or set aad_insecure=plaintext if you control the network
 }
 
-// The SQL that makes a role, for an Entra administrator of the server to run.
+// Role.SQL returns the statements that make a role. An Entra administrator of the server runs
+// them.
 func ExampleRole() {
 	statements, err := driver.Role{Name: "me@contoso.com", Kind: "user"}.SQL()
 	if err != nil {
@@ -99,25 +102,25 @@ func ExampleRole() {
 	// Output: SELECT * FROM pg_catalog.pgaadauth_create_principal('me@contoso.com', false, false);
 }
 
-// An error says what to do. A program that wants to do it asks for the step, or for
-// what is behind it.
+// An Error says what to do. A program finds the failed step in its Step, and the cause with
+// errors.As and errors.Is.
 func ExampleError() {
 	_, err := driver.NewConnector("host=app.postgres.database.azure.com aad_atuh=azure-cli")
 	fmt.Println(err)
 	var failed *driver.Error
 	if errors.As(err, &failed) && failed.Step == driver.StepDSN {
-		fmt.Println("not worth another try")
+		fmt.Println("fix the DSN; a retry will fail too")
 	}
 	var pg *pgconn.PgError
 	fmt.Println(errors.As(err, &pg))
 	// Output:
 	// aadpostgres: dsn: key "aad_atuh" is not known; did you mean aad_auth?
-	// not worth another try
+	// fix the DSN; a retry will fail too
 	// false
 }
 
-// Counters, as the page /debug/vars shows them. Nothing is asked for before somebody
-// connects.
+// Stats can be published as an expvar, which the page /debug/vars shows. No token is
+// requested before the first connect.
 func ExampleConnector_Stats() {
 	c, err := driver.NewConnector("host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
 	if err != nil {

@@ -20,10 +20,9 @@ func (x errContext) explainToken(err error) *Error {
 	}
 	x.skew = failed.Exchange.Skew
 	x.cloud.Authority = cmp.Or(failed.Exchange.Endpoint, x.cloud.Authority)
-	cause := failed.Error()
-	text := cause + "\n" + failed.Err.Error() // the cause first: the rest may be long
+	text := failed.Detail()
 	h, _ := hint.Find(text, x.facts(text, err), hint.Token)
-	return &Error{Step: StepToken, Hint: h, Err: failed.Err, cause: redact.Line(cause)}
+	return &Error{Step: StepToken, Hint: h, Err: failed.Err, cause: redact.Line(failed.Error())}
 }
 
 // explainCredential says what to do where a credential cannot be made.

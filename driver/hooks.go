@@ -12,7 +12,7 @@ import (
 
 // hooks are those of pgx's config that an attempt replaces during a sign-in. Ours call
 // them in their turn. pgx reads them after AfterNetConnect, so they can be replaced
-// there, whoever set them.
+// there, no matter who set them.
 type hooks struct {
 	buildFrontend   pgconn.BuildFrontendFunc
 	validateConnect pgconn.ValidateConnectFunc

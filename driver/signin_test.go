@@ -35,7 +35,7 @@ func TestOAuthTokenEndsWithTheSignIn(t *testing.T) {
 			return pgproto3.NewFrontend(r, w)
 		}
 	}
-	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{}), WithConnConfig(keep))
+	c, err := NewConnector(s.trustedDSN(""), WithCredential(&entratest.Credential{}), WithConnConfig(keep))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,14 +58,14 @@ func TestOAuthTokenEndsWithTheSignIn(t *testing.T) {
 // the program rejects that host. There is nothing left to retry.
 func TestProgramRejectsTheNextHost(t *testing.T) {
 	entratest.CleanEnv(t)
-	one := newFakeServer(t, func(s *fakeServer) { s.reply = refusal("28000", "the access token has expired") })
+	one := newFakeServer(t, func(s *fakeServer) { s.reply = errorResponse("28000", "the access token has expired") })
 	two := newFakeServer(t, nil)
-	hosts := in(map[string]*fakeServer{"one.example.com": one, "two.example.com": two})
+	hosts := resolveTo(map[string]*fakeServer{"one.example.com": one, "two.example.com": two})
 	rejectHost := func(c *pgx.ConnConfig) {
 		c.ValidateConnect = func(context.Context, *pgconn.PgConn) error { return errors.New("not this host") }
 	}
 	c, err := NewConnector("host=one.example.com,two.example.com user=me connect_timeout=5 sslrootcert="+one.certFile,
-		hosts, WithCredential(&entratest.Credential{Get: aged}), WithConnConfig(rejectHost))
+		hosts, WithCredential(&entratest.Credential{Get: agedToken}), WithConnConfig(rejectHost))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,15 +91,15 @@ func TestRetriedOnce(t *testing.T) {
 	entratest.CleanEnv(t)
 	rejections := 0
 	s := newFakeServer(t, func(s *fakeServer) {
-		s.judge = func(string) []pgproto3.BackendMessage {
+		s.verdict = func(string) []pgproto3.BackendMessage {
 			rejections++
 			if rejections > 1 {
 				time.Sleep(firstRenewalWait) // until another token may be requested
 			}
-			return refusal("28P01", "the access token has expired")
+			return errorResponse("28P01", "the access token has expired")
 		}
 	})
-	c, err := NewConnector(s.dsn("sslrootcert="+s.certFile), WithCredential(&entratest.Credential{Get: aged}))
+	c, err := NewConnector(s.trustedDSN(""), WithCredential(&entratest.Credential{Get: agedToken}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestRetriedOnce(t *testing.T) {
 	if _, err := c.Connect(ctx); err == nil {
 		t.Error("Connect() = nil, want an error")
 	}
-	if _, got := s.got(); got != 2 {
+	if got := s.connections(); got != 2 {
 		t.Errorf("%d connections, want 2", got)
 	}
 }

@@ -97,19 +97,19 @@ func TestDoctorWarns(t *testing.T) {
 		check, hint string // of the warning; "": there is none
 		found       string // by that check, or by options if there is no warning
 	}{
-		{name: "aad_insecure", dsn: secretDSN + "user=billing aad_insecure=unverified", noRoot: true, check: "options", hint: "drop aad_insecure outside of tests"},
+		{name: "aad_insecure", dsn: secretDSN + "user=billing aad_insecure=unverified", noRoot: true, check: "options", hint: "remove aad_insecure outside of tests"},
 		{name: "clock skew", dsn: managedDSN + "user=billing aad_scope=https://ossrdbms-aad.database.windows.net//.default", setup: func(t *testing.T) {
 			fx.az.Faults.Clock(10 * time.Minute)
 			t.Cleanup(func() { fx.az.Faults.Clock(0) })
 		}, check: "token", hint: "behind the authority's"},
 		{name: "user name for an application", dsn: secretDSN + "user=ops@contoso.com", check: "user", hint: "the name looks like a person's", found: `"ops@contoso.com", as given`},
-		{name: "server name suffix", dsn: azureHost + secretDSN + "user=ops@emulator", check: "user", hint: "only single server wants @emulator after the name"},
-		{name: "long name", dsn: secretDSN + "user=" + longName, check: "user", hint: "PostgreSQL keeps 63 bytes of a name; this one has 65"},
+		{name: "server name suffix", dsn: azureHost + secretDSN + "user=ops@emulator", check: "user", hint: "only a single server needs @emulator after the name"},
+		{name: "long name", dsn: secretDSN + "user=" + longName, check: "user", hint: "PostgreSQL keeps 63 bytes of a name, and this one has 65"},
 		{name: "unreachable host in the list", dsn: fmt.Sprintf("host=127.0.0.1,localhost port=1,%d %suser=billing", fx.az.Port(), secretDSN), check: "tcp", hint: "check the host that failed: dial tcp 127.0.0.1:1: connect: connection refused", found: fmt.Sprintf("127.0.0.1:%d", fx.az.Port())},
 		{name: "catalog not readable", dsn: secretDSN + "user=billing", setup: func(t *testing.T) {
 			fx.execAsSuperuser(t, "REVOKE SELECT ON pg_catalog.pg_auth_members FROM PUBLIC")
 			t.Cleanup(func() { fx.execAsSuperuser(t, "GRANT SELECT ON pg_catalog.pg_auth_members TO PUBLIC") })
-		}, check: "role", hint: "look at the role with an administrator's rights", found: "not to be read: permission denied for table pg_auth_members"},
+		}, check: "role", hint: "look at the role with an administrator's rights", found: "cannot be read: permission denied for table pg_auth_members"},
 		{name: "certificate name mismatch in the list", dsn: fmt.Sprintf("host=nobody.example,localhost port=%d %suser=billing", fx.az.Port(), secretDSN), check: "tls", hint: "certificate is valid for", found: "TLS 1.3, certificate for localhost"},
 		{name: "password mode", dsn: "aad_auth=password user=native password=p sslmode=verify-full", found: "password=xxxxx"},
 	} {

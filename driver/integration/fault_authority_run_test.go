@@ -39,7 +39,7 @@ func TestFaultsOfTheAuthority(t *testing.T) {
 				name    string
 				managed bool
 			}{{"secret", false}, {"managed identity", true}} {
-				if f.tlsOnly && identity.managed || f.heavy != heavy {
+				if (f.tlsOnly && identity.managed) || f.heavy != heavy {
 					continue
 				}
 				wg.Go(func() {
@@ -234,7 +234,7 @@ func (f authorityFault) problem(err error, began time.Time, cached cachedToken) 
 		return ""
 	case !f.badTokens && began.Before(cached.usableUntil.Add(-time.Second)):
 		return "failed with a valid token in the cache"
-	case e.Step == "token" && strings.Contains(e.Hint, "still on its way"):
+	case e.Step == "token" && strings.Contains(e.Hint, "still under way"):
 		return ""
 	case e.Step != f.step:
 		return fmt.Sprintf("step = %q, want %q", e.Step, f.step)

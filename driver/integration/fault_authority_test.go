@@ -121,7 +121,7 @@ func hugeResponseFault(name, want string, code int, before, after string) author
 
 // authorityFaults are the faults of whatever issues tokens.
 var authorityFaults = []authorityFault{
-	hangs(responseFault("no response", "token", "no answer from", func(_ *authorityProxy, _ http.ResponseWriter, r *http.Request) {
+	hangs(responseFault("no response", "token", "no response from", func(_ *authorityProxy, _ http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body) // the server notices a client's disconnect only after the body
 		<-r.Context().Done()
 	})),
@@ -129,10 +129,10 @@ var authorityFaults = []authorityFault{
 	responseFault("429", "token", "too many requests", respondUnavailable(429, "")),
 	responseFault("429 with Retry-After", "token", "too many requests", respondUnavailable(429, "2")),
 	responseFault("429 with Retry-After over the timeout", "token", "too many requests", respondUnavailable(429, "5")),
-	recurs(responseFault("500", "token", "trouble of its own", respondUnavailable(500, ""))),
-	responseFault("500 with Retry-After", "token", "trouble of its own", respondUnavailable(500, "2")),
-	responseFault("503", "token", "trouble of its own", respondUnavailable(503, "")),
-	responseFault("503 with Retry-After", "token", "trouble of its own", respondUnavailable(503, "2")),
+	recurs(responseFault("500", "token", "the authority reports an error", respondUnavailable(500, ""))),
+	responseFault("500 with Retry-After", "token", "the authority reports an error", respondUnavailable(500, "2")),
+	responseFault("503", "token", "the authority reports an error", respondUnavailable(503, "")),
+	responseFault("503 with Retry-After", "token", "the authority reports an error", respondUnavailable(503, "2")),
 	responseFault("closed in the body", "token", "EOF|closed network", hijack(func(c net.Conn, p *authorityProxy, r *http.Request) {
 		_, _, body := p.forward(r)
 		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:len(body)/2])
@@ -140,13 +140,13 @@ var authorityFaults = []authorityFault{
 	responseFault("closed in the header", "token", "EOF|malformed MIME|closed network", hijack(write("HTTP/1.1 200 OK\r\nContent-Le"))),
 	responseFault("closed before the response", "token", "EOF|connection reset|closed network", hijack(write(""))),
 	responseFault("not HTTP", "token", "malformed HTTP|closed network", hijack(write("SSH-2.0-OpenSSH_9.2\r\n\x00\xff\x01"))),
-	responseFault("HTML page", "token", "what answers there is none", respondWith(200, "<!DOCTYPE html><html><head><title>Sign in to the Wi-Fi</title></head>\n<body>\x1b[31m</body></html>")),
-	responseFault("binary body", "token", "what answers there is none", respondWith(200, "\x00\x01\x02\xff\xfe\r\n\r\n\x7f")),
-	responseFault("empty body", "token", "what answers there is none", respondWith(200, "")),
-	responseFault("empty object", "token", "what answers there is none", respondWith(200, "{}")),
-	responseFault("deeply nested arrays", "token", "what answers there is none", respondWith(200, strings.Repeat("[", 100_000))),
-	hugeResponseFault("token of 100 MiB", "longer than 1 MiB|no answer from", 200, `{"token_type":"Bearer","expires_in":3600,"access_token":"`, `"}`),
-	hugeResponseFault("error of 100 MiB", "HTTP 500|no answer from", 500, `{"error":"x","error_description":"`, `"}`),
+	responseFault("HTML page", "token", "the response is not an authority's", respondWith(200, "<!DOCTYPE html><html><head><title>Sign in to the Wi-Fi</title></head>\n<body>\x1b[31m</body></html>")),
+	responseFault("binary body", "token", "the response is not an authority's", respondWith(200, "\x00\x01\x02\xff\xfe\r\n\r\n\x7f")),
+	responseFault("empty body", "token", "the response is not an authority's", respondWith(200, "")),
+	responseFault("empty object", "token", "the response is not an authority's", respondWith(200, "{}")),
+	responseFault("deeply nested arrays", "token", "the response is not an authority's", respondWith(200, strings.Repeat("[", 100_000))),
+	hugeResponseFault("token of 100 MiB", "longer than 1 MiB|no response from", 200, `{"token_type":"Bearer","expires_in":3600,"access_token":"`, `"}`),
+	hugeResponseFault("error of 100 MiB", "HTTP 500|no response from", 500, `{"error":"x","error_description":"`, `"}`),
 	oldTokens(badTokenFault("tokens expired an hour ago", "sign-in", "the access token has expired", func(claims map[string]any) {
 		claims["iat"] = time.Now().Add(-2 * time.Hour).Unix()
 		claims["nbf"] = time.Now().Add(-2 * time.Hour).Unix()

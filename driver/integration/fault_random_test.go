@@ -25,7 +25,7 @@ func allFaults(t testing.TB, e *env, clients []*client, r *rand.Rand) (all []fau
 	none := func() {}
 	for i, c := range clients {
 		for _, f := range authorityFaults {
-			if f.tlsOnly && c.authority.tls == nil || f.heavy {
+			if (f.tlsOnly && c.authority.tls == nil) || f.heavy {
 				continue
 			}
 			all = append(all, fault{

@@ -129,14 +129,14 @@ var serverFaults = []serverFault{
 		start: func(_ testing.TB, e *env) { e.proxy.stop() },
 		stop:  func(t testing.TB, e *env) { e.proxy.start(t) }},
 	proxyFault("silent after accept", "network", "timeout", disruption{at: position{part: "before"}, action: actionSilence}),
-	emulatorFault("closed after accept", "network", "cuts PostgreSQL off", (*emulator.Faults).HangUp, true),
+	emulatorFault("closed after accept", "network", "closes PostgreSQL connections", (*emulator.Faults).HangUp, true),
 	proxyFault("slow at each message", "", "", disruption{delay: 30 * time.Millisecond}),
 	proxyFault("too slow at each message", "network", "timeout", disruption{delay: 800 * time.Millisecond}),
 	proxyFault("byte by byte", "", "", disruption{chunk: 1}),
 	emulatorFault("long round trip", "", "", (*emulator.Faults).RoundTrip, 100*time.Millisecond),
 	emulatorFault("slow sign-in", "network", "timeout", (*emulator.Faults).SignInDelay, time.Minute),
-	emulatorFault("no TLS", "tls", "Azure always speaks TLS", (*emulator.Faults).RefuseTLS, true),
-	emulatorFault("expired certificate", "tls", "does not hold now", (*emulator.Faults).Certificate, emulator.ExpiredCertificate),
+	emulatorFault("no TLS", "tls", "Azure always offers TLS", (*emulator.Faults).RefuseTLS, true),
+	emulatorFault("expired certificate", "tls", "is not valid now", (*emulator.Faults).Certificate, emulator.ExpiredCertificate),
 	emulatorFault("certificate name mismatch", "tls", "other-name.example", (*emulator.Faults).Certificate, emulator.WrongHostCertificate),
 	emulatorFault("untrusted certificate", "tls", "sslrootcert", (*emulator.Faults).Certificate, emulator.UntrustedCertificate),
 	listenerFault("TLS 1.1 at most", "tls", "protocol version", func(c net.Conn, e *env) {
@@ -144,24 +144,24 @@ var serverFaults = []serverFault{
 			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{e.certificate}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}).Handshake()
 		}
 	}),
-	listenerFault("TLS accepted, plain answer", "tls", "what answers there is no PostgreSQL", func(c net.Conn, _ *env) {
+	listenerFault("TLS accepted, plain answer", "tls", "what responds there is not PostgreSQL", func(c net.Conn, _ *env) {
 		if acceptTLS(c) == nil {
 			c.Write([]byte("R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05I")) // AuthenticationOk, ReadyForQuery
 			c.Read(make([]byte, 1000))
 		}
 	}),
-	listenerFault("error before TLS", "tls", "Azure always speaks TLS", func(c net.Conn, _ *env) {
+	listenerFault("error before TLS", "tls", "Azure always offers TLS", func(c net.Conn, _ *env) {
 		c.Read(make([]byte, 8))
 		c.Write([]byte("E\x00\x00\x00\x0aSFATAL\x00\x00"))
 	}),
-	listenerFault("not PostgreSQL", "tls", "what answers there is no PostgreSQL", func(c net.Conn, _ *env) {
+	listenerFault("not PostgreSQL", "tls", "what responds there is not PostgreSQL", func(c net.Conn, _ *env) {
 		c.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n"))
 		c.Read(make([]byte, 1000))
 	}),
 	emulatorFault("too many connections", "sign-in", "lower SetMaxOpenConns", (*emulator.Faults).Refuse, pgError("53300", "sorry, too many clients already")),
 	emulatorFault("starting up", "sign-in", "the server is starting or stopping", (*emulator.Faults).Refuse, pgError("57P03", "the database system is starting up")),
 	emulatorFault("shutting down", "sign-in", "the server is starting or stopping", (*emulator.Faults).Refuse, pgError("57P03", "the database system is shutting down")),
-	emulatorFault("endless error", "network", "the server says more than a sign-in takes", (*emulator.Faults).Refuse, pgError("XX000", strings.Repeat("no ", 1<<20))),
+	emulatorFault("endless error", "network", "the server sends more than a sign-in takes", (*emulator.Faults).Refuse, pgError("XX000", strings.Repeat("no ", 1<<20))),
 	{name: "too many connections of the role", step: "sign-in", want: "lower SetMaxOpenConns", group: "server",
 		start: func(_ testing.TB, e *env) { e.server.limit(e.credential.id.Name, 0) },
 		stop:  func(_ testing.TB, e *env) { e.server.limit(e.credential.id.Name, -1) }},
@@ -176,7 +176,7 @@ var serverFaults = []serverFault{
 		stop:  func(testing.TB, *env) {}},
 	lookupFault("no such host", "private DNS zone", net.DNSError{Err: "no such host", Name: "emulator.test", IsNotFound: true}),
 	lookupFault("name server fails", "private DNS zone", net.DNSError{Err: "server misbehaving", Name: "emulator.test", IsTemporary: true}),
-	lookupFault("name server silent", "name servers: they do not answer", net.DNSError{Err: "i/o timeout", Name: "emulator.test", IsTimeout: true, IsTemporary: true}),
+	lookupFault("name server silent", "name servers: they do not respond", net.DNSError{Err: "i/o timeout", Name: "emulator.test", IsTimeout: true, IsTemporary: true}),
 }
 
 // acceptTLS reads an SSLRequest and accepts it.

@@ -63,7 +63,7 @@ func testGuide(t *testing.T, serverType, serverTypeParam string, az *emulator.Az
 		{name: "system-assigned identity for a user-assigned one's role", dsn: managed + "user=myapp aad_scope=https://ossrdbms-aad.database.windows.net//.default", want: "Service Principal oid mismatch for role[myapp]"},
 		{name: "another resource", dsn: managed + "aad_scope=https://vault.azure.net/.default aad_client_id=" + app.ClientID, want: `The access token does not have a valid audience claim. Please acquire a new token for the resource "https://ossrdbms-aad.database.windows.net`},
 		{name: "older than ten minutes", dsn: manual + "aad_token_max_age=0", token: old, want: "The access token has expired. Please acquire a new token and retry.", only: "single"},
-		{name: "older than ten minutes, found locally", dsn: manual, token: old, want: "the access token is 11m", only: "single"},
+		{name: "older than ten minutes, found locally", dsn: manual, token: old, want: "the given access token is 11m", only: "single"},
 		{name: "user not in the group", dsn: manual + "user='Prod DB Readonly'", token: az.Token(user, nil), want: "Azure AD access token not valid for role Prod DB Readonly (does not contain group ID " + group.ObjectID + ")"},
 		{name: "password in place of a token", dsn: manual + "user=myapp", token: "secret", want: "The access token has invalid format"},
 		{name: "another user", dsn: manual + "user=user1@yourtenant.onmicrosoft.com", token: az.Token(member, nil), want: "oid mismatch"},
@@ -126,5 +126,5 @@ func TestUnusualRoleNames(t *testing.T) {
 func TestNoUser(t *testing.T) {
 	id := az.Add(emulator.Identity{Name: "nameless", Kind: emulator.ServicePrincipal, Secret: "s"})
 	_, err := connect(t, az.DSN(fill("aad_auth=client-secret aad_tenant_id={tenant} aad_client_id={client} aad_client_secret=s", id)), driver.WithTransport(az.Client()))
-	checkError(t, err, `set user to the name of the PostgreSQL role that was made for this identity; the token is of appid "`+id.ClientID+`", oid "`+id.ObjectID+`"`)
+	checkError(t, err, `the token does not tell its name: it is of appid "`+id.ClientID+`", oid "`+id.ObjectID+`"; set user to the name of the PostgreSQL role that was created for this identity`)
 }

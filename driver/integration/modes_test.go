@@ -188,7 +188,7 @@ var modeTests = []modeTest{
 	}, deny: func(t *testing.T, id emulator.Identity, dsn string) string {
 		old := az.Token(id, func(c map[string]any) { c["exp"] = time.Now().Add(-time.Minute).Unix() })
 		return "aad_auth=access-token aad_token_file=" + testCertificates.write(t, []byte(old))
-	}, wantErr: "the access token expired"},
+	}, wantErr: "the given access token expired"},
 	{mode: "access-token", name: "password", noAuthority: true, setup: func(t *testing.T, id emulator.Identity, tr *testTransport) string {
 		t.Setenv("PGPASSWORD", az.Token(id, nil))
 		return ""

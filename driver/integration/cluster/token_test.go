@@ -93,7 +93,10 @@ func TestTokenOutlived(t *testing.T) {
 				check(t, err)
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), "server login has been failing") && !strings.Contains(err.Error(), "query_wait_timeout") {
+			if err == nil {
+				t.Fatal("error = nil, want one")
+			}
+			if !strings.Contains(err.Error(), "server login has been failing") && !strings.Contains(err.Error(), "query_wait_timeout") {
 				t.Errorf("error = %v, want a failing server login or query_wait_timeout", err)
 			}
 		})

@@ -38,7 +38,10 @@ func blocks(t *testing.T) []block {
 		all = append(all, markdownBlocks(t, page)...)
 	}
 	err := fs.WalkDir(os.DirFS(root), ".", func(file string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git" || file == "driver/integration/tools") {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git" || file == "driver/integration/tools") {
 			return fs.SkipDir
 		}
 		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {

@@ -103,7 +103,7 @@ func TestGoose(t *testing.T) {
 		})
 	}
 	check(t, all.Wait())
-	if counts[0]+counts[1] != 2 || counts[0] != 0 && counts[1] != 0 {
+	if counts[0]+counts[1] != 2 || (counts[0] != 0 && counts[1] != 0) {
 		t.Errorf("concurrent migrations = %v, want 2 and 0", counts)
 	}
 

@@ -108,6 +108,14 @@ func TestExchangeOfAFailure(t *testing.T) {
 				if !errors.As(err, &failed) {
 					t.Fatalf("Token() = %v, want a token.Error", err)
 				}
+				detail := failed.Exchange.Detail
+				if detail == "" || len(detail) > maxDetailBytes {
+					t.Errorf("Exchange.Detail has %d bytes, want 1 to %d", len(detail), maxDetailBytes)
+				}
+				if strings.Contains(detail, entratest.Marker) {
+					t.Errorf("Exchange.Detail holds a secret: %.200q", detail)
+				}
+				failed.Exchange.Detail = ""
 				if failed.Exchange != row.want {
 					t.Errorf("Exchange = %+v, want %+v", failed.Exchange, row.want)
 				}

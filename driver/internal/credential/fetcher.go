@@ -71,18 +71,28 @@ func notBefore(t time.Time) string {
 	return fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, t.Unix())
 }
 
+// maxDetailBytes is how much of an error's text a hint is found by.
+const maxDetailBytes = 8 << 10
+
 // failed returns what is known of a request that failed, and the error without secrets.
 func (x *exchange) failed(ctx context.Context, err error) (token.Response, error) {
 	x.restoreBody(err)
 	err = x.timedOut(ctx, err)
-	if text := err.Error(); len(text) > 2*maxResponseBytes { // not a response, but the output of a developer tool
-		err = errors.New(text[:maxResponseBytes])
+	text := err.Error()
+	if len(text) > 2*maxResponseBytes { // not a response, but the output of a developer tool
+		text = text[:maxResponseBytes]
+		err = errors.New(text)
 	}
 	secrets := x.secrets()
 	known := x.known()
 	known.RetryAfter = x.retryAfter(err)
 	known.Cause = redact.Line(redact.Text(cause(err), secrets...))
-	return token.Response{Exchange: known}, redact.Error(err, secrets...)
+	redacted := redact.Text(text, secrets...)
+	known.Detail = redacted[:min(len(redacted), maxDetailBytes)]
+	if redacted != text {
+		err = errors.New(redacted)
+	}
+	return token.Response{Exchange: known}, err
 }
 
 // A timeoutError is a request that ran out of time, with what is known of it.

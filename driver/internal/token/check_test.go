@@ -11,7 +11,7 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
-// What cannot be a token is not presented, whoever it came from.
+// What cannot be a token is not presented, wherever it came from.
 func TestFormat(t *testing.T) {
 	const given = "the given access token holds quotes, spaces or braces"
 	rows := []struct {

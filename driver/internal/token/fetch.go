@@ -36,6 +36,7 @@ type Exchange struct {
 	RetryAfter time.Duration // how long it wants to be left alone; 0 if it did not say
 	Skew       time.Duration // how far this machine's clock is ahead of its clock
 	Cause      string        // why it failed, in one line without secrets; "" for the error's own text
+	Detail     string        // the beginning of the error's text, without secrets; "" for the error's own text
 }
 
 // followedBy returns what is known after a second exchange, which may have seen less.
@@ -45,6 +46,7 @@ func (x Exchange) followedBy(y Exchange) Exchange {
 		RetryAfter: cmp.Or(y.RetryAfter, x.RetryAfter),
 		Skew:       cmp.Or(y.Skew, x.Skew),
 		Cause:      y.Cause,
+		Detail:     y.Detail,
 	}
 }
 
@@ -54,8 +56,23 @@ type Error struct {
 	Exchange Exchange
 }
 
-// Error returns the cause in one line.
-func (e *Error) Error() string { return cmp.Or(e.Exchange.Cause, e.Err.Error()) }
+// Error returns the cause in one line. It does not read Err if the exchange has a cause:
+// reading an error that quotes an HTTP response changes it, and callers share it.
+func (e *Error) Error() string {
+	if e.Exchange.Cause != "" {
+		return e.Exchange.Cause
+	}
+	return e.Err.Error()
+}
+
+// Detail returns what there is to find a hint by: the cause, and the beginning of the
+// error's text.
+func (e *Error) Detail() string {
+	if e.Exchange.Detail != "" {
+		return e.Error() + "\n" + e.Exchange.Detail
+	}
+	return e.Error()
+}
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

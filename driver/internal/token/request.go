@@ -1,7 +1,6 @@
 package token
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -45,10 +44,11 @@ func (c *Cache) request(ctx context.Context, r refresh) (*Token, Exchange, error
 		return nil, exchange, errYounger // the rejected token stays, and the cache backs off
 	}
 	if errYounger != nil && t.tooOld(response, now) {
-		exchange.Cause = "requesting a younger token: " + cmp.Or(exchange.Cause, errYounger.Error())
+		exchange.Cause = "requesting a younger token: " + (&Error{errYounger, exchange}).Error()
 		return nil, exchange, errYounger
 	}
 	exchange.Cause = "" // the errors below are this package's own
+	exchange.Detail = ""
 	if err := c.accept(t, response, r, now); err != nil {
 		return nil, exchange, err
 	}

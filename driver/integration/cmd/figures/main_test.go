@@ -49,7 +49,7 @@ func TestFigures(t *testing.T) {
 		}
 	}
 	delete(m, "Storm")
-	if _, err := table(m); err == nil || !strings.Contains(err.Error(), "BenchmarkStorm lacks requests-ours") {
+	if _, err := table(m); err == nil || !strings.Contains(err.Error(), "no requests-ours of BenchmarkStorm") {
 		t.Errorf("table() = %v without BenchmarkStorm, want an error that names it", err)
 	}
 	if _, err := draw(measurements{}); err == nil {

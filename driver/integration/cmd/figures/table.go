@@ -75,7 +75,7 @@ func table(m measurements) (string, error) {
 			p := placeholder.FindStringSubmatch(s)
 			v, ok := m[p[1]][p[2]]
 			if !ok {
-				err = errors.Join(err, fmt.Errorf("Benchmark%s lacks %s", p[1], p[2]))
+				err = errors.Join(err, fmt.Errorf("no %s of Benchmark%s", p[2], p[1]))
 			}
 			return fmt.Sprintf(p[3], v)
 		})

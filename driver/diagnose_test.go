@@ -1,0 +1,88 @@
+package driver
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+)
+
+// A range over a diagnosis can be left at any check. What follows is not done.
+func TestDiagnoseCanBeLeft(t *testing.T) {
+	entratest.CleanEnv(t)
+	const mostChecks = 11
+	for _, tt := range []struct {
+		name, params string
+		opts         []Option
+	}{
+		{name: "token", opts: []Option{WithCredential(&entratest.Credential{})}},
+		{name: "password", params: "aad_auth=password password=p sslmode=verify-full"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newFakeServer(t, func(s *fakeServer) { s.reply = errorResponse("28000", "no") })
+			for leaveAt := 1; leaveAt <= mostChecks; leaveAt++ {
+				n := 0
+				for range Diagnose(t.Context(), s.trustedDSN(tt.params), tt.opts...) {
+					n++
+					if n == leaveAt {
+						break
+					}
+				}
+				if got := s.connections(); leaveAt == 1 && got > 0 {
+					t.Errorf("connections of a diagnosis left at its first check = %d, want 0", got)
+				}
+			}
+		})
+	}
+}
+
+// A check prints safely what others chose: the names of a certificate, the label of a role.
+func TestChecksArePrintable(t *testing.T) {
+	var got Check
+	d := &diagnosis{yield: func(c Check) bool {
+		got = c
+		return true
+	}}
+	d.report(Check{Found: "a\x1b[31m\nb\u202e" + strings.Repeat("c", 1<<20), Hint: "\x07"})
+	if want := "a [31m b"; !strings.HasPrefix(got.Found, want) {
+		t.Errorf("Found = %.100q, want it to begin with %q", got.Found, want)
+	}
+	checkPrintable(t, "Found", got.Found, 5000)
+	if want := " "; got.Hint != want {
+		t.Errorf("Hint = %q, want %q", got.Hint, want)
+	}
+	if got.Status != StatusOK {
+		t.Errorf("Status = %q, want %q", got.Status, StatusOK)
+	}
+}
+
+// The check of TLS says how the server was verified. The check of the options warns where
+// it is not.
+func TestDiagnoseReportsVerification(t *testing.T) {
+	entratest.CleanEnv(t)
+	s := newFakeServer(t, func(s *fakeServer) { s.reply = errorResponse("53300", "full") })
+	root := "sslrootcert=" + s.certFile
+	for _, tt := range []struct {
+		name, params string
+		tls          string // at the end of the check of TLS
+		options      Status
+	}{
+		{name: "verify-full", params: root, tls: ", verified", options: StatusOK},
+		{name: "verify-ca", params: "sslmode=verify-ca " + root, tls: ", verified, by its issuer alone", options: StatusOK},
+		{name: "unverified", params: "aad_insecure=unverified", tls: ", not verified", options: StatusWarn},
+		{name: "verify-full although unverified is allowed", params: "aad_insecure=unverified sslmode=verify-full " + root, tls: ", verified", options: StatusOK},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			checks := map[string]Check{}
+			for c := range Diagnose(t.Context(), s.dsn(tt.params), WithCredential(&entratest.Credential{})) {
+				checks[c.Name] = c
+			}
+			if got := checks["tls"].Found; !strings.HasSuffix(got, tt.tls) {
+				t.Errorf("tls: Found = %q, want %q at its end", got, tt.tls)
+			}
+			if got := checks["options"].Status; got != tt.options {
+				t.Errorf("options: Status = %q, want %q", got, tt.options)
+			}
+		})
+	}
+}
