@@ -28,7 +28,7 @@ var policyMutants = []mutant{
 	{"driver/policy.go", `p.insecure == "" && !verifies(t)`, `false`, "TestPolicy"},
 	{"driver/policy.go", `return !t.InsecureSkipVerify ||`, `return true ||`, "TestPolicy"},
 	{"driver/policy.go", `t.Cloud != "" && cloud != "" && cloud != t.Cloud`, `cloud == "none"`, "TestTokenOfAnotherCloud"},
-	{"driver/policy.go", `ok && t.ConnectionState().ServerName != ""`, `ok && false`, "TestLaterHosts"},
+	{"driver/policy.go", `ok && t.ConnectionState().ServerName != ""`, `ok && false`, "TestUserSuffixIsTheConnectedHosts"},
 	{"driver/policy.go", `err := t.Handshake()`, `err := error(nil)`, "TestNoTokenWithoutVerifiedTLS|TestHandshakeComesFirst"},
 	{"driver/policy.go", `t.SetDeadline(time.Unix(1, 0))`, `_ = time.Now()`, "TestHangingHandshake"},
 	{"driver/policy.go", `return newError(StepTLS, errors.New("the connection is not TLS"), nil)`, `return nil`, "TestPlainConnectionGetsNoPassword"},
