@@ -30,6 +30,19 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
+// However many requests have failed, the next one is made after maxBackoff.
+func TestBackoffIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFetcher{get: fail}
+		c := cacheOf(f)
+		for range 20 {
+			await(t.Context(), c)
+			time.Sleep(maxBackoff)
+		}
+		f.wantCalls(t, 20)
+	})
+}
+
 // Many processes that fail at once do not retry at once.
 func TestBackoffIsJittered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
