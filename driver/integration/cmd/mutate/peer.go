@@ -64,8 +64,8 @@ var peerMutants = []mutant{
 	{"driver/internal/token/file.go", `!f.warned.Swap(true)`, `true`, "TestExposedFile"},
 
 	{"driver/role.go", `r.ObjectID != "" && !guid.MatchString(r.ObjectID)`, `false`, "TestRoleSQLErrors"},
-	{"driver/role.go", `if len(r.Name) > maxNameBytes {`, `if false {`, "TestRoleSQL"},
-	{"driver/role.go", `if strings.ContainsRune(r.Name, 0) || !utf8.ValidString(r.Name) {`, `if strings.Contains(r.Name, "\x00\x00") || !utf8.ValidString(r.Name) {`, "TestRoleSQL"},
+	{"driver/role.go", `if len(r.Name) > maxNameBytes {`, `if false {`, "TestRoleSQLErrors"},
+	{"driver/role.go", `if strings.ContainsRune(r.Name, 0) || !utf8.ValidString(r.Name) {`, `if strings.Contains(r.Name, "\x00\x00") || !utf8.ValidString(r.Name) {`, "TestRoleSQLErrors"},
 	{"driver/quote.go", "strings.ReplaceAll(s, `\"`, `\"\"`)", "s", "TestRoleSQL"},
 	{"driver/quote.go", "strings.ReplaceAll(s, \"'\", \"''\")", "s", "TestRoleSQL"},
 	{"driver/quote.go", "printable(s) && !strings.Contains(s, `\\`)", "printable(s)", "TestRoleSQL"},
