@@ -63,7 +63,7 @@ func main() {
 	log.SetFlags(0)
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/aadpostgres/aadpostgres").Output()
 	if err != nil {
-		log.Fatal("finding the root module: ", err)
+		log.Fatalf("root module not found: %v; run mutate in the workspace", err)
 	}
 	root := strings.TrimSpace(string(out))
 	selected := selectMutants(mutants, os.Args[1:])
@@ -103,7 +103,7 @@ func checkTests(root string, selected []mutant) error {
 	for dir, runs := range names {
 		out, err := test(root, dir, strings.Join(runs, "|"), "")
 		if err != nil {
-			return fmt.Errorf("without a mutant: %w: %s", err, out)
+			return fmt.Errorf("tests fail without a mutant: %w: %s", err, out)
 		}
 	}
 	return nil

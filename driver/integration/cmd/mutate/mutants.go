@@ -52,7 +52,7 @@ var policyMutants = []mutant{
 }`, "TestOAuthBearer"},
 	{"driver/hooks.go", `a.activeConfig = nil
 	cfg.Password = ""`, `a.activeConfig = nil`, "TestTokenIsTakenOutOfConnections"},
-	{"driver/hooks.go", `		return "", errors.New("the sign-in is over")`, `		return a.token.Value, nil`, "TestOAuthBearer"},
+	{"driver/hooks.go", `		return "", errors.New("the sign-in is over")`, `		return a.token.Value, nil`, "TestOAuthTokenEndsWithTheSignIn"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,md5"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,scram-sha-256"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,none"`, "TestRequireAuth|TestHostileServer"},
@@ -68,7 +68,7 @@ var policyMutants = []mutant{
 			conn, err`, "TestDialAfterColdConnect"},
 	{"driver/credentials.go", `if err := checkToken(t, hosts); err != nil {`, `if false {
 		var err error`, "TestTokenOfAnotherCloud"},
-	{"driver/errcontext.go", `if cloud == "" || x.cloud.Scope`, `if x.cloud.Scope`, "TestServersResource"},
+	{"driver/errcontext.go", `if cloud == "" || x.cloud.Scope`, `if x.cloud.Scope`, "TestServerCannotChooseTheAudience"},
 	{"driver/internal/credential/cloud.go", `if ofHost != "" && ofHost != name {`, `if false {`, "TestResolveCloud"},
 	{"driver/internal/credential/cloud.go", `ofScope := dsn.CloudOfResource(c.Scope); ofScope`, `ofScope := ""; ofScope`, "TestResolveCloud"},
 	{"driver/internal/credential/cloud.go", `if name != "public" {`, `if false {`, "TestResolveCloud"},

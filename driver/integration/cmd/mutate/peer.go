@@ -10,7 +10,7 @@ var peerMutants = []mutant{
 	}
 	return false`, "TestOnServiceFabric"},
 	{"driver/internal/credential/managed.go", `o.Transport = o.rawTransport`, `_ = o.rawTransport`, "driver: TestServiceFabric"},
-	{"driver/internal/credential/transport.go", `MaxResponseHeaderBytes: 64 << 10,`, ``, "driver: TestHeadersOfTheOwnClient"},
+	{"driver/internal/credential/transport.go", `MaxResponseHeaderBytes: 64 << 10,`, ``, "driver: TestHeadersWithDefaultTransport"},
 	{"driver/internal/credential/transport.go", `return nil, nonRetriable{err}`, `return nil, err`, "TestResponseThatBreaksOff"},
 	{"driver/internal/credential/transport.go", `c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }`, ``, "TestNonRetriable"},
 	{"driver/internal/credential/transport.go", `if resp.StatusCode/100 == 3 {`, `if false {`, "TestNonRetriable"},
@@ -24,7 +24,7 @@ var peerMutants = []mutant{
 	{"driver/internal/credential/transport.go", `func (nonRetriable) NonRetriable() {}`, ``, "TestNonRetriable"},
 	{"driver/internal/credential/transport.go", `	if t == nil {
 		client = defaultClient()`, `	if t == nil {
-		return nil`, "driver: TestRedirectsOfTheOwnClient"},
+		return nil`, "driver: TestRedirectsWithDefaultTransport"},
 	{"driver/internal/credential/credential.go", `Transport:        newSafeTransport(o.Transport),`, `Transport:        o.Transport,`, "TestNonRetriable"},
 	{"driver/internal/credential/credential.go", `PerRetryPolicies: []policy.Policy{capturePolicy{}},`, ``, "TestNonRetriable"},
 	{"driver/internal/credential/credential.go", `if err := checkFiles(cfg); err != nil {`, `if false {
@@ -47,8 +47,8 @@ var peerMutants = []mutant{
 `, ``, "TestHostileServer"},
 	{"driver/limit.go", `	l.bytesLeft -= int64(n)
 `, ``, "TestHostileServer"},
-	{"driver/limit.go", `if l.header[0] == readyForQuery {`, `if false {`, "TestSignedInIsNotBounded"},
-	{"driver/hooks.go", `a.limiter.done.Store(true)`, ``, "TestSignedInIsNotBounded"},
+	{"driver/limit.go", `if l.header[0] == readyForQuery {`, `if false {`, "TestLimitEndsWithTheSignIn"},
+	{"driver/hooks.go", `a.limiter.done.Store(true)`, ``, "TestLimitEndsWithTheSignIn"},
 	{"driver/hooks.go", `buildFrontend:   a.buildFrontend,`, `buildFrontend:   a.original.buildFrontend,`, "TestHostileServer"},
 
 	{"driver/internal/token/check.go", `if err := checkFormat(t.Value); err != nil {`, `if false {
@@ -63,9 +63,9 @@ var peerMutants = []mutant{
 	{"driver/internal/token/file.go", `info.Mode()&0o027 == 0`, `info.Mode()&0o020 == 0`, "TestExposedFile"},
 	{"driver/internal/token/file.go", `!f.warned.Swap(true)`, `true`, "TestExposedFile"},
 
-	{"driver/role.go", `r.ObjectID != "" && !guid.MatchString(r.ObjectID)`, `false`, "TestForgedObjectID"},
+	{"driver/role.go", `r.ObjectID != "" && !guid.MatchString(r.ObjectID)`, `false`, "TestRoleSQLErrors"},
 	{"driver/role.go", `if len(r.Name) > maxNameBytes {`, `if false {`, "TestRoleSQL"},
-	{"driver/role.go", `if strings.ContainsRune(r.Name, 0) || !utf8.ValidString(r.Name) {`, `if !utf8.ValidString(r.Name) {`, "TestRoleSQL"},
+	{"driver/role.go", `if strings.ContainsRune(r.Name, 0) || !utf8.ValidString(r.Name) {`, `if strings.Contains(r.Name, "\x00\x00") || !utf8.ValidString(r.Name) {`, "TestRoleSQL"},
 	{"driver/quote.go", "strings.ReplaceAll(s, `\"`, `\"\"`)", "s", "TestRoleSQL"},
 	{"driver/quote.go", "strings.ReplaceAll(s, \"'\", \"''\")", "s", "TestRoleSQL"},
 	{"driver/quote.go", "printable(s) && !strings.Contains(s, `\\`)", "printable(s)", "TestRoleSQL"},

@@ -21,7 +21,7 @@ var redactionMutants = []mutant{
 	{"driver/error.go", `func (e Error) GoString() string { return e.Error() }`, `func (e Error) GoString() string { return fmt.Sprintf("%#v", e.Err) }`, "TestErrorPrintsAsOneLine"},
 	{"driver/error.go", `return []byte(e.Error()), nil`, `return []byte(e.Err.Error()), nil`, "TestErrorPrintsAsOneLine"},
 	{"driver/error.go", `cause = semicolons.Replace(cause)`, ``, "TestHostileText"},
-	{"driver/error.go", `cause = redact.Line(causeOf(e.Err))`, `cause = causeOf(e.Err)`, "TestHostileText|TestErrorPrintsAsOneLine"},
+	{"driver/error.go", `cause = redact.Line(causeOf(e.Err))`, `cause = causeOf(e.Err)`, "TestCauseIsPrintedInOneLine"},
 	{"driver/error.go", `"; " + redact.Printable(e.Hint)`, `"; " + e.Hint`, "TestHostileText|TestErrorPrintsAsOneLine"},
 	{"driver/error.go", `": %!w(<nil>)", "",`, ``, "TestHostileServer"},
 	{"driver/explain.go", `Err: redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `Err: err, cause: redact.Line(cause)}`, "TestHostileServer"},
@@ -42,9 +42,9 @@ var redactionMutants = []mutant{
 func (a *attempt) onNotice`, `	return true
 }
 
-func (a *attempt) onNotice`, "TestHostileServer/the_token_said_again.*"},
+func (a *attempt) onNotice`, "TestHostileServer/the_token_repeated.*"},
 	{"driver/config.go", `delete(config.RuntimeParams, name)`, ``, "TestPgxSeesNoKeyOfOurs"},
-	{"driver/diagnose.go", `c.Found = redact.Printable(c.Found)`, ``, "TestChecksPrint"},
+	{"driver/diagnose.go", `c.Found = redact.Printable(c.Found)`, ``, "TestChecksArePrintable"},
 
 	{"driver/internal/redact/redact.go", `s = strings.ReplaceAll(s, secret, Mask)`, ``, "TestText"},
 	{"driver/internal/redact/redact.go", `return jwtPattern.ReplaceAllString(s, Mask)`, `return s`, "TestText"},
@@ -82,7 +82,9 @@ func (a *attempt) onNotice`, "TestHostileServer/the_token_said_again.*"},
 `, `	_ = secrets
 `, "driver: TestHostileAuthority/the_secret_in_JSON.*"},
 	{"driver/internal/credential/exchange.go", `x.seen = append(x.seen, secrets...)`, `x.seen = secrets`, "TestRefusalThatRepeatsTheLatestToken"},
-	{"driver/internal/credential/fetcher.go", `redact.Error(err, secrets...)`, `err`, "TestExchangeOfAFailure"},
+	{"driver/internal/credential/fetcher.go", `if redacted != text {`, `if false {`, "TestExchangeOfAFailure"},
+	{"driver/internal/credential/fetcher.go", `known.Detail = redacted[:min(len(redacted), maxDetailBytes)]`, `known.Detail = text[:min(len(text), maxDetailBytes)]`, "TestExchangeOfAFailure"},
+	{"driver/internal/credential/fetcher.go", `known.Detail = redacted[:min(len(redacted), maxDetailBytes)]`, `known.Detail = redacted`, "TestExchangeOfAFailure"},
 	{"driver/internal/credential/fetcher.go", `redact.Line(redact.Text(cause(err), secrets...))`, `redact.Line(cause(err))`, "driver: TestHostileAuthority/the_secret.*"},
 	{"driver/internal/credential/fetcher.go", `len(text) > 2*maxResponseBytes {`, `false {`, "TestExchangeOfAFailure"},
 	{"driver/internal/credential/transport.go", `return u.Scheme + "://" + u.Host`, `return u.String()`, "TestLocation"},
