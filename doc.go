@@ -1,32 +1,33 @@
-// Package aadpostgres registers the database/sql driver "aadpostgres": pgx, with
-// every new physical connection signed in to Azure Database for PostgreSQL with a
-// Microsoft Entra token. Existing code changes the import, the driver's
+// Package aadpostgres registers the driver "aadpostgres" with database/sql. The driver
+// opens connections with pgx, and authenticates each of them to Azure Database for
+// PostgreSQL with a Microsoft Entra token. Existing code changes the import, the driver's
 // name and the DSN:
 //
 //	import _ "github.com/aadpostgres/aadpostgres"
 //
 //	db, err := sql.Open("aadpostgres", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
 //
-// One token serves all connections of an identity; it travels over verified TLS
-// only; and a query costs what it costs with pgx, for the connections are pgx's.
+// All connections of an identity share one token, which is sent over verified TLS only. A
+// query costs the same as with pgx, because the connections are pgx's.
 //
 // # Which call to use
 //
-//   - sql.Open with the name "aadpostgres": most programs need nothing else. Tools
-//     that take a driver's name and a string take these.
-//   - [driver.NewConnector] with sql.OpenDB: for what only Go can say, such as a
-//     credential, a logger or a tracer.
-//   - [driver.Register]: the same for tools that open by name and nothing else.
-//   - [driver.Connector.BeforeConnect] with its Config: pgx without database/sql, and
+//   - sql.Open with the name "aadpostgres" is enough for most programs, and for tools that
+//     take a driver's name and a DSN.
+//   - [driver.NewConnector] with sql.OpenDB takes options for settings that a DSN cannot
+//     express, such as a credential, a logger or a tracer.
+//   - [driver.Register] makes a driver with options, for tools that take a driver's name
+//     only.
+//   - [driver.Connector.BeforeConnect] with its Config serves pgx without database/sql, and
 //     pgxpool.
-//   - [driver.Diagnose], or the command aadpostgres doctor: when it does not work.
+//   - [driver.Diagnose], or the command aadpostgres doctor, finds the step that fails.
 //
-// A DSN is what pgx accepts, as a URL, as keyword/value pairs, or as the name of a
-// section in pg_service.conf, plus the keys below:
+// A DSN is a URL, keyword/value pairs, or the name of a section in pg_service.conf, as in
+// pgx, and may contain the keys below:
 //
 //	db, err := sql.Open("aadpostgres", "aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli")
 //
-// Package [dsn] reads it, and the environment's PG and AZURE_ variables with it.
+// Package [dsn] parses it. It reads PG and AZURE_ variables of the environment too.
 //
 // # Keys
 //
@@ -194,74 +195,73 @@
 // group: name the role. On a single server (aad_server_type=single) the server's
 // name is appended, as in me@contoso.com@server.
 //
-// The role must have been made for the principal, by an Entra administrator of the
-// server in database postgres. The command aadpostgres role prints the SQL, and so
-// does [driver.Role]:
+// An Entra administrator of the server creates the role for the principal, in database
+// postgres. The command aadpostgres role prints the SQL, and so does [driver.Role]:
 //
 //	SELECT * FROM pg_catalog.pgaadauth_create_principal('me@contoso.com', false, false);
 //
 // # TLS
 //
-// A token is a password that works on every server that knows its identity, so it
-// travels over verified TLS only. sslmode verify-full, and verify-ca with an
-// sslrootcert, are as pgx does them; no sslmode, allow, prefer, require and a bare
-// verify-ca become verify-full; disable, a Unix socket and no host are errors before
-// anything is dialled. aad_insecure=unverified leaves require as pgx does it, and
-// aad_insecure=plaintext lets the token travel without TLS, to a proxy on this host.
+// A token is a password that works on every server that accepts its identity, so it is sent
+// over verified TLS only. sslmode verify-full, and verify-ca with an sslrootcert, work as in
+// pgx. No sslmode, allow, prefer, require and verify-ca without an sslrootcert become
+// verify-full. disable, a Unix socket and a missing host are errors before anything is dialed.
+// aad_insecure=unverified leaves require as in pgx, and aad_insecure=plaintext permits
+// connections without TLS, for a proxy on this host.
 //
 // # Tokens
 //
-// One request at a time is made for an identity, however many connections and pools
-// wait for it, while pgx dials. A token is renewed in the background while the old one
-// serves: when the credential wants it, else at half of a life of less than ten minutes,
-// or five minutes before the end of a longer one. A request that fails is not repeated
-// for a second, then longer, up to 30 seconds, or as long as the authority's Retry-After
-// says. A token that the server rejects is replaced and the sign-in tried once more,
-// where that may help. A caller's context bounds that caller; aad_token_timeout bounds
-// the request. Nothing runs while nobody connects.
+// At most one token request per identity is in flight. It runs while pgx dials. Tokens are
+// refreshed in the background at RefreshOn if the credential sets it, otherwise five minutes
+// before expiry, or halfway through lifetimes under ten minutes. The old token is used
+// meanwhile. A failed request is repeated after a second at first, then later and later, up
+// to 30 seconds, and not before the authority's Retry-After. If the server rejects a token and
+// a newer one may help, the driver requests one and tries once more. A caller's context bounds
+// that caller only, and aad_token_timeout bounds the request. There are no background
+// goroutines while idle.
 //
-// Azure caches a managed identity's token for up to 24 hours: a new group membership
-// takes as long to show.
+// Azure caches a managed identity's token for up to 24 hours, so a new group membership can
+// take that long to have an effect.
 //
 // # Poolers and clusters
 //
-// PgBouncer in transaction mode wants default_query_exec_mode=cache_describe in the
-// DSN. exec and simple_protocol work too, with jsonb as strings; pgx's own mode fails
-// with 42P05, unless PgBouncer's max_prepared_statements is set, as it is from version
-// 1.24 on. PgBouncer opens sessions with the token that it was shown last, so let
-// connections end before tokens do, by db.SetConnMaxLifetime(5 * time.Minute). It
-// refuses settings in the DSN, so give them to the role (ALTER ROLE ... SET), and
-// before version 1.26 it refuses tokens of more than 2,047 characters.
+// PgBouncer in transaction mode needs default_query_exec_mode=cache_describe in the DSN. exec
+// and simple_protocol work too, with jsonb as strings. pgx's default mode fails with 42P05,
+// unless PgBouncer's max_prepared_statements is set, as it is from version 1.24 on. PgBouncer
+// opens sessions with the last token that it received, so close connections before tokens
+// expire, with db.SetConnMaxLifetime(5 * time.Minute). It refuses settings in the DSN, so set
+// them for the role (ALTER ROLE ... SET). Before version 1.26 it refuses tokens of more than
+// 2,047 characters.
 //
-// A primary and its standby are host=a,b target_session_attrs=read-write: after a
-// failover the pool goes on by itself, with the token it has. Azure Cosmos DB for
-// PostgreSQL is known by its hosts' suffix, .postgres.cosmos.azure.com.
+// For a primary and its standby use host=a,b target_session_attrs=read-write. After a failover
+// the pool connects to the new primary by itself, with the token that it has. Azure Cosmos DB
+// for PostgreSQL is recognized by the suffix .postgres.cosmos.azure.com.
 //
 // # Errors
 //
-// What fails is a [*driver.Error], one line that ends in what to do:
+// Errors of opening and connecting are of type [*driver.Error], one line that ends in a hint:
 //
 //	aadpostgres: <step>: <cause>; <what to do>
 //
-// errors.As reaches pgx's *pgconn.PgError and azidentity's own errors behind it. No
-// token, secret or DSN is in an error, in a log, or in what any exported type prints.
-// The file driver/TROUBLESHOOTING.md lists the causes and what to do about each.
+// errors.As finds pgx's *pgconn.PgError and azidentity's errors. No error, log or printed
+// value of an exported type contains a token, a secret or a DSN. The file
+// driver/TROUBLESHOOTING.md lists the causes and what to do about each.
 //
 // # Testing
 //
-// The module github.com/aadpostgres/aadpostgres/driver/emulator is an Azure to test
-// against: an Entra, a gateway and a real PostgreSQL.
+// The module github.com/aadpostgres/aadpostgres/driver/emulator emulates Azure for tests: it
+// runs an emulated Entra and gateway in front of a real PostgreSQL.
 //
 //	az := emulator.Start(t)
 //	az.Setenv(t)
 //	db, err := sql.Open("aadpostgres", az.DSN("aad_auth=managed-identity"))
 //
-// With [driver.WithOpenFunc] a go-sqlmock takes the server's place.
+// With [driver.WithOpenFunc] go-sqlmock takes the place of the server.
 //
 // # Moving here
 //
-// The file driver/MOVING.md has a diff for each: from a hand-written BeforeConnect
-// hook, from lib/pq, from go-mssqldb's fedauth, from a password, and back out again.
+// The file driver/MOVING.md has a diff for moving from a BeforeConnect hook, from lib/pq, from
+// go-mssqldb's fedauth or from a password, and for moving back.
 //
 // [dsn]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/dsn
 // [driver.NewConnector]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#NewConnector

@@ -114,7 +114,7 @@ func TestLocalChecks(t *testing.T) {
 		{name: "no audience", token: entratest.JWT(map[string]any{"exp": time.Now().Add(time.Hour).Unix()})},
 		{name: "expired", token: entratest.JWT(map[string]any{"aud": publicAudience, "exp": time.Now().Add(-time.Minute).Unix()}), onlyGiven: true, want: "the given access token expired at"},
 		{name: "another resource", token: jwt("https://management.azure.com/"),
-			want: `the token is for the audience ["https://management.azure.com/"]; request a token for "https://ossrdbms-aad.database.windows.net", or set aad_scope`},
+			want: `the token is for the audience ["https://management.azure.com/"]; request a token for "https://ossrdbms-aad.database.windows.net"; set aad_scope only`},
 		{name: "another resource, by aad_scope", params: "aad_scope=https://db.contoso.com/.default", token: jwt("https://db.contoso.com")},
 		{name: "another resource, for Cosmos DB", params: "aad_server_type=cosmos", token: jwt("https://vault.azure.net"), want: `request a token for "https://token.postgres.cosmos.azure.com"`},
 		{name: "in quotes", token: `"` + valid + `"`, onlyGiven: true, want: "holds quotes, spaces or braces; pass the token alone"},

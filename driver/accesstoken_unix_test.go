@@ -57,7 +57,7 @@ func TestExposedTokenFile(t *testing.T) {
 				if tt.warned {
 					wantWarnings = 1
 					wantStatus = StatusWarn
-					wantHint = "run chmod 600 " + path + ": with its mode -"
+					wantHint = "run chmod g-w,o-rwx " + path + ", or set defaultMode of the volume in Kubernetes: with its mode -"
 				}
 				warning := `level=WARN msg="others may read or replace the token file" file=` + path + " mode=-"
 				if got := strings.Count(log.String(), warning); got != wantWarnings {

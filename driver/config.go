@@ -44,15 +44,18 @@ func openPgx(ctx context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
 	return stdlib.GetConnector(*config).Connect(ctx)
 }
 
-// BeforeConnect prepares config, a copy of [Connector.Config], to sign in. Pass it to
-// pgxpool.Config or stdlib.OptionBeforeConnect, which call it for each connection. It
-// begins a token request if one is needed, and returns at once. Token and user are put
-// into config later, by its AfterNetConnect, when the connection is known to be TLS.
-// Errors are of type [*Error]. It is safe for concurrent use.
+// BeforeConnect prepares config, which must come from [Connector.Config], to authenticate.
+// Pass BeforeConnect to pgxpool.Config or stdlib.OptionBeforeConnect, which call it for each
+// connection. It starts a token request if one is needed and does not wait for it. The
+// context is not used. The AfterNetConnect that it installs in config waits for the token
+// after the TLS handshake, within the context of the connect. In mode password and with
+// [WithOpenFunc], BeforeConnect does nothing. Errors are of type [*Error]. It is safe for
+// concurrent use.
 //
-// A sign-in that the server rejects is not tried again, as [Connector.Connect] would,
-// but the next one presents a newer token. If a sign-in ends without the server's
-// verdict, the Config of the *pgconn.ConnectError still holds the token.
+// Unlike [Connector.Connect], pgx does not retry after the server rejects a token. If a newer
+// token may help, it is requested for the next connect. If a connect fails before the server
+// accepts or rejects the token, the Config of the *pgconn.ConnectError still contains the
+// token: do not log it.
 func (c *Connector) BeforeConnect(_ context.Context, config *pgx.ConnConfig) error {
 	if c.err != nil || c.source == nil {
 		return c.err
@@ -103,9 +106,10 @@ func runWithToken(ctx context.Context, call *token.Call, explain func(error) *Er
 	return err
 }
 
-// Config returns a copy of the pgx configuration, without a token, and without a password
-// unless the mode is password. Connect with it through [Connector.BeforeConnect]. It is
-// nil if the empty DSN was opened and the environment is invalid, as Connect reports.
+// Config returns a copy of the pgx configuration. It contains no token, and no password
+// except in mode password. Call [Connector.BeforeConnect] on it before each connect. Config
+// returns nil only if the DSN was empty and the settings are invalid. Connect then returns
+// the error.
 func (c *Connector) Config() *pgx.ConnConfig {
 	if c.config == nil {
 		return nil

@@ -226,7 +226,7 @@ func TestDialAfterColdConnect(t *testing.T) {
 		t.Fatalf("ConnectConfig() = %v, want no error", err)
 	}
 	defer conn.Close(t.Context())
-	conn.PgConn().CancelRequest(t.Context()) // its error means nothing: the fake server does not answer
+	conn.PgConn().CancelRequest(t.Context()) // its error means nothing: the fake server has no query to cancel
 	if got := s.connections(); got != 2 {
 		t.Errorf("connections after CancelRequest() = %d, want 2", got)
 	}

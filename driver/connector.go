@@ -14,9 +14,9 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 )
 
-// A Connector opens connections that are signed in with a token. Its settings never
-// change, and it is safe for concurrent use. Printing one shows its DSN with secrets
-// masked.
+// A Connector opens connections that authenticate with a token. Create one with
+// [NewConnector]: the zero Connector is not valid. Its settings never change, and it is safe
+// for concurrent use. Its printed form is the DSN with secrets masked.
 type Connector struct {
 	maskedDSN   string
 	config      *pgx.ConnConfig // holds no secret but in mode password; nil if err is set before it was parsed
@@ -40,23 +40,26 @@ var (
 	_ io.Closer        = (*Connector)(nil)
 )
 
-// NewConnector parses a DSN, as [dsn.ParseEnv] does, and prepares what all connections
-// share: the source of tokens and the TLS policy. It touches no network. Errors are of
-// type [*Error].
+// NewConnector parses a DSN, as [dsn.ParseEnv] does, and creates the token source and the
+// TLS policy that all connections share. It reads the environment and files, and makes no
+// network request. Errors are of type [*Error].
 //
 // The TLS policy in every mode but password:
 //
 //   - verify-full, and verify-ca with an sslrootcert, work as in pgx.
 //   - No sslmode, allow, prefer, require, and verify-ca without an sslrootcert become
 //     verify-full, with the roots of sslrootcert or else the system's.
-//   - disable, a Unix socket and a missing host are errors.
+//   - disable and a Unix socket are errors.
 //
-// With aad_insecure=unverified the server's certificate is not verified. With
-// aad_insecure=plaintext the host may be a Unix socket or lack TLS. Both still need a
-// host.
+// With aad_insecure=unverified, weaker modes become require, and sslmode works as in pgx:
+// without an sslrootcert, require does not verify the server's certificate. With
+// aad_insecure=plaintext, sslmode works as in pgx without change. No sslmode then means
+// prefer, which accepts unverified TLS and falls back to none. Unix sockets are allowed.
+// Both still require a host.
 //
-// The empty DSN, and a DSN without a host, do not fail here: [Connector.Connect] reports
-// what is missing.
+// If the DSN is empty, or no host is set, NewConnector returns a Connector and a nil error.
+// Connect, BeforeConnect and Credentials of that Connector return the error, and Config may
+// return nil.
 func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 	return (&Driver{opts}).connector(dsn)
 }
@@ -79,10 +82,13 @@ func (d *Driver) connector(dsn string) (*Connector, error) {
 	return c, nil
 }
 
-// Connect opens one connection, a *stdlib.Conn of pgx, and signs it in. When the server
-// rejects a token that was cached, Connect fetches another and tries once more. ctx
-// bounds this call alone: a token request that others wait for goes on. Errors are of
-// type [*Error].
+// Connect opens one connection, a *stdlib.Conn of pgx, and authenticates it. If the server
+// rejects a cached token and a newer token may help, Connect requests one and tries once
+// more. It does not retry a token that was just issued, nor a role that has never signed in
+// unless the server's message is about the token. ctx bounds this call, and connect_timeout
+// includes the wait for the token. A token request in flight continues after ctx ends, for
+// at most aad_token_timeout, because other callers may share it. Errors are of type
+// [*Error].
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -120,8 +126,10 @@ func (c *Connector) connectWithoutToken(ctx context.Context) (driver.Conn, error
 // connectors with it.
 func (c *Connector) Driver() driver.Driver { return c.driver }
 
-// Close implements io.Closer for sql.DB. It cancels a token request under way that no
-// other connector waits for. Open connections are not affected. Further calls do nothing.
+// Close implements io.Closer, and sql.DB.Close calls it. Programs that use pgx or pgxpool
+// call it themselves. It cancels the token request in flight, unless another open Connector
+// shares the token cache. Open connections are not affected, and the Connector can still
+// connect. Close always returns nil, and further calls do nothing.
 func (c *Connector) Close() error {
 	cache, ok := c.source.(*token.Cache)
 	if ok && c.closed.CompareAndSwap(false, true) {
@@ -133,6 +141,6 @@ func (c *Connector) Close() error {
 // String returns the DSN with secrets masked.
 func (c *Connector) String() string { return c.maskedDSN }
 
-// Format implements fmt.Formatter: every verb prints what String returns, for the others
-// would print the fields.
+// Format prints [Connector.String] for every verb of fmt, because other verbs would print
+// the fields.
 func (c *Connector) Format(f fmt.State, _ rune) { io.WriteString(f, c.maskedDSN) }

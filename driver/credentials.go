@@ -14,14 +14,19 @@ import (
 // connections of their own, such as psql, pg_dump and other drivers. Printing them masks
 // the password.
 type Credentials struct {
-	User     string    // the role to sign in as
-	Password string    // the token; in mode password, what the DSN says
-	Expires  time.Time // of the token; zero in mode password
+	User     string // the PostgreSQL role
+	Password string // the token; in mode password, the password of the DSN, PGPASSWORD or the password file
+
+	// Expires is when the driver stops presenting the token: at its expiry, or at
+	// aad_token_max_age if that is earlier. It is one hour from now if a supplied token does
+	// not state its expiry, and zero in mode password.
+	Expires time.Time
 }
 
-// Credentials returns what a connect to the DSN's first host would present now. It
-// requests a token if there is none, and connects to nothing. Send the result over
-// verified TLS only. ctx bounds the wait for a token. Errors are of type [*Error].
+// Credentials returns the role and token that a connect to the DSN's first host would use
+// now. It requests a token if none is cached, and does not connect to the server. Send the
+// result over verified TLS only. With [WithOpenFunc] there is no token. ctx bounds the wait
+// for a token. Errors are of type [*Error].
 func (c *Connector) Credentials(ctx context.Context) (Credentials, error) {
 	if c.err != nil {
 		return Credentials{}, c.err
@@ -51,14 +56,14 @@ func (c *Connector) authorize(t *token.Token, host string, hosts []string) (role
 // String returns the user name, and a mask in the place of the password.
 func (c Credentials) String() string { return fmt.Sprintf("%q, password xxxxx", c.User) }
 
-// Format implements fmt.Formatter: every verb prints what String returns, for %x and %#v
-// would print the fields.
+// Format prints [Credentials.String] for every verb of fmt, because other verbs would print
+// the fields.
 func (c Credentials) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
 
 // MarshalText returns what String returns, so that JSON and slog do not leak.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// GobEncode returns an error: gob would write the fields, and knows no text.
+// GobEncode always returns an error, because encoding/gob would encode the token.
 func (c Credentials) GobEncode() ([]byte, error) {
 	return nil, errors.New("driver: Credentials hold a token and cannot be encoded")
 }

@@ -21,10 +21,10 @@ import (
 type Check struct {
 	Name   string        `json:"name"` // options, cloud, credential, token, claims, user, dns, tcp, tls, sign-in or role
 	Status Status        `json:"status"`
-	Found  string        `json:"found"`          // one line
+	Found  string        `json:"found"`          // what was found, or the cause of the failure, in one line
 	Hint   string        `json:"hint,omitempty"` // what to do; "" if there is nothing to do
 	Took   time.Duration `json:"took_ns"`        // 0 where there was nothing to wait for
-	Err    error         `json:"-"`              // why the check failed; nil unless Status is StatusFail
+	Err    error         `json:"-"`              // an *Error if Status is StatusFail, else nil
 }
 
 // A Status is the outcome of a [Check].
@@ -33,16 +33,16 @@ type Status string
 // The outcomes of a [Check].
 const (
 	StatusOK   Status = "ok"
-	StatusWarn Status = "warn" // it works here, with the reservation in Check.Hint
+	StatusWarn Status = "warn" // the step succeeded, but see Check.Hint
 	StatusFail Status = "fail"
 )
 
-// Diagnose signs in step by step, from the DSN to the role's attributes, and yields what
-// it finds at each step. It ends at the first check that fails. It makes one connection,
-// as [Connector.Connect] does, and reads once over it, for which the identity's own
-// privileges are enough. In mode password it skips the checks of Entra.
-//
-// ctx bounds all of it. Each range over the sequence is a sign-in of its own.
+// Diagnose connects to the database and yields one [Check] for each step, from the DSN to the
+// attributes of the role. It stops after the first failed check. It opens one connection, as
+// [Connector.Connect] does, runs one query that requires no privileges, and closes the
+// connection. It may use a token that this process has cached. In mode password it skips the
+// checks cloud, credential, token, claims and user. ctx bounds the whole iteration. Each
+// range over the sequence connects again.
 func Diagnose(ctx context.Context, dsn string, opts ...Option) iter.Seq[Check] {
 	return func(yield func(Check) bool) {
 		d := &diagnosis{yield: yield}

@@ -1,6 +1,6 @@
 // Package driver registers the driver "aadpostgres" with database/sql. It opens
-// connections with pgx, and signs each of them in to Azure Database for PostgreSQL with a
-// Microsoft Entra token. Import it and call sql.Open:
+// connections with pgx, and authenticates each of them to Azure Database for PostgreSQL with
+// a Microsoft Entra token. Import it and call sql.Open:
 //
 //	db, err := sql.Open("aadpostgres", "host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
 //
@@ -33,12 +33,23 @@
 //	config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect
 //	pool, err := pgxpool.NewWithConfig(ctx, config)
 //
-// The connections are pgx's own [*stdlib.Conn], so a query costs the same as with pgx, and
-// db.Conn().Raw passes the same value. Package dsn documents the keys of a DSN.
+// The connections are pgx's [*stdlib.Conn], so queries cost the same as with pgx, and
+// sql.Conn.Raw passes a *stdlib.Conn. Package dsn documents the keys of a DSN.
 //
-// A token is sent over verified TLS only, whatever sslmode says. See [NewConnector].
+// Unless the DSN has aad_insecure, tokens are sent over verified TLS only, whatever sslmode
+// is. See [NewConnector].
 //
-// Errors of opening and connecting are of type [*Error]: one line that ends in what to do. [Diagnose] checks a
+// # Tokens
+//
+// Connectors of the same identity share one token cache. At most one token request per cache
+// is in flight. Tokens are refreshed in the background when a connection is opened, so there
+// are no goroutines while idle. Only new connections need a token: the driver does not close
+// connections when their token expires.
+//
+// # Errors
+//
+// Errors of opening and connecting are of type [*Error]. Their text is one line and ends in a
+// hint if one is known. Errors of queries are pgx's. [Diagnose] checks a
 // sign-in step by step, as the command aadpostgres doctor does.
 package driver
 
@@ -68,13 +79,14 @@ func Register(name string, opts ...Option) { sql.Register(name, &Driver{opts}) }
 
 // Driver implements driver.Driver and driver.DriverContext of database/sql, so that a DSN
 // is parsed once for each sql.Open and not for each connection. The zero Driver has no
-// options, and [Register] makes one that has. It is safe for concurrent use.
+// options. [Register] registers a Driver with options. It is safe for concurrent use.
 type Driver struct{ opts []Option }
 
 var _ driver.DriverContext = (*Driver)(nil)
 
-// Open opens one connection. database/sql calls OpenConnector instead. Wrappers that do
-// not implement driver.DriverContext call Open. It gives up after a minute, as pgx does.
+// Open opens one connection, for wrappers that do not implement driver.DriverContext.
+// database/sql calls OpenConnector instead. Open fails after one minute, as in pgx, which
+// also limits the modes interactive-browser and device-code.
 func (d *Driver) Open(dsn string) (driver.Conn, error) {
 	c, err := d.connector(dsn)
 	if err != nil {

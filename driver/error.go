@@ -11,20 +11,22 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
 )
 
-// The steps of a sign-in, in order, and the making of a role.
+// The steps of a sign-in, in order, and the creation of a role.
 const (
 	StepDSN        = "dsn"        // reading the DSN and its environment
-	StepCredential = "credential" // making the credential
+	StepCredential = "credential" // creating the credential
 	StepToken      = "token"      // requesting the token
 	StepNetwork    = "network"    // name resolution, the dial, a broken connection
 	StepTLS        = "tls"        // the handshake, or the policy that requires it
-	StepSignIn     = "sign-in"    // the server's own refusal
-	StepRole       = "role"       // making a role, or reading about it
+	StepSignIn     = "sign-in"    // authentication rejected by the server
+	StepRole       = "role"       // creating or reading a role
 )
 
-// Error is what opening and connecting return, always as an *Error. It holds no token and
-// no secret. errors.As and errors.Is find the cause: *pgconn.PgError, azidentity's errors,
-// context errors.
+// Error is the error of opening a database, connecting, requesting credentials and creating
+// a role. It is always returned as an *Error. Errors of queries are pgx's. An Error contains
+// no token or secret. errors.As and errors.Is find the cause, such as *pgconn.PgError, an
+// error of azidentity or a context error. If the text of a cause contains a secret, a plain
+// error with the redacted text replaces it.
 type Error struct {
 	Step string // one of the Step constants
 	Hint string // what to do, or ""

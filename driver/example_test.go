@@ -128,5 +128,5 @@ func ExampleConnector_Stats() {
 	}
 	expvar.Publish("aadpostgres", expvar.Func(func() any { return c.Stats() }))
 	fmt.Println(expvar.Get("aadpostgres"))
-	// Output: {"SignIns":0,"Rejected":0,"Retried":0,"TokenRequests":0,"TokenFailures":0,"TokenWaits":0,"TokenRenewals":0,"TokenExpires":"0001-01-01T00:00:00Z"}
+	// Output: {"SignIns":0,"Rejected":0,"Retried":0,"TokenRequests":0,"TokenFailures":0,"TokenWaits":0,"TokenRefreshes":0,"TokenExpires":"0001-01-01T00:00:00Z"}
 }

@@ -176,6 +176,8 @@ func (s *fakeServer) serve(conn net.Conn) {
 		case *pgproto3.StartupMessage:
 			s.authenticate(rw, backend)
 			return
+		case *pgproto3.CancelRequest:
+			return
 		}
 	}
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
 )
 
-// An Option is a setting that a DSN cannot express. A nil Option does nothing. If an
-// option is repeated, the last one counts, but each [WithConnConfig] applies, in order.
+// An Option is a setting that a DSN cannot express. A nil Option is ignored. If an option is
+// given more than once, the last one applies, but each [WithConnConfig] applies, in order. An
+// Option may be used for several connectors.
 type Option func(*options)
 
 type options struct {
@@ -96,9 +97,12 @@ func (o *options) forCredential() credential.Options {
 	return credential.Options{Credential: o.credential, Transport: o.transport, Prompt: o.prompt}
 }
 
-// WithCredential signs in with cred in place of the DSN's aad_auth. Connectors with the
-// same cred, the same aad_ keys and the same environment share its token. cred must be safe
-// for concurrent use, as azidentity's credentials are. A nil cred is an error of [NewConnector].
+// WithCredential requests tokens from cred instead of the mode that aad_auth names. GetToken
+// must be safe for concurrent use and must honor its context, which ends after
+// aad_token_timeout. TokenRequestOptions.Claims is set to request a newer token than the one
+// that cred has cached. Connectors share a token cache if they have the same cred, scope and
+// authority, the same other aad_ keys, and the same environment variables that azidentity
+// reads. If cred's type is not comparable, its tokens are not shared. A nil cred is an error.
 func WithCredential(cred azcore.TokenCredential) Option {
 	return func(o *options) {
 		o.credential = cred
@@ -106,19 +110,22 @@ func WithCredential(cred azcore.TokenCredential) Option {
 	}
 }
 
-// WithTLSConfig uses a copy of t for each host that the DSN reaches over TLS. Where
-// ServerName, RootCAs, Certificates or NextProtos is empty, the DSN's setting is used.
-// InsecureSkipVerify is an error without a VerifyConnection or VerifyPeerCertificate,
-// unless the DSN has aad_insecure=unverified. A nil t does nothing.
+// WithTLSConfig uses a copy of t for each host that the DSN reaches over TLS. An empty
+// ServerName is the host. If RootCAs or NextProtos is empty, the DSN's setting is used. The
+// DSN's client certificate is used if t has neither Certificates nor GetClientCertificate.
+// InsecureSkipVerify without VerifyConnection or VerifyPeerCertificate is an error, except
+// in mode password and with aad_insecure. Callbacks of t must be safe for concurrent use. A
+// nil t means the DSN's settings.
 func WithTLSConfig(t *tls.Config) Option {
 	return func(o *options) { o.tls = t }
 }
 
-// WithLogger logs to l: tokens that are fetched and refreshed; failed token requests, with
-// the time until the next one (retry_in); sign-ins that the server rejects; and, once, an
-// aad_token_file that others may read or replace. No token or secret is logged. Where
-// connectors share a token cache, the one whose connect began a request logs it. By
-// default, and with a nil l, nothing is logged.
+// WithLogger sets the logger. It logs, at level Info, each token that is fetched or
+// refreshed. At level Warn it logs failed token requests, sign-ins that the server rejects,
+// and, once, an aad_token_file that other users can read or replace. For a failed request,
+// retry_in is the time until the next request is allowed. No token or secret is logged. If
+// connectors share a token cache, a request is logged by the connector that started it. The
+// default is no logging. A nil l is ignored.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) {
 		if l != nil {
@@ -127,10 +134,12 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithConnConfig lets f change the pgx configuration once, in NewConnector: tracers, dial
-// and lookup functions, notification handlers. Password and User are set later. An
-// AfterNetConnect that wraps the connection must return one whose method NetConn returns
-// what it wraps. A nil f does nothing.
+// WithConnConfig calls f once for each Connector, in NewConnector, to change the pgx
+// configuration, for example its Tracer, DialFunc, LookupFunc or OnNotification. Hooks that f
+// sets must be safe for concurrent use. Except in mode password, the configuration contains
+// no password, and changes of User and Password have no effect. If an AfterNetConnect returns
+// a wrapped connection, the wrapper must have a method NetConn() net.Conn that returns the
+// connection it wraps, as *tls.Conn has. A nil f is ignored.
 func WithConnConfig(f func(*pgx.ConnConfig)) Option {
 	return func(o *options) {
 		if f != nil {
@@ -139,12 +148,14 @@ func WithConnConfig(f func(*pgx.ConnConfig)) Option {
 	}
 }
 
-// WithTransport sends token requests through t, such as an *http.Client: for an authority
-// with a private certificate, a proxy, or tests. An *http.Client is copied and follows no
-// redirect. Any other t should follow none either, for the secret would be sent along. At
-// most 1 MiB of a response is read. Only connectors with the same t share tokens. By
-// default, and with a nil t, a client like azcore's is used. The modes that run a
-// developer tool, and [WithCredential], make their requests without t.
+// WithTransport sends token requests through t, such as an *http.Client. Use it for an
+// authority with a private certificate, for a proxy, or in tests. t must be safe for
+// concurrent use. An *http.Client is copied, and the copy does not follow redirects. Any
+// other t must not follow redirects, because it would send the secret to the new address. At
+// most 1 MiB of a response is read. On Service Fabric, modes default and managed-identity use
+// t unchanged. Credentials that run a developer tool, and [WithCredential], do not use t.
+// Only connectors with the same t share tokens. The default, and the meaning of nil, is a
+// client like azcore's.
 func WithTransport(t policy.Transporter) Option {
 	return func(o *options) {
 		o.transport = t
@@ -154,9 +165,11 @@ func WithTransport(t policy.Transporter) Option {
 	}
 }
 
-// WithDeviceCodePrompt lets f show a person where to sign in, in mode device-code. By
-// default the message is printed to standard error. An error from f ends the token
-// request. Only connectors with the very same Option share tokens. A nil f does nothing.
+// WithDeviceCodePrompt calls f to display the device code in mode device-code. f must return
+// without waiting for the user, and may be called concurrently if the Option is used for
+// several connectors. An error of f fails the token request. Connectors share tokens only if
+// they were created with the same Option value, not with an equal one. The default prints
+// the message to standard error. A nil f is ignored.
 func WithDeviceCodePrompt(f func(context.Context, azidentity.DeviceCodeMessage) error) Option {
 	if f == nil {
 		return nil
@@ -165,10 +178,11 @@ func WithDeviceCodePrompt(f func(context.Context, azidentity.DeviceCodeMessage) 
 	return func(o *options) { o.prompt = &prompt }
 }
 
-// WithOpenFunc uses f instead of pgx to open connections. No token is requested. It is for
-// unit tests of code that opens a database by name (see [Register]), for example with
-// go-sqlmock. DSN and TLS policy are checked as always. f gets a copy of the configuration
-// that pgx would connect with. A nil f does nothing.
+// WithOpenFunc makes [Connector.Connect] call f instead of pgx, for unit tests of code that
+// opens a database by name (see [Register]), for example with go-sqlmock. No credential is
+// created and no token is requested. The DSN and the TLS policy are still checked. f receives
+// a copy of the pgx configuration, without a token, and must be safe for concurrent use.
+// [Connector.BeforeConnect] does not call f. A nil f means pgx.
 func WithOpenFunc(f func(context.Context, *pgx.ConnConfig) (driver.Conn, error)) Option {
 	return func(o *options) { o.open = f }
 }

@@ -9,14 +9,18 @@ import (
 	"unicode/utf8"
 )
 
-// A Role is a PostgreSQL role to be made for a principal of Microsoft Entra.
+// A Role describes a PostgreSQL role to create for a Microsoft Entra principal.
 type Role struct {
-	Name       string // as clients write it, without @servername
-	Kind       string // one of RoleKinds
+	Name       string // as clients send it, without @servername; at most 63 bytes
+	Kind       string // required; one of RoleKinds
 	ServerType string // flexible or single; "" means flexible
 	Admin      bool   // flexible: an Entra administrator of the server
-	ObjectID   string // flexible: the principal's object ID, for an application its service principal's; if "" the server looks Name up in the tenant
-	ClientID   string // single: the client ID of an application or managed identity
+	ClientID   string // single only: required for an application or managed identity
+
+	// ObjectID is the object ID of the principal, for flexible only. For an application, use
+	// the object ID of its service principal, not of the app registration. If it is "", the
+	// server looks up Name in the tenant.
+	ObjectID string
 }
 
 // A roleKind is a row of the table of kinds of principals.
@@ -33,7 +37,7 @@ var roleKinds = []roleKind{
 	{"service-principal", "service", true},
 }
 
-// RoleKinds returns the kinds of principals that a role can be made for: user, group,
+// RoleKinds returns the kinds of principals that a role can be created for: user, group,
 // managed-identity, service-principal.
 func RoleKinds() []string {
 	names := make([]string, len(roleKinds))
@@ -98,9 +102,10 @@ func (r Role) checkServer(k roleKind) error {
 	return nil
 }
 
-// SQL returns the statements that make the role. An Entra administrator of the server must
-// run them in database postgres. Names are quoted, whatever they hold. The functions and
-// statements are those that Azure documents. An error says what is wrong with the fields.
+// SQL returns the statements that create the role, each with its semicolon. Run them in
+// database postgres as an Entra administrator of the server. Names are quoted as SQL
+// identifiers or literals. The statements are those that Azure documents. An error states
+// which field is invalid, and is not an [*Error].
 func (r Role) SQL() ([]string, error) {
 	k, err := r.check()
 	if err != nil {

@@ -46,9 +46,11 @@ func (r roleInfo) String() string {
 		cmp.Or(strings.Join(r.databases, ", "), "no database")))
 }
 
-// Apply makes the role, by the statements of [Role.SQL] over conn, which must be signed in
-// as an Entra administrator in database postgres. It returns what the server says about
-// the new role, in one line. Errors are of type [*Error].
+// Apply runs the statements of [Role.SQL] over conn, which must be a connection of this driver
+// or of pgx/stdlib, not a wrapped one, to database postgres as an Entra administrator. It
+// returns one line for people: the role's label, memberships and databases. The statements
+// are not run in a transaction. If reading the new role fails, Apply returns an error although
+// the role exists. Errors are of type [*Error].
 func (r Role) Apply(ctx context.Context, conn *sql.Conn) (string, error) {
 	statements, err := r.SQL()
 	if err != nil {

@@ -85,15 +85,14 @@ const (
 	// CosmosSuffix is the end of every server's host name. It is documented by Azure.
 	CosmosSuffix = ".postgres.cosmos.azure.com"
 
-	// CosmosScope is the scope of a token request. It is reported by users, and not
-	// documented.
+	// CosmosScope is the scope of a token request. Its resource is reported by users.
 	CosmosScope = "https://token.postgres.cosmos.azure.com/.default"
 )
 
-// CloudOf returns the Name of the cloud that a server belongs to, or "" if its host
-// name has no known suffix. Names of private link zones, virtual networks and virtual
-// endpoints have the same suffixes, after labels of their own. Case and a trailing dot
-// are ignored.
+// CloudOf returns the Name of the cloud of a server, or "" if the host name has no known
+// suffix. host is one name without a port. Case and a trailing dot are ignored. Host names
+// of private endpoints, private networks and virtual endpoints have the same suffixes.
+// Hosts of Azure Cosmos DB for PostgreSQL belong to public.
 func CloudOf(host string) string {
 	host = "." + strings.TrimSuffix(strings.ToLower(host), ".")
 	for _, c := range clouds {

@@ -54,16 +54,22 @@ import (
 // A Config may be read concurrently. If a Config is shared, change a [Config.Clone] of
 // it instead.
 //
+// Parse sets TokenTimeout by Auth and TokenMaxAge by ServerType. If you change Auth or
+// ServerType, set these two as well.
+//
 // All verbs of fmt, slog and encoding/json print a Config with its secrets masked. A
 // field that is printed by itself is not masked.
 type Config struct {
 	// Params holds the settings of PostgreSQL and pgx by their libpq names, such as
 	// host, port, user, password, dbname, sslmode and search_path. No name begins with
-	// aad_. Params is never nil after Parse.
+	// aad_. The key database is stored as dbname, and ssl=true of a URL as
+	// sslmode=require. Params is never nil after Parse.
 	Params map[string]string
 
-	// Auth lists the modes that are tried in order. A mode that is unavailable is
-	// skipped. It is never empty after Parse. The default is [Default] alone.
+	// Auth lists the modes, which are tried in order. A mode that is unavailable is
+	// skipped. A mode whose request is refused ends the search. Keys that any of the
+	// modes requires must be set. AccessToken and Password cannot be combined with other
+	// modes. Auth is never empty after Parse. The default is [Default] alone.
 	Auth []Mode
 
 	// TenantID is the Entra tenant, a GUID or a domain. If it is empty, ParseEnv reads
@@ -150,8 +156,9 @@ type Config struct {
 	// with [CosmosSuffix] and flexible for others.
 	ServerType string
 
-	// TokenFile is the path of a file that holds an access token. It is read for every
-	// connection. The default is empty.
+	// TokenFile is the path of a file that holds an access token, at most 1 MiB. It is
+	// read for every connection. If it is empty in mode access-token, the password is
+	// the token.
 	TokenFile string
 
 	// TokenMaxAge is how long after its issue a token may be presented. The default is
@@ -164,8 +171,8 @@ type Config struct {
 	TokenTimeout time.Duration
 
 	// Insecure is empty, unverified or plaintext. The default is empty: tokens are sent
-	// over verified TLS only. unverified permits TLS without verification, plaintext
-	// permits connections without TLS.
+	// over verified TLS only. unverified permits TLS without verification. plaintext
+	// permits both unverified TLS and connections without TLS.
 	Insecure string
 }
 

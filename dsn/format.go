@@ -13,13 +13,14 @@ import (
 const mask = "xxxxx"
 
 // DSN returns the complete DSN, including secrets, as keyword/value pairs sorted by
-// name. Values that are defaults are left out. [Parse] of the result returns an equal
-// Config.
+// name. Values that are defaults are left out. DSN does not validate c. If c is valid,
+// [Parse] of the result returns an equal Config. The DSN of a Config from [ParseEnv]
+// contains the settings from the environment too, including secrets.
 func (c *Config) DSN() string { return c.write(false) }
 
 // ConnString returns Params as a connection string for pgx, without password and
-// sslpassword. Set these two in the fields of pgx's config, because pgx quotes
-// connection strings in its errors.
+// sslpassword, because pgx quotes connection strings in its errors. Pass the password in
+// pgx.ConnConfig.Password, and sslpassword with GetSSLPassword of pgx.ParseConfigOptions.
 func (c *Config) ConnString() string {
 	var parts []string
 	for name, v := range c.Params {

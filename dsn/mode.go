@@ -34,8 +34,8 @@ type ModeInfo struct {
 	// Name is the mode as [Config.DSN] writes it.
 	Name Mode
 
-	// Aliases are the names of the mode in SQL Server's fedauth parameter. A DSN may
-	// have the name or an alias, in any case.
+	// Aliases are the names of the mode in go-mssqldb's fedauth parameter. A DSN may
+	// contain the name or an alias, in any case.
 	Aliases []string
 
 	// Doc describes the identity that authenticates, in a few words.

@@ -19,9 +19,12 @@ func Parse(s string) (*Config, error) { return parse(s, nil) }
 // service file. A setting comes from the first of these that has it:
 //
 //  1. the DSN
-//  2. the section of the connection service file that the DSN or PGSERVICE names
+//  2. the section of the connection service file that service or PGSERVICE names. The
+//     file is servicefile or PGSERVICEFILE, by default .pg_service.conf in the home
+//     directory, or on Windows postgresql\.pg_service.conf in APPDATA
 //  3. PGHOST, PGUSER, PGSSLMODE, PGSERVICE or PGSERVICEFILE
-//  4. if the mode requires the key, the variable of [Key.Env]
+//  4. if the mode requires the key, the variable of [Key.Env]. In mode azure-pipelines, a
+//     variable that begins with AZURESUBSCRIPTION_ comes first
 //
 // It is an error if a key that the mode requires is not set by any of them. pgx itself
 // reads the other PG variables and the password file.

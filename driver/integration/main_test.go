@@ -232,7 +232,7 @@ func TestClientSecret(t *testing.T) {
 func TestRejections(t *testing.T) {
 	_, dsn := newIdentity(t, "refused")
 	for _, tt := range []struct{ name, dsn, want string }{
-		{"another identity's role", dsn + " user=app", "oid mismatch for role[app] (SQLSTATE 28P01); check that role \"app\" was created for the object ID"},
+		{"another identity's role", dsn + " user=app", "oid mismatch for role[app] (SQLSTATE 28P01); check which identity signs in: role \"app\" was created for another object ID"},
 		{"role missing", dsn + " user=nobody", "server requested scram-sha-256 authentication; check that role \"nobody\" exists as an Entra role"},
 		{"another resource", dsn + " aad_scope=https://vault.azure.net/.default", "valid audience claim"},
 		{"database missing", strings.Replace(dsn, "dbname=postgres", "dbname=none", 1), `database "none" does not exist (SQLSTATE 3D000)`},

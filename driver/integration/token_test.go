@@ -127,8 +127,8 @@ func TestExpiryUnderLoad(t *testing.T) {
 	if stats.TokenWaits != 0 {
 		t.Errorf("TokenWaits = %d, want 0", stats.TokenWaits)
 	}
-	if stats.TokenRenewals < 2 {
-		t.Errorf("TokenRenewals = %d, want at least 2", stats.TokenRenewals)
+	if stats.TokenRefreshes < 2 {
+		t.Errorf("TokenRefreshes = %d, want at least 2", stats.TokenRefreshes)
 	}
 	if stats.Rejected != 0 {
 		t.Errorf("Rejected = %d, want 0", stats.Rejected)

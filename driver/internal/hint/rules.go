@@ -35,12 +35,12 @@ var credential = []Rule{
 var tls = []Rule{
 	{TLS, "is a unix socket, where any local user may listen", "", "set host to the server's name, or set aad_insecure=plaintext if the socket is a proxy that you trust", Ours},
 	{TLS, "the token would be sent in the clear", "", "remove sslmode=disable (or PGSSLMODE), or set aad_insecure=plaintext if you control the network", Ours},
-	{TLS, "would not be verified", "", "do not set InsecureSkipVerify, or set aad_insecure=unverified", Ours},
-	{TLS, "the connection is not tls", "", "let pgx negotiate TLS, or set aad_insecure=plaintext", Ours},
+	{TLS, "would not be verified", "", "remove InsecureSkipVerify, or set VerifyConnection too; set aad_insecure=unverified only in tests", Ours},
+	{TLS, "the connection is not tls", "", "let pgx negotiate TLS, or set aad_insecure=plaintext if you control the network", Ours},
 	{TLS, "afternetconnect returned a connection", "", "return a connection whose method NetConn returns the connection that it wraps", Ours},
 	{TLS, "certificate is valid for|certificate is not valid for|cannot validate certificate for|certificate relies on legacy", "", "check the host, and connect by the server's own full name: the certificate is for {certificate_names}", Seen},
 	{TLS, "certificate is valid for|certificate is not valid for|cannot validate certificate for|certificate relies on legacy", "", "check the host, and connect by the server's own full name", Seen},
-	{TLS, "signed by unknown authority|certificate is not trusted", "", "set sslrootcert to the file of the certificate authority; Azure's own are in the system's roots", Seen},
+	{TLS, "signed by unknown authority|certificate is not trusted", "", "check the host, that this machine has root certificates (package ca-certificates), and for a proxy that intercepts TLS; set sslrootcert only to a certificate authority that you trust", Seen},
 	{TLS, "has expired or is not yet valid", "", "check this machine's clock: a certificate of the server is not valid now", Seen},
 	{TLS, "server refused tls", "", "check host and port, and what is between this machine and the server: Azure always offers TLS", Seen},
 	{TLS, "does not look like a tls handshake", "", "check host and port: what responds there is not PostgreSQL", Seen},
@@ -68,15 +68,15 @@ var role = []Rule{
 	{Role, "not found in the tenant", "", "correct the name, or pass the principal's object ID", Documented},
 	{Role, "unrecognized configuration parameter*aad_validate|role*azure_ad_user*does not exist", "", "check the kind of server, and use -server-type flexible: this is not a single server", Reported},
 	{Role, "permission denied to create role|must have createrole|permission denied to grant role|must have admin option", "", "sign in as the server's Entra administrator", Documented},
-	{Role, "role*already exists", "", "drop the role first, or give it to the principal: {rebind_sql}", Documented},
-	{Role, "role*already exists", "", "drop the role first", Documented},
+	{Role, "role*already exists", "", "check who uses this role; if it may be reassigned to the principal, {rebind_sql}", Documented},
+	{Role, "role*already exists", "", "check who uses this role; drop it if nobody does, or choose another name", Documented},
 }
 
 // diagnosis has what Diagnose warns of although the sign-in may work.
 var diagnosis = []Rule{
 	{Diagnosis, "tls does not verify the server", "", "remove aad_insecure outside of tests: anybody between this machine and the server can take the token", Ours},
 	{Diagnosis, "the token is sent in the clear", "", "remove aad_insecure unless the proxy on this host is yours: the token is sent in the clear", Ours},
-	{Diagnosis, "others may read or replace the token file", "", "run chmod 600 {file}: with its mode {mode} others may read the token or replace it", Ours},
+	{Diagnosis, "others may read or replace the token file", "", "run chmod g-w,o-rwx {file}, or set defaultMode of the volume in Kubernetes: with its mode {mode} others may read the token or replace it", Ours},
 	{Diagnosis, "the clocks differ", "", "check this machine's clock: it is {skew} the authority's", Ours},
 	{Diagnosis, "the token is opaque", "", "rely on the server's judgment: this token's claims cannot be read here", Ours},
 	{Diagnosis, "the user name is too long", "", "use a shorter name: PostgreSQL keeps {max_name} bytes of a name, and this one has {name_length}", Ours},

@@ -12,7 +12,8 @@ const (
 // signIn has the server's own refusals. Azure's texts have an old and a new wording,
 // which normalize makes one.
 var signIn = []Rule{
-	{SignIn, "server login has been failing|query_wait_timeout", "", "check PgBouncer's log for the server's error: PgBouncer opens sessions with the last token that it received; SetConnMaxLifetime makes the pool send newer ones", Seen},
+	{SignIn, "server login has been failing", "", "check PgBouncer's log for the server's error; PgBouncer reuses the last token that it received, so set SetConnMaxLifetime to send newer ones", Seen},
+	{SignIn, "query_wait_timeout", "", "check PgBouncer's log: its pool is full, or the server rejects its logins; lower SetMaxOpenConns or raise PgBouncer's pool size, and set SetConnMaxLifetime to send newer tokens", Seen},
 	{SignIn, "password authentication failed|server requested scram-sha-256|server requested md5", "server_suffix_extra", "set {set_user}: check whether this is a single server, because only a single server needs {server_suffix} after the name", Documented},
 	{SignIn, "password authentication failed|server requested scram-sha-256|server requested md5", "server_suffix_double", "set {set_user}: the user name ends in {server_suffix} twice", Documented},
 	{SignIn, "password authentication failed|server requested scram-sha-256|server requested md5", "app_token person_name", "check which identity signs in: {role} looks like a person's name, but the token is an application's; set user to the application's role, or sign in as the person, for example with aad_auth=azure-cli", Inferred},
@@ -38,10 +39,10 @@ var signIn = []Rule{
 	{SignIn, "neither an aad_auth_tokentype_app", "app_token", "check which identity signs in: role {role} is a person's, but the token is an application's; set user to the application's role", Reported},
 	{SignIn, "neither an aad_auth_tokentype_app", "user_token", "check the security label of role {role}: the server did not accept this token as that person's, although the token is a person's", Inferred},
 	{SignIn, "neither an aad_auth_tokentype_app", "", "check which identity signs in: role {role} is a person's", Reported},
-	{SignIn, "service principal oid mismatch", "app_token", "check that role {role} was created for the object ID of this identity, which may have been created again; to give it the role (an administrator's label ends in ,admin), {rebind_sql}", Reported},
+	{SignIn, "service principal oid mismatch", "app_token", "check which identity signs in: role {role} was created for another object ID; if this identity was deleted and created again (an administrator's label ends in ,admin), {rebind_sql}", Reported},
 	{SignIn, "service principal oid mismatch", "app_token", "check that role {role} was created for the object ID of this identity: {rebind_error}", Reported},
 	{SignIn, "oid mismatch", "", "check that role {role} was created for the object ID of this identity, and which identity signs in", Reported},
-	{SignIn, "not valid for role*does not contain group", "", "check that this identity is a member of group {role}; a new membership can take until the next token, which is up to a day for a managed identity", Reported},
+	{SignIn, "not valid for role*does not contain group", "", "check that this identity is a member of group {role}; a token contains only the memberships from before it was issued, and Azure caches a managed identity's token for up to 24 hours", Reported},
 	{SignIn, "not valid for role", "", "check that role {role} is this identity's, or that of a group with this identity as a member", Reported},
 	{SignIn, "invalid username specified|username@hostname", "host_is_address", "check whether this is a single server; if it is, connect by its name, or append its name to the user, as in user=me@contoso.com@server", Reported},
 	{SignIn, "invalid username specified|username@hostname", "", "check whether this is a single server: aad_server_type=single appends {server_suffix} to the user", Reported},
@@ -59,7 +60,7 @@ var signIn = []Rule{
 	{SignIn, "is starting up|is shutting down|not yet accepting connections|in recovery mode", "", "try again in a moment: the server is starting or stopping", Documented},
 	{SignIn, "permission denied for database", "", "run as the database's owner: GRANT CONNECT ON DATABASE {database_sql} TO {role_sql};", Documented},
 	{SignIn, "database*does not exist", "", "correct dbname, or create the database", Documented},
-	{SignIn, "is not permitted to log in", "", "run as administrator: ALTER ROLE {role_sql} LOGIN;", Documented},
+	{SignIn, "is not permitted to log in", "", "check the user: this role has NOLOGIN; if it is meant to sign in, run as administrator: ALTER ROLE {role_sql} LOGIN;", Documented},
 	{SignIn, "unrecognized configuration parameter", "", "correct or remove that key of the DSN: a key that pgx does not know is sent to the server as a run-time setting", Seen},
 	{SignIn, "read only connection|in hot standby mode|in standby mode", "", "correct target_session_attrs or the hosts: no server is of that kind at present", Seen},
 }

@@ -21,7 +21,7 @@ type Cache struct {
 	current  atomic.Pointer[Token]
 	unusable atomic.Pointer[Token] // the latest token that no server would accept, or that one rejected
 	skew     atomic.Int64          // of this machine's clock, by the latest response
-	count    struct{ requests, failures, waits, renewals atomic.Int64 }
+	count    struct{ requests, failures, waits, refreshes atomic.Int64 }
 
 	mu          sync.Mutex // guards what follows; never held across a request
 	users       int        // connectors that are not closed
@@ -152,7 +152,7 @@ func (c *Cache) succeeded(t *Token, r refresh, began time.Time) {
 	c.failed = nil
 	c.backoff = 0
 	if r.replacedBy(t) {
-		c.count.renewals.Add(1)
+		c.count.refreshes.Add(1)
 	}
 	if r.rejected {
 		c.refreshedAt = began
@@ -196,17 +196,17 @@ func (c *Cache) Skew() time.Duration { return time.Duration(c.skew.Load()) }
 type Stats struct {
 	Requests, Failures int64
 	Waits              int64     // callers that waited for a request that another one began
-	Renewals           int64     // requests that replaced an older token
+	Refreshes          int64     // requests that replaced an older token
 	ExpiresOn          time.Time // of the current token; zero if there is none
 }
 
 // Stats returns the totals so far. Each is read by itself.
 func (c *Cache) Stats() Stats {
 	s := Stats{
-		Requests: c.count.requests.Load(),
-		Failures: c.count.failures.Load(),
-		Waits:    c.count.waits.Load(),
-		Renewals: c.count.renewals.Load(),
+		Requests:  c.count.requests.Load(),
+		Failures:  c.count.failures.Load(),
+		Waits:     c.count.waits.Load(),
+		Refreshes: c.count.refreshes.Load(),
 	}
 	if t := c.current.Load(); t != nil {
 		s.ExpiresOn = t.ExpiresOn

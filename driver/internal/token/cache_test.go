@@ -254,7 +254,7 @@ func TestStats(t *testing.T) {
 				time.Sleep(56 * time.Minute)
 				mustAwait(t, c)
 				synctest.Wait()
-			}, Stats{Requests: 3, Failures: 1, Renewals: 1, ExpiresOn: time.Now().Add(maxBackoff + 116*time.Minute).Round(0)}},
+			}, Stats{Requests: 3, Failures: 1, Refreshes: 1, ExpiresOn: time.Now().Add(maxBackoff + 116*time.Minute).Round(0)}},
 		}
 		for _, step := range steps { // each continues the one before
 			step.do()
