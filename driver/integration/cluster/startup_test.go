@@ -31,7 +31,7 @@ func TestStartupParameters(t *testing.T) {
 			err := openDB(t, signIn(param)).Ping()
 			t.Logf("Ping() = %v", err)
 			checkErrorText(t, err, "unsupported startup parameter")
-			checkErrorText(t, err, "drop it")
+			checkErrorText(t, err, "remove it")
 		})
 	}
 }
