@@ -196,7 +196,7 @@ func TestClockJumps(t *testing.T) {
 		connect(2)
 		connect(2)
 		future := *c.current.Load() // back: the token comes from the future
-		for _, at := range []*time.Time{&future.IssuedAt, &future.receivedAt, &future.refreshOn, &future.ExpiresOn} {
+		for _, at := range []*time.Time{&future.IssuedAt, &future.notBefore, &future.refreshOn, &future.ExpiresOn} {
 			*at = at.Add(time.Hour)
 		}
 		c.current.Store(&future)

@@ -46,8 +46,8 @@ type Token struct {
 	IssuedAt  time.Time // by the claim iat, else when it was received
 	ExpiresOn time.Time // when the credential says it ends, or when it becomes too old to present
 
-	refreshOn  time.Time // from here on a newer one is requested in the background
-	receivedAt time.Time // a clock that is a minute behind this was set back
+	refreshOn time.Time // from here on a newer one is requested in the background
+	notBefore time.Time // a clock that is not after this was set back
 }
 
 // Format implements fmt.Formatter and masks the value, whatever the verb.
@@ -71,12 +71,12 @@ const (
 // counts as expired; 0 means that it is valid for as long as the response says.
 func New(r Response, now time.Time, maxAge time.Duration) *Token {
 	t := &Token{
-		Value:      r.Value,
-		Claims:     ParseClaims(r.Value),
-		IssuedAt:   now,
-		ExpiresOn:  r.ExpiresOn.Round(0),
-		refreshOn:  r.RefreshOn.Round(0),
-		receivedAt: now,
+		Value:     r.Value,
+		Claims:    ParseClaims(r.Value),
+		IssuedAt:  now,
+		ExpiresOn: r.ExpiresOn.Round(0),
+		refreshOn: r.RefreshOn.Round(0),
+		notBefore: now.Add(-time.Minute), // callers may have looked at the clock before the token arrived
 	}
 	for _, audience := range t.Claims.Audience {
 		t.Cloud = cmp.Or(t.Cloud, dsn.CloudOfResource(audience))
@@ -125,7 +125,7 @@ func (t *Token) Valid(now time.Time) bool { return t != nil && now.Before(t.Expi
 // that was received in the future cannot be trusted. The minute is for callers that
 // looked at the clock before the token arrived.
 func (t *Token) needsRefresh(now time.Time) bool {
-	return t == nil || !now.Before(t.refreshOn) || !now.After(t.receivedAt.Add(-time.Minute))
+	return t == nil || !now.Before(t.refreshOn) || !now.After(t.notBefore)
 }
 
 // RecentlyIssued reports whether t is so young that a server cannot have rejected it

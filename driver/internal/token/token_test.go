@@ -143,7 +143,7 @@ func TestTimesAreWallClock(t *testing.T) {
 		{"IssuedAt", token.IssuedAt},
 		{"ExpiresOn", token.ExpiresOn},
 		{"refreshOn", token.refreshOn},
-		{"receivedAt", token.receivedAt},
+		{"notBefore", token.notBefore},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
