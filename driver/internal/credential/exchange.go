@@ -75,7 +75,8 @@ func (x *exchange) addSecrets(secrets []string) {
 	x.update(func() { x.seen = append(x.seen, secrets...) })
 }
 
-// restoreBody puts the body of a refusal back into an error that has lost it.
+// restoreBody puts the body of a refusal back into an error that has lost it, as that of a
+// device code has: MSAL reads it while it polls. TestEveryMode/device-code holds it.
 func (x *exchange) restoreBody(err error) {
 	var failed *azidentity.AuthenticationFailedError
 	x.mu.Lock()
