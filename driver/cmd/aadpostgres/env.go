@@ -80,8 +80,8 @@ func checkVars(vars map[string]string) error {
 		}
 	}
 	// vacuumdb and others parse such a name as a connection string, which could send the
-	// password to another host.
-	database := vars["PGDATABASE"]
+	// password to another host. Without a name they take the user's.
+	database := cmp.Or(vars["PGDATABASE"], os.Getenv("PGDATABASE"), vars["PGUSER"])
 	if strings.Contains(database, "=") || strings.Contains(database, "://") {
 		return fmt.Errorf("aadpostgres exec: libpq programs read database name %q as a connection string; name a database without = and ://", database)
 	}
