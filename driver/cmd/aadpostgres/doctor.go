@@ -42,7 +42,7 @@ func runDoctor(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	timeout, err := inv.networkTimeout()
+	timeout, err := inv.connectTimeout()
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -83,7 +84,7 @@ func checkVars(vars map[string]string) error {
 	// password to another host. Without a name they take the user's.
 	database := cmp.Or(vars["PGDATABASE"], os.Getenv("PGDATABASE"), vars["PGUSER"])
 	if strings.Contains(database, "=") || strings.Contains(database, "://") {
-		return fmt.Errorf("aadpostgres exec: libpq programs read database name %q as a connection string; name a database without = and ://", database)
+		return errors.New("aadpostgres exec: libpq programs read the database's name as a connection string; name a database without = and ://")
 	}
 	return nil
 }

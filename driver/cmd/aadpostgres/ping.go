@@ -34,7 +34,7 @@ func runPing(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	timeout, err := inv.networkTimeout()
+	timeout, err := inv.connectTimeout()
 	if err != nil {
 		return err
 	}

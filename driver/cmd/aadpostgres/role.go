@@ -55,14 +55,9 @@ func runRole(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return usageError(err.Error())
 	}
-	timeout, err := inv.networkTimeout()
-	if err != nil {
-		return err
-	}
-	admin := inv.value("apply")
 	applied := ""
-	if admin != "" {
-		applied, err = apply(ctx, role, admin, timeout)
+	if inv.value("apply") != "" {
+		applied, err = inv.apply(ctx, role)
 		if err != nil {
 			return err
 		}
@@ -130,13 +125,21 @@ func (inv *invocation) emptyFlag() string {
 
 // apply creates the role with the administrator's DSN, always in database postgres, and
 // describes the new role in one line.
-func apply(ctx context.Context, role driver.Role, adminDSN string, opts ...driver.Option) (string, error) {
-	config, err := dsn.Parse(adminDSN)
+func (inv *invocation) apply(ctx context.Context, role driver.Role) (string, error) {
+	timeout, _, err := inv.timeout()
+	if err != nil {
+		return "", err
+	}
+	option, err := inv.connectTimeout()
+	if err != nil {
+		return "", err
+	}
+	config, err := dsn.Parse(inv.value("apply"))
 	if err != nil {
 		return "", &driver.Error{Step: driver.StepDSN, Err: err}
 	}
 	config.Params["dbname"] = "postgres"
-	connector, err := driver.NewConnector(config.DSN(), opts...)
+	connector, err := driver.NewConnector(config.DSN(), option)
 	if err != nil {
 		return "", err
 	}
@@ -147,5 +150,7 @@ func apply(ctx context.Context, role driver.Role, adminDSN string, opts ...drive
 		return "", err
 	}
 	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	return role.Apply(ctx, conn)
 }

@@ -7,7 +7,7 @@ var execMutants = []mutant{
 	{"driver/cmd/aadpostgres/env.go", `strings.Contains(database, "=") ||`, ``, "TestProgramEnv"},
 	{"driver/cmd/aadpostgres/env.go", ` || strings.Contains(database, "://")`, ``, "TestProgramEnv"},
 	{"driver/cmd/aadpostgres/env.go", `s[i] == '\\' || isSpace(s[i])`, `s[i] == '\\'`, "TestProgramEnv"},
-	{"driver/cmd/aadpostgres/env.go", `trailing%2 == 1`, `false`, "TestProgramEnv"},
+	{"driver/cmd/aadpostgres/env.go", `trailing%2 == 1`, `trailing < 0`, "TestProgramEnv"},
 	{"driver/cmd/aadpostgres/verify.go", `mode = requiredSSLMode(config.Insecure, mode, roots)`, `_ = requiredSSLMode(config.Insecure, mode, roots)`, "TestProgramEnv"},
 	{"driver/cmd/aadpostgres/verify.go", `vars["PGREQUIREAUTH"] = "password"`, ``, "TestProgramEnv"},
 	{"driver/cmd/aadpostgres/verify.go", `mode = "verify-full" // as in pgx`, `// as in pgx`, "TestProgramEnv"},
