@@ -229,9 +229,11 @@
 // and simple_protocol work too, with jsonb as strings. pgx's default mode fails with 42P05,
 // unless PgBouncer's max_prepared_statements is set, as it is from version 1.24 on. PgBouncer
 // opens sessions with the last token that it received, so close connections before tokens
-// expire, with db.SetConnMaxLifetime(5 * time.Minute). It refuses settings in the DSN, so set
-// them for the role (ALTER ROLE ... SET). Before version 1.26 it refuses tokens of more than
-// 2,047 characters.
+// expire, with db.SetConnMaxLifetime(5 * time.Minute). Of the settings in the DSN it accepts
+// application_name, client_encoding, DateStyle, TimeZone and standard_conforming_strings. From
+// version 1.20 on it also accepts IntervalStyle and those in its track_extra_parameters, and
+// from 1.26 on search_path and default_transaction_read_only. Set others for the role (ALTER
+// ROLE ... SET). Before version 1.26 it refuses tokens of more than 2,047 characters.
 //
 // For a primary and its standby use host=a,b target_session_attrs=read-write. After a failover
 // the pool connects to the new primary by itself, with the token that it has. Azure Cosmos DB
@@ -261,7 +263,7 @@
 // # Moving here
 //
 // The file driver/MOVING.md has a diff for moving from a BeforeConnect hook, from lib/pq, from
-// go-mssqldb's fedauth or from a password, and for moving back.
+// gorm's own driver, from go-mssqldb's fedauth or from a password, and for moving back.
 //
 // [dsn]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/dsn
 // [driver.NewConnector]: https://pkg.go.dev/github.com/aadpostgres/aadpostgres/driver#NewConnector

@@ -24,8 +24,9 @@
 //	x-multi-statement           true to run statements one by one, without a transaction
 //	x-multi-statement-max-size  maximum bytes of one such statement; default 10485760 (10 MiB)
 //
-// Any other option that begins with x- is an error. If a misspelled
-// x-migrations-table were ignored, golang-migrate would run every migration again.
+// Any other option that begins with x- is ignored, as golang-migrate's own drivers ignore
+// it. Check the spelling of x-migrations-table: with the default table golang-migrate
+// starts from the first migration.
 //
 // While another process migrates the database, Open waits for golang-migrate's lock.
 // The LockTimeout of golang-migrate does not bound that wait. lock_timeout=15s in the

@@ -86,10 +86,13 @@ func parseQuery(query string) (config *pgx.Config, others string, err error) {
 	seen := map[string]bool{}
 	var kept []string
 	for param := range strings.SplitSeq(query, "&") {
-		name, value, ok := strings.Cut(param, "=")
+		name, value, _ := strings.Cut(param, "=")
 		name, err := url.QueryUnescape(name)
-		if err != nil || !ok || !strings.HasPrefix(name, "x-") {
+		if err != nil || !strings.HasPrefix(name, "x-") {
 			kept = append(kept, param) // the driver reports what is wrong with it
+			continue
+		}
+		if !isOption(name) {
 			continue
 		}
 		if seen[name] {
@@ -107,14 +110,21 @@ func parseQuery(query string) (config *pgx.Config, others string, err error) {
 	return config, strings.Join(kept, "&"), nil
 }
 
-// setOption sets one option. golang-migrate's drivers ignore an option that they do not
-// know. Here it is an error. It may be x-migrations-table misspelled: with the default
-// table golang-migrate would start from the first migration. It may also be
-// x-lock-strategy, which only the pgx/v4 driver has.
-func setOption(config *pgx.Config, name, value string) error {
-	var names []string
+// isOption reports whether the pgx/v5 driver has that option. golang-migrate's drivers
+// ignore any other that begins with x-: a URL may serve several tools, or several of the
+// drivers, as with x-lock-strategy of the pgx/v4 driver.
+func isOption(name string) bool {
 	for _, o := range options {
-		names = append(names, o.name)
+		if o.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// setOption sets one of the options.
+func setOption(config *pgx.Config, name, value string) error {
+	for _, o := range options {
 		if o.name != name {
 			continue
 		}
@@ -130,5 +140,5 @@ func setOption(config *pgx.Config, name, value string) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("%s is not an option of golang-migrate's pgx/v5 driver; use one of %s", name, strings.Join(names, ", "))
+	return nil
 }

@@ -52,7 +52,7 @@ func (cmd command) execute(ctx context.Context, args []string) error {
 	}
 	err := inv.parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		cmd.printHelp(os.Stdout, flags)
+		cmd.printHelp(stdout, flags)
 		return nil
 	}
 	if err != nil {

@@ -2,20 +2,23 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver"
 )
 
 var doctorCommand = command{
 	name:     "doctor",
-	synopsis: "[-json] [DSN]",
+	synopsis: "[-json] [-timeout TIME] [DSN]",
 	summary:  "Check every step of a sign-in and print how to fix the first failure",
 	about: `doctor opens one connection, with the identity's own rights. The steps are options,
 cloud, credential, token, claims, user, dns, tcp, tls, sign-in and role. doctor
 stops at the first one that fails.
 
 ` + aboutDSN,
+	flags: func(f *flag.FlagSet) { timeoutFlag(f, 10*time.Second) },
 	statuses: []string{
 		"0  no check failed; there may be warnings",
 		"1  a check failed",
@@ -39,8 +42,12 @@ func runDoctor(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
+	timeout, err := inv.connectTimeout()
+	if err != nil {
+		return err
+	}
 	report := doctorReport{OK: true, Checks: []driver.Check{}}
-	for check := range driver.Diagnose(ctx, dsn, connectTimeout) {
+	for check := range driver.Diagnose(ctx, dsn, timeout) {
 		report.Checks = append(report.Checks, check)
 		if check.Status == driver.StatusFail {
 			report.OK = false
@@ -62,12 +69,12 @@ func runDoctor(ctx context.Context, inv *invocation) error {
 }
 
 func printCheck(check driver.Check) {
-	fmt.Printf("%s  %-10s %s", label(check.Status), check.Name, check.Found)
+	fmt.Fprintf(stdout, "%s  %-10s %s", label(check.Status), check.Name, check.Found)
 	if check.Took > 0 {
-		fmt.Printf("  (%s)", round(check.Took))
+		fmt.Fprintf(stdout, "  (%s)", round(check.Took))
 	}
-	fmt.Println()
+	fmt.Fprintln(stdout)
 	if check.Hint != "" {
-		fmt.Printf("      %-10s -> %s\n", "", check.Hint)
+		fmt.Fprintf(stdout, "      %-10s -> %s\n", "", check.Hint)
 	}
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
+	"net/url"
 	"os"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,7 +23,9 @@ var pgVariables = map[string]string{
 	"sslnegotiation": "PGSSLNEGOTIATION", "require_auth": "PGREQUIREAUTH", "connect_timeout": "PGCONNECT_TIMEOUT",
 	"application_name": "PGAPPNAME", "options": "PGOPTIONS", "target_session_attrs": "PGTARGETSESSIONATTRS", "client_encoding": "PGCLIENTENCODING",
 	"channel_binding": "PGCHANNELBINDING", "sslcertmode": "PGSSLCERTMODE", "min_protocol_version": "PGMINPROTOCOLVERSION",
-	"max_protocol_version": "PGMAXPROTOCOLVERSION", "passfile": "PGPASSFILE", "krbsrvname": "PGKRBSRVNAME", "timezone": "PGTZ",
+	"max_protocol_version": "PGMAXPROTOCOLVERSION", "passfile": "PGPASSFILE", "krbsrvname": "PGKRBSRVNAME",
+	// libpq sends these three after PGOPTIONS, so the server lets them win.
+	"timezone": "PGTZ", "datestyle": "PGDATESTYLE", "geqo": "PGGEQO",
 }
 
 // clientParams are the parameters without a variable that pgx does not send to the
@@ -38,25 +42,27 @@ func programEnv(config *dsn.Config, cred driver.Credentials) ([]string, error) {
 			vars[variable] = value
 		}
 	}
-	options := serverOptions(config)
+	options := serverOptions(config, cmp.Or(vars["PGOPTIONS"], os.Getenv("PGOPTIONS")))
 	if options != "" {
-		vars["PGOPTIONS"] = strings.TrimSpace(cmp.Or(vars["PGOPTIONS"], os.Getenv("PGOPTIONS")) + options)
+		vars["PGOPTIONS"] = options
 	}
 	vars["PGUSER"] = cred.User
 	vars["PGPASSWORD"] = cred.Password
-	if config.Auth[0] != dsn.Password {
-		err := protectToken(config, vars)
-		if err != nil {
-			return nil, err
-		}
+	err := secureTLS(config, vars)
+	if err != nil {
+		return nil, err
+	}
+	err = checkVars(vars)
+	if err != nil {
+		return nil, err
 	}
 	env := []string{}
 	for _, kv := range os.Environ() {
-		name, _, _ := strings.Cut(kv, "=")
+		name, value, _ := strings.Cut(kv, "=")
 		_, replaced := vars[name]
 		// libpq reads these two and the driver does not. The section of PGSERVICE is in
 		// config already. PGHOSTADDR would lead to a host that was not checked.
-		if replaced || name == "PGSERVICE" || name == "PGHOSTADDR" {
+		if replaced || name == "PGSERVICE" || name == "PGHOSTADDR" || isDriverDSN(value) {
 			continue
 		}
 		env = append(env, kv)
@@ -67,89 +73,76 @@ func programEnv(config *dsn.Config, cred driver.Credentials) ([]string, error) {
 	return env, nil
 }
 
-// serverOptions returns the settings that pgx would send to the server, such as
-// search_path, as options of the server's command line.
-func serverOptions(config *dsn.Config) string {
-	escape := strings.NewReplacer(`\`, `\\`, " ", `\ `)
-	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(config.Params)) {
-		if pgVariables[strings.ToLower(name)] == "" && !slices.Contains(clientParams, name) {
-			b.WriteString(" -c " + escape.Replace(name+"="+config.Params[name]))
+// checkVars rejects values that do not reach the server as they are.
+func checkVars(vars map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		if strings.Contains(vars[name], "\x00") {
+			return fmt.Errorf("aadpostgres exec: the value of %s contains a zero byte, which no variable can hold; remove it from the DSN", name)
 		}
 	}
-	return b.String()
-}
-
-// protectToken makes libpq keep the driver's rules: it verifies TLS, and sends the
-// token only to a server that asks for a password inside TLS.
-func protectToken(config *dsn.Config, vars map[string]string) error {
-	roots := cmp.Or(vars["PGSSLROOTCERT"], os.Getenv("PGSSLROOTCERT"))
-	mode := requiredSSLMode(config.Insecure, vars["PGSSLMODE"], roots)
-	if mode != "" {
-		vars["PGSSLMODE"] = mode
-	}
-	vars["PGGSSENCMODE"] = "disable" // libpq accepts GSS encryption in place of TLS, whatever sslmode is
-	if vars["PGREQUIREAUTH"] == "" {
-		vars["PGREQUIREAUTH"] = "password" // libpq 16 and later read it
-	}
-	if !strings.HasPrefix(mode, "verify-") || roots != "" || hasUserRoots() {
-		return nil
-	}
-	// Before version 16 libpq cannot use the system's roots, and later only if
-	// sslrootcert=system is set.
-	vars["PGSSLROOTCERT"] = systemRoots()
-	if vars["PGSSLROOTCERT"] == "" {
-		return errors.New("aadpostgres exec: the system's root certificates were not found; set sslrootcert to a file of root certificates")
+	// vacuumdb and others parse such a name as a connection string, which could send the
+	// password to another host. Without a name they take the user's.
+	database := cmp.Or(vars["PGDATABASE"], os.Getenv("PGDATABASE"), vars["PGUSER"])
+	if strings.Contains(database, "=") || strings.Contains(database, "://") {
+		return errors.New("aadpostgres exec: libpq programs read the database's name as a connection string; name a database without = and ://")
 	}
 	return nil
 }
 
-// requiredSSLMode returns the sslmode with which libpq is as strict as the driver.
-func requiredSSLMode(insecure, mode, roots string) string {
-	if insecure == "plaintext" {
-		return mode
-	}
-	verifies := strings.HasPrefix(mode, "verify-")
-	if insecure == "unverified" && !verifies {
-		return "require"
-	}
-	if !verifies || (mode == "verify-ca" && roots == "") {
-		return "verify-full"
-	}
-	return mode
+// isSpace reports whether PostgreSQL separates options at b.
+func isSpace(b byte) bool {
+	return b == ' ' || (b >= '\t' && b <= '\r')
 }
 
-// hasUserRoots reports whether the file is there from which both pgx and libpq take
-// root certificates by default.
-func hasUserRoots() bool {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return false
+// serverOptions returns the server's command-line options: those of options, followed by
+// the settings that pgx would send to the server, such as search_path. In options, white
+// space separates arguments, unless a backslash stands before it.
+func serverOptions(config *dsn.Config, options string) string {
+	trailing := len(options) - len(strings.TrimRight(options, `\`))
+	if trailing%2 == 1 {
+		options = options[:len(options)-1] // at the end it has no effect; before a space it would have one
 	}
-	_, err = os.Stat(filepath.Join(home, ".postgresql", "root.crt"))
-	return err == nil
-}
-
-// systemRoots returns the file that holds the system's root certificates, or "". The
-// places are those where Go's crypto/x509 looks.
-func systemRoots() string {
-	files := []string{
-		os.Getenv("SSL_CERT_FILE"),
-		"/etc/ssl/certs/ca-certificates.crt",
-		"/etc/pki/tls/certs/ca-bundle.crt",
-		"/etc/ssl/ca-bundle.pem",
-		"/etc/pki/tls/cacert.pem",
-		"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-		"/etc/ssl/cert.pem",
-	}
-	for _, file := range files {
-		if file == "" {
+	for _, name := range slices.Sorted(maps.Keys(config.Params)) {
+		if pgVariables[strings.ToLower(name)] != "" || slices.Contains(clientParams, name) {
 			continue
 		}
-		info, err := os.Stat(file)
-		if err == nil && info.Mode().IsRegular() {
-			return file
+		if options != "" {
+			options += " "
 		}
+		options += "-c " + escapeOption(name+"="+config.Params[name])
 	}
-	return ""
+	return options
+}
+
+// escapeOption makes s one argument of the options.
+func escapeOption(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if s[i] == '\\' || isSpace(s[i]) {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// driverScheme and driverKey match what only a DSN of this driver has.
+var (
+	dsnStart     = regexp.MustCompile(`^(?i)["']?\s*(\w+://|[\w.]+\s*=)`)
+	driverScheme = regexp.MustCompile(`^(?i)["']?\s*aadpostgres://`)
+	driverKey    = regexp.MustCompile(`(?i)(^|[^\w.])aad_\w+\s*=`)
+)
+
+// isDriverDSN reports whether value is a DSN that this driver reads and libpq does not,
+// even if it is invalid.
+func isDriverDSN(value string) bool {
+	value = strings.TrimSpace(value)
+	if !dsnStart.MatchString(value) {
+		return false
+	}
+	if driverScheme.MatchString(value) || driverKey.MatchString(value) {
+		return true
+	}
+	decoded, err := url.PathUnescape(value)
+	return err == nil && strings.Contains(value, "://") && driverKey.MatchString(decoded)
 }

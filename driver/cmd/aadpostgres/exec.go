@@ -18,7 +18,11 @@ var execCommand = command{
 	summary:  "Run psql, pg_dump or another libpq program with a token",
 	about: `exec sets PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD (the token), PGSSLMODE and
 related variables for COMMAND only. With these, libpq verifies TLS as the driver does.
-A token usually expires after about an hour. If COMMAND opens connections after that,
+COMMAND does not get a variable whose value is a DSN of this driver, such as
+DATABASE_URL: libpq cannot read it, and it may hold a secret. "psql $DATABASE_URL" in a
+script still connects, because psql takes all it needs from the PG variables.
+COMMAND replaces exec, so signals reach it directly. SIGHUP and SIGINT stay ignored for
+COMMAND if exec starts with them ignored, as under nohup. A token usually expires after about an hour. If COMMAND opens connections after that,
 restart it.
 
 ` + aboutDSN,
@@ -85,11 +89,30 @@ func (e startError) Error() string {
 	if errors.As(cause, &lookup) {
 		cause = lookup.Err
 	}
-	hint := "make it executable, or name another program"
-	if e.notFound() {
-		hint = "check its name, and PATH"
+	return fmt.Sprintf("aadpostgres exec: %q: %v; %s", e.name, cause, e.hint())
+}
+
+func (e startError) hint() string {
+	switch {
+	case errors.Is(e.err, exec.ErrNotFound):
+		return "check its name, and PATH"
+	case isNoFormat(e.err):
+		return "begin a script with a line such as #!/bin/sh, or name its interpreter after --"
+	case isTooLong(e.err):
+		return "shorten its arguments or the environment, which holds the token"
+	case errors.Is(e.err, fs.ErrNotExist) && e.exists():
+		return "check the interpreter in its first line"
+	case e.notFound():
+		return "check its name"
 	}
-	return fmt.Sprintf("aadpostgres exec: %q: %v; %s", e.name, cause, hint)
+	return "make it executable, or name another program"
+}
+
+// exists reports whether the program is there: what was not found is then its
+// interpreter.
+func (e startError) exists() bool {
+	path, err := exec.LookPath(e.name)
+	return err == nil && path != ""
 }
 
 func (e startError) Unwrap() error { return e.err }

@@ -5,8 +5,8 @@
 //
 // It has five commands:
 //
-//	aadpostgres ping   [-json] [DSN]
-//	aadpostgres doctor [-json] [DSN]
+//	aadpostgres ping   [-json] [-timeout TIME] [DSN]
+//	aadpostgres doctor [-json] [-timeout TIME] [DSN]
 //	aadpostgres role   [-json] [-admin] [-apply DSN] ... KIND NAME
 //	aadpostgres token  [-json] [DSN]
 //	aadpostgres exec   [DSN] -- COMMAND [ARGUMENT ...]
@@ -36,13 +36,28 @@ var commands = []command{pingCommand, doctorCommand, roleCommand, tokenCommand, 
 var errReported = errors.New("the failure has been printed")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	err := dispatch(ctx, os.Args[1:])
 	stop()
+	failed := stdout.close()
+	if failed != nil && (err == nil || errors.Is(err, errReported)) {
+		err = failed
+	}
 	if err != nil && !errors.Is(err, errReported) {
 		fmt.Fprintln(os.Stderr, strings.ToValidUTF8(err.Error(), "?"))
 	}
 	os.Exit(exitStatus(err))
+}
+
+// stopSignals returns the signals that end a command. SIGINT is not among them if it is
+// ignored at the start: Notify would undo that, also for the program that exec runs. Go
+// cannot tell whether SIGTERM was ignored.
+func stopSignals() []os.Signal {
+	signals := []os.Signal{syscall.SIGTERM}
+	if !signal.Ignored(os.Interrupt) {
+		signals = append(signals, os.Interrupt)
+	}
+	return signals
 }
 
 func exitStatus(err error) int {
@@ -68,7 +83,7 @@ func dispatch(ctx context.Context, args []string) error {
 	}
 	switch args[0] {
 	case "-h", "-help", "--help", "help":
-		printUsage(os.Stdout)
+		printUsage(stdout)
 		return nil
 	}
 	for _, cmd := range commands {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 	"time"
@@ -11,9 +12,10 @@ import (
 
 var pingCommand = command{
 	name:     "ping",
-	synopsis: "[-json] [DSN]",
+	synopsis: "[-json] [-timeout TIME] [DSN]",
 	summary:  "Sign in once and print the role, the server, TLS and timings",
 	about:    aboutDSN,
+	flags:    func(f *flag.FlagSet) { timeoutFlag(f, 10*time.Second) },
 	statuses: []string{
 		"0  the sign-in succeeded",
 		"1  the sign-in failed",
@@ -32,11 +34,15 @@ func runPing(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
+	timeout, err := inv.connectTimeout()
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	found := map[string]string{}
 	took := map[string]time.Duration{}
 	var steps []string
-	for check := range driver.Diagnose(ctx, dsn, connectTimeout) {
+	for check := range driver.Diagnose(ctx, dsn, timeout) {
 		if check.Err != nil && inv.json {
 			err = printJSON(map[string]any{"failed": check.Name, "error": check.Err.Error()})
 			if err != nil {
@@ -60,9 +66,9 @@ func runPing(ctx context.Context, inv *invocation) error {
 	}
 	for _, name := range []string{"sign-in", "tls", "token"} {
 		if found[name] != "" {
-			fmt.Printf("%-8s %s\n", name, found[name])
+			fmt.Fprintf(stdout, "%-8s %s\n", name, found[name])
 		}
 	}
-	fmt.Printf("%-8s %s: %s\n", "took", round(total), strings.Join(steps, ", "))
+	fmt.Fprintf(stdout, "%-8s %s: %s\n", "took", round(total), strings.Join(steps, ", "))
 	return nil
 }

@@ -2,12 +2,50 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver"
 )
+
+// An output is standard output. It keeps the first error.
+type output struct {
+	wrote bool
+	err   error
+}
+
+// stdout receives all that the commands print, except errors.
+var stdout = &output{}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.wrote = true
+	n, err := os.Stdout.Write(p)
+	o.keep(err)
+	return n, o.err
+}
+
+// close returns why not everything was written. Some file systems say it only when the
+// file is closed.
+func (o *output) close() error {
+	if o.wrote {
+		o.keep(os.Stdout.Close())
+	}
+	return o.err
+}
+
+func (o *output) keep(err error) {
+	if err == nil || o.err != nil {
+		return
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	o.err = fmt.Errorf("aadpostgres: standard output cannot be written: %w; free space on its device, or write elsewhere", err)
+}
 
 // label returns status as a word of fixed width, in color on a terminal. The word is
 // always there: it can be searched for and read aloud, and some people see no color.
@@ -41,7 +79,7 @@ func colored(f *os.File) bool {
 }
 
 func printJSON(v any) error {
-	e := json.NewEncoder(os.Stdout)
+	e := json.NewEncoder(stdout)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/dsn"
@@ -29,10 +30,11 @@ role may connect. Grant it any other privilege that it needs.
 		f.String("object-id", "", "object `ID` of the principal, or of an application's service principal\n(flexible server only)")
 		f.String("client-id", "", "client `ID` of the application or managed identity (single server only)")
 		f.String("apply", "", "sign in with `DSN` as an Entra administrator, run the SQL and print the new role")
+		timeoutFlag(f, time.Minute)
 	},
 	statuses: []string{
 		"0  the SQL was printed and, with -apply, run",
-		"1  the SQL could not be run",
+		"1  the SQL could not be run or printed",
 		"2  the command line is invalid",
 	},
 	examples: []string{
@@ -53,22 +55,31 @@ func runRole(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return usageError(err.Error())
 	}
-	admin := inv.value("apply")
 	applied := ""
-	if admin != "" {
-		applied, err = apply(ctx, role, admin)
+	if inv.value("apply") != "" {
+		applied, err = inv.apply(ctx, role)
 		if err != nil {
 			return err
 		}
 	}
 	if inv.json {
-		return printJSON(map[string]any{"sql": statements, "made": applied})
+		err = printJSON(map[string]any{"sql": statements, "made": applied})
+	} else {
+		err = printRole(statements, applied)
 	}
-	fmt.Println(strings.Join(statements, "\n"))
+	if err != nil && applied != "" {
+		return fmt.Errorf("%w (the role has been created)", err)
+	}
+	return err
+}
+
+func printRole(statements []string, applied string) error {
+	text := strings.Join(statements, "\n") + "\n"
 	if applied != "" {
-		fmt.Println("-- " + applied)
+		text += "-- " + applied + "\n"
 	}
-	return nil
+	_, err := fmt.Fprint(stdout, text)
+	return err
 }
 
 // newRole returns the role that the command line describes.
@@ -114,13 +125,21 @@ func (inv *invocation) emptyFlag() string {
 
 // apply creates the role with the administrator's DSN, always in database postgres, and
 // describes the new role in one line.
-func apply(ctx context.Context, role driver.Role, adminDSN string) (string, error) {
-	config, err := dsn.Parse(adminDSN)
+func (inv *invocation) apply(ctx context.Context, role driver.Role) (string, error) {
+	timeout, _, err := inv.timeout()
+	if err != nil {
+		return "", err
+	}
+	option, err := inv.connectTimeout()
+	if err != nil {
+		return "", err
+	}
+	config, err := dsn.Parse(inv.value("apply"))
 	if err != nil {
 		return "", &driver.Error{Step: driver.StepDSN, Err: err}
 	}
 	config.Params["dbname"] = "postgres"
-	connector, err := driver.NewConnector(config.DSN(), connectTimeout)
+	connector, err := driver.NewConnector(config.DSN(), option)
 	if err != nil {
 		return "", err
 	}
@@ -131,5 +150,7 @@ func apply(ctx context.Context, role driver.Role, adminDSN string) (string, erro
 		return "", err
 	}
 	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	return role.Apply(ctx, conn)
 }

@@ -41,7 +41,7 @@ func runToken(ctx context.Context, inv *invocation) error {
 	if inv.json {
 		return printJSON(map[string]any{"user": cred.User, "token": cred.Password, "expires": cred.Expires.UTC().Format(time.RFC3339)})
 	}
-	_, err = fmt.Println(cred.Password)
+	_, err = fmt.Fprintln(stdout, cred.Password)
 	return err
 }
 

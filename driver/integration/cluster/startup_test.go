@@ -11,24 +11,43 @@ import (
 )
 
 // TestStartupParameters checks which settings a DSN can have. PgBouncer accepts those that
-// it tracks itself, and rejects the others with an error that names them.
+// it tracks itself, which are more from 1.26 on, and rejects the others with an error that
+// names them.
 func TestStartupParameters(t *testing.T) {
 	id := newIdentity(t, "starter")
 	port, cert := newPgBouncer(t, nil)
 	signIn := func(params ...string) string {
 		return poolerDSN(port, cert, append(params, "aad_auth=managed-identity", "aad_client_id="+id.ClientID, "default_query_exec_mode=cache_describe")...)
 	}
-	for _, param := range []string{"application_name=app", "client_encoding=UTF8", "datestyle=ISO", "timezone=UTC", "standard_conforming_strings=on", "target_session_attrs=read-write"} {
-		t.Run(param, func(t *testing.T) {
-			if err := openDB(t, signIn(param)).Ping(); err != nil {
-				t.Errorf("Ping() = %v", err)
+	const never = 1000
+	minor := pgbouncerMinor(t)
+	for _, row := range []struct {
+		param string
+		since int // minor version of PgBouncer that accepts it
+	}{
+		{"application_name=app", 0},
+		{"client_encoding=UTF8", 0},
+		{"datestyle=ISO", 0},
+		{"timezone=UTC", 0},
+		{"standard_conforming_strings=on", 0},
+		{"target_session_attrs=read-write", 0},
+		{"intervalstyle=iso_8601", 20},
+		{"search_path=public", 26},
+		{"default_transaction_read_only=on", 26},
+		{"statement_timeout=5000", never},
+		{"lock_timeout=5000", never},
+		{"idle_in_transaction_session_timeout=5000", never},
+		{"extra_float_digits=1", never},
+		{"options='-c statement_timeout=5000'", never},
+	} {
+		t.Run(row.param, func(t *testing.T) {
+			err := openDB(t, signIn(row.param)).Ping()
+			if minor >= row.since {
+				if err != nil {
+					t.Errorf("Ping() = %v, want nil with PgBouncer 1.%d", err, minor)
+				}
+				return
 			}
-		})
-	}
-	for _, param := range []string{"search_path=public", "statement_timeout=5000", "lock_timeout=5000", "idle_in_transaction_session_timeout=5000",
-		"default_transaction_read_only=on", "extra_float_digits=1", "options='-c statement_timeout=5000'"} {
-		t.Run(param, func(t *testing.T) {
-			err := openDB(t, signIn(param)).Ping()
 			t.Logf("Ping() = %v", err)
 			checkErrorText(t, err, "unsupported startup parameter")
 			checkErrorText(t, err, "remove it")

@@ -15,6 +15,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/beego/beego/v2/client/orm"
+	"github.com/go-gorp/gorp/v3"
+	"github.com/gocraft/dbr/v2"
+	"github.com/gocraft/dbr/v2/dialect"
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	"github.com/jackc/pgx/v5"
@@ -66,23 +70,23 @@ func Example_sqlOpen() {
 	// Output: signed in as app
 }
 
-// gorm: the driver's name in its Config.
+// gorm: the pool in its Config. With the driver's name there, AutoMigrate fails after it has
+// changed a table.
 func Example_gorm() {
 	type Fruit struct {
 		ID   uint
 		Name string
 		Ripe time.Time
 	}
-	dsn := os.Getenv("DATABASE_URL")
-	db, err := gorm.Open(postgres.New(postgres.Config{DriverName: "aadpostgres", DSN: dsn}))
+	sqlDB, err := sql.Open("aadpostgres", os.Getenv("DATABASE_URL"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool, err := db.DB()
+	defer sqlDB.Close()
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: sqlDB}))
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer pool.Close()
 	if err := db.AutoMigrate(&Fruit{}); err != nil {
 		log.Fatal(err)
 	}
@@ -119,6 +123,69 @@ func Example_sqlx() {
 	}
 	fmt.Println(town.Name)
 	// Output: Delft
+}
+
+// beego: register the driver's name as one of PostgreSQL.
+func Example_beego() {
+	err := orm.RegisterDriver("aadpostgres", orm.DRPostgres)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = orm.RegisterDataBase("default", "aadpostgres", os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	var who string
+	err = orm.NewOrm().Raw("select session_user where ? = 1", 1).QueryRow(&who)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(who)
+	// Output: app
+}
+
+// dbr: pass the pool, with the dialect of PostgreSQL. dbr.Open does not know the driver's
+// name.
+func Example_dbr() {
+	db, err := sql.Open("aadpostgres", os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	conn := dbr.Connection{DB: db, Dialect: dialect.PostgreSQL, EventReceiver: &dbr.NullEventReceiver{}}
+	var who string
+	err = conn.NewSession(nil).SelectBySql("select session_user where ? = 1", 1).LoadOne(&who)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(who)
+	// Output: app
+}
+
+// gorp: pass the pool, with the dialect of PostgreSQL.
+func Example_gorp() {
+	type Star struct {
+		ID   int64  `db:"id,primarykey,autoincrement"`
+		Name string `db:"name"`
+	}
+	db, err := sql.Open("aadpostgres", os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	m := gorp.DbMap{Db: db, Dialect: gorp.PostgresDialect{}}
+	m.AddTableWithName(Star{}, "star")
+	err = m.CreateTables()
+	if err != nil {
+		log.Fatal(err)
+	}
+	vega := Star{Name: "Vega"}
+	err = m.Insert(&vega)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(vega.ID, vega.Name)
+	// Output: 1 Vega
 }
 
 // goose: pass the pool, with the dialect of PostgreSQL.

@@ -27,10 +27,14 @@ var implicitImports = map[string]string{
 	"fmt":        "fmt",
 	"sql":        "database/sql",
 	"slog":       "log/slog",
+	"time":       "time",
+	"gorm":       "gorm.io/gorm",
+	"postgres":   "gorm.io/driver/postgres",
 	"azidentity": "github.com/Azure/azure-sdk-for-go/sdk/azidentity",
 	"policy":     "github.com/Azure/azure-sdk-for-go/sdk/azcore/policy",
 	"pgx":        "github.com/jackc/pgx/v5",
 	"pgconn":     "github.com/jackc/pgx/v5/pgconn",
+	"pgtype":     "github.com/jackc/pgx/v5/pgtype",
 	"pgxpool":    "github.com/jackc/pgx/v5/pgxpool",
 	"stdlib":     "github.com/jackc/pgx/v5/stdlib",
 	"dsn":        "github.com/aadpostgres/aadpostgres/dsn",
@@ -79,9 +83,11 @@ func run(t *testing.T, block func(*testing.T) error) {
 
 // useOpened has the code that uses and closes what a block has opened, by its variable.
 var useOpened = map[string]string{
-	"db":   "if err := db.Ping(); err != nil { return err }; db.Close()",
-	"pool": "if err := pool.Ping(ctx); err != nil { return err }; pool.Close()",
-	"conn": "if err := conn.Ping(ctx); err != nil { return err }; conn.Close(ctx)",
+	"db":     "if err := db.Ping(); err != nil { return err }; db.Close()",
+	"sqlDB":  "if err := sqlDB.Ping(); err != nil { return err }; sqlDB.Close()",
+	"gormDB": "if opened, err := gormDB.DB(); err != nil { return err } else { opened.Close() }",
+	"pool":   "if err := pool.Ping(ctx); err != nil { return err }; pool.Close()",
+	"conn":   "if err := conn.Ping(ctx); err != nil { return err }; conn.Close(ctx)",
 }
 
 // TestCode compiles and runs each block of Go, and both sides of each diff: the code before

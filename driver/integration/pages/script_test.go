@@ -77,6 +77,7 @@ func newAzure(t *testing.T) (*emulator.Azure, emulator.Identity) {
 func TestScripts(t *testing.T) {
 	a, admin := newAzure(t)
 	a.Add(emulator.Identity{Name: "Prod DB Readonly", Kind: emulator.Group})
+	a.Add(emulator.Identity{Name: "Full Disk", Kind: emulator.Group})
 	billing := a.Add(emulator.Identity{Name: "billing", Secret: "opensesame"})
 	single := emulator.Start(t, emulator.WithSingleServer())
 	head := single.Add(emulator.Identity{Name: "head@contoso.com", Kind: emulator.User})

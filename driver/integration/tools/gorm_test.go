@@ -1,12 +1,15 @@
 package tools
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/lib/pq"
 	"gorm.io/driver/postgres"
@@ -44,7 +47,7 @@ type gormGenre struct {
 
 // newGormConfig returns a new config each time, for gorm.Open writes to it.
 func newGormConfig() *gorm.Config {
-	return &gorm.Config{TranslateError: true, PrepareStmt: true, Logger: logger.Discard}
+	return &gorm.Config{TranslateError: true, Logger: logger.Discard}
 }
 
 func gormClose(t *testing.T, db *gorm.DB) {
@@ -55,8 +58,9 @@ func gormClose(t *testing.T, db *gorm.DB) {
 
 func TestGorm(t *testing.T) {
 	d := newTestDB(t)
-	dsn := d.DSN
-	db, err := gorm.Open(postgres.New(postgres.Config{DriverName: "aadpostgres", DSN: dsn}), newGormConfig())
+	sqlDB, err := sql.Open("aadpostgres", d.DSN)
+	check(t, err)
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: sqlDB}), newGormConfig())
 	check(t, err)
 	defer gormClose(t, db)
 	db = db.WithContext(t.Context())
@@ -173,10 +177,12 @@ func TestGorm(t *testing.T) {
 	}
 }
 
-// TestGormConn hands gorm an open pool.
-func TestGormConn(t *testing.T) {
+// TestGormPrepared has gorm prepare each statement.
+func TestGormPrepared(t *testing.T) {
 	d := newTestDB(t)
-	db, err := gorm.Open(postgres.New(postgres.Config{Conn: d.open()}), newGormConfig())
+	config := newGormConfig()
+	config.PrepareStmt = true
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: d.open()}), config)
 	check(t, err)
 	check(t, db.AutoMigrate(&gormGenre{}))
 	check(t, db.Create(&gormGenre{"early"}).Error)
@@ -187,7 +193,57 @@ func TestGormConn(t *testing.T) {
 	checkEqual(t, "genres", names, []string{"early", "late"})
 }
 
-// TestGormWithout omits DriverName: gorm's driver opens pgx, which has no password and
+// TestGormVersions migrates three versions of one struct in one process. gorm reads the
+// columns of a table in the simple protocol only if its config has no DriverName or "pgx".
+// With another name pgx reads them with a statement that it has cached, and PostgreSQL
+// rejects that after the table has changed.
+func TestGormVersions(t *testing.T) {
+	d := newTestDB(t)
+	for _, row := range []struct {
+		name   string
+		table  string
+		config postgres.Config
+		want   string // SQLSTATE
+	}{
+		{"Conn", "a", postgres.Config{Conn: sqlOpen(t, d.DSN)}, ""},
+		{"DriverName", "b", postgres.Config{DriverName: "aadpostgres", DSN: d.DSN}, "0A000"},
+		{"simple protocol", "c", postgres.Config{DriverName: "aadpostgres", DSN: d.DSN + " default_query_exec_mode=simple_protocol"}, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			db, err := gorm.Open(postgres.New(row.config), newGormConfig())
+			check(t, err)
+			defer gormClose(t, db)
+			err = migrateGormVersions(db.Table(row.table))
+			checkEqual(t, "SQLSTATE", sqlState(err), row.want)
+			if row.want == "" {
+				check(t, err)
+			}
+		})
+	}
+}
+
+// migrateGormVersions migrates three versions of the table of db.
+func migrateGormVersions(db *gorm.DB) error {
+	type first struct{ ID uint }
+	type second struct {
+		ID   uint
+		Name string `gorm:"size:40"`
+	}
+	type third struct {
+		ID   uint
+		Name string `gorm:"size:80;index"`
+		Born *time.Time
+	}
+	for _, version := range []any{&first{}, &second{}, &third{}} {
+		err := db.AutoMigrate(version)
+		if err != nil {
+			return err
+		}
+	}
+	return db.Create(&third{Name: "Lorde"}).Error
+}
+
+// TestGormWithout omits the pool: gorm's driver opens pgx, which has no password and
 // sends aad_ keys to the server as parameters.
 func TestGormWithout(t *testing.T) {
 	d := newTestDB(t)
@@ -204,27 +260,58 @@ func TestGormWithout(t *testing.T) {
 	t.Log(err)
 }
 
-// TestGormConfig shows that two fields of Config have no effect with DriverName. The DSN
-// can set both, except the zone of a timestamp without time zone.
+// TestGormConfig shows that two settings of gorm's own driver have no effect on a pool that
+// is given to it. The DSN has the one, and AfterConnect of pgx the other.
 func TestGormConfig(t *testing.T) {
 	d := newTestDB(t)
-	open := func(config postgres.Config) (zone string, prepared int, at time.Time) {
-		t.Helper()
-		db, err := gorm.Open(postgres.New(config), &gorm.Config{Logger: logger.Discard})
-		check(t, err)
-		defer gormClose(t, db)
-		row := db.Raw("SELECT current_setting('timezone'), (SELECT count(*) FROM pg_prepared_statements), '2026-07-01 12:00'::timestamp WHERE 1 = ?", 1).Row()
-		check(t, row.Scan(&zone, &prepared, &at))
-		return zone, prepared, at
-	}
-	_, n, _ := open(postgres.Config{DriverName: "aadpostgres", DSN: d.DSN, PreferSimpleProtocol: true})
-	checkEqual(t, "statements prepared with PreferSimpleProtocol", n, 1)
-	_, n, _ = open(postgres.Config{DriverName: "aadpostgres", DSN: d.DSN + " default_query_exec_mode=simple_protocol"})
-	checkEqual(t, "statements prepared with default_query_exec_mode", n, 0)
-
 	const berlin = " TimeZone=Europe/Berlin"
-	zone, _, at := open(postgres.Config{DriverName: "aadpostgres", DSN: d.DSN + berlin})
-	checkEqual(t, "our zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "UTC", "2026-07-01 12:00:00"})
-	zone, _, at = open(postgres.Config{DSN: az.PostgresDSN() + berlin})
-	checkEqual(t, "gorm's zone and time", []string{zone, at.Location().String(), at.Format(time.DateTime)}, []string{"Europe/Berlin", "Europe/Berlin", "2026-07-01 12:00:00"})
+	const at = "2026-07-01 12:00:00"
+	inZone := func(dsn string) *sql.DB {
+		c, err := driver.NewConnector(dsn)
+		check(t, err)
+		t.Cleanup(func() { c.Close() })
+		zone, err := time.LoadLocation("Europe/Berlin")
+		check(t, err)
+		return stdlib.OpenDB(*c.Config(), stdlib.OptionBeforeConnect(c.BeforeConnect), stdlib.OptionAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
+			conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamp", OID: pgtype.TimestampOID, Codec: &pgtype.TimestampCodec{ScanLocation: zone}})
+			return nil
+		}))
+	}
+	for _, row := range []struct {
+		name     string
+		config   postgres.Config
+		prepared int    // statements
+		zone     string // of the session
+		location string // of a timestamp
+	}{
+		{"Conn", postgres.Config{Conn: sqlOpen(t, d.DSN+berlin)}, 1, "Europe/Berlin", "UTC"},
+		{"DriverName", postgres.Config{DriverName: "aadpostgres", DSN: d.DSN + berlin}, 1, "Europe/Berlin", "UTC"},
+		{"AfterConnect", postgres.Config{Conn: inZone(d.DSN + berlin)}, 1, "Europe/Berlin", "Europe/Berlin"},
+		{"gorm's own driver", postgres.Config{DSN: az.PostgresDSN() + berlin}, 1, "Europe/Berlin", "Europe/Berlin"},
+		{"PreferSimpleProtocol", postgres.Config{Conn: sqlOpen(t, d.DSN+berlin), PreferSimpleProtocol: true}, 1, "Europe/Berlin", "UTC"},
+		{"default_query_exec_mode", postgres.Config{Conn: sqlOpen(t, d.DSN+berlin+" default_query_exec_mode=simple_protocol")}, 0, "Europe/Berlin", "UTC"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			db, err := gorm.Open(postgres.New(row.config), &gorm.Config{Logger: logger.Discard})
+			check(t, err)
+			defer gormClose(t, db)
+			var prepared int
+			var zone string
+			var got time.Time
+			statement := db.Raw("SELECT current_setting('timezone'), (SELECT count(*) FROM pg_prepared_statements), '"+at+"'::timestamp WHERE 1 = ?", 1).Row()
+			check(t, statement.Scan(&zone, &prepared, &got))
+			checkEqual(t, "prepared statements", prepared, row.prepared)
+			checkEqual(t, "zone of the session", zone, row.zone)
+			checkEqual(t, "location", got.Location().String(), row.location)
+			checkEqual(t, "time", got.Format(time.DateTime), at)
+		})
+	}
+}
+
+// sqlOpen opens a pool that gorm closes.
+func sqlOpen(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("aadpostgres", dsn)
+	check(t, err)
+	return db
 }

@@ -31,11 +31,14 @@ type tool struct {
 }
 
 var matrix = []tool{
-	{"gorm", "gorm.io/gorm", "Gorm", `postgres.New(postgres.Config{DriverName: "aadpostgres", DSN: dsn})`, "28P01"},
+	{"gorm", "gorm.io/gorm", "Gorm", `postgres.New(postgres.Config{Conn: sqlDB})`, "28P01"},
 	{"sqlx", "github.com/jmoiron/sqlx", "Sqlx", `sqlx.BindDriver("aadpostgres", sqlx.DOLLAR)`, "42601"},
 	{"ent", "entgo.io/ent", "Ent", `entsql.OpenDB(dialect.Postgres, db)`, "unsupported driver"},
 	{"bun", "github.com/uptrace/bun", "Bun", `bun.NewDB(db, pgdialect.New())`, ""},
 	{"xorm", "xorm.io/xorm", "Xorm", `dialects.RegisterDriver("aadpostgres", dialects.QueryDriver("pgx"))`, "unsupported driver name"},
+	{"beego", "github.com/beego/beego/v2", "Beego", `orm.RegisterDriver("aadpostgres", orm.DRPostgres)`, "have not registered"},
+	{"dbr", "github.com/gocraft/dbr/v2", "Dbr", `dbr.Connection{DB: db, Dialect: dialect.PostgreSQL, EventReceiver: &dbr.NullEventReceiver{}}`, "not supported"},
+	{"gorp", "github.com/go-gorp/gorp/v3", "Gorp", `gorp.DbMap{Db: db, Dialect: gorp.PostgresDialect{}}`, ""},
 	{"sqlc", "github.com/sqlc-dev/sqlc", "Sqlc", `New(db)`, ""},
 	{"go-jet", "github.com/go-jet/jet/v2", "Jet", `statement.QueryContext(ctx, db, &shelf)`, ""},
 	{"goose", "github.com/pressly/goose/v3", "Goose", `goose.NewProvider(goose.DialectPostgres, db, fsys)`, `unknown dialect`},

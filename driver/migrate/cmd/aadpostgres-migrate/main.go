@@ -30,7 +30,10 @@ func main() {
 	log.SetPrefix("aadpostgres-migrate: ")
 	inv, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
-		printHelp(os.Stdout)
+		err = printHelp(os.Stdout)
+		if err != nil {
+			log.Fatal(err)
+		}
 		return
 	}
 	if err != nil {
@@ -67,8 +70,12 @@ func run(inv *invocation) (err error) {
 }
 
 // stopOnInterrupt stops m after the running migration when the process is interrupted.
-// A second interrupt ends the process.
+// A second interrupt ends the process. Under a caller that ignores interrupts they stay
+// ignored.
 func stopOnInterrupt(m *migrate.Migrate) {
+	if signal.Ignored(os.Interrupt) {
+		return
+	}
 	interrupt := make(chan os.Signal, 1)
 	signal.Notify(interrupt, os.Interrupt)
 	go func() {
@@ -85,12 +92,12 @@ func printVersion(m *migrate.Migrate) error {
 	if err != nil {
 		return err
 	}
+	text := fmt.Sprint(version)
 	if dirty {
-		fmt.Println(version, "(dirty)")
-		return nil
+		text += " (dirty)"
 	}
-	fmt.Println(version)
-	return nil
+	_, err = fmt.Println(text)
+	return err
 }
 
 // A logger writes the messages of golang-migrate to package log.

@@ -3,12 +3,12 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/golang-migrate/migrate/v4"
 )
@@ -109,8 +109,10 @@ func parseNumber(args []string) (n int, ok bool) {
 	return n, err == nil
 }
 
-func printHelp(w io.Writer) {
-	fmt.Fprint(w, `usage: aadpostgres-migrate [-database URL] [-path FOLDER] [-verbose] COMMAND
+// printHelp prints -h.
+func printHelp(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(`usage: aadpostgres-migrate [-database URL] [-path FOLDER] [-verbose] COMMAND
 
 Apply the migrations in a folder to Azure Database for PostgreSQL.
 
@@ -130,9 +132,9 @@ Flags:
 
 `)
 	flags := newFlags(&invocation{})
-	flags.SetOutput(w)
+	flags.SetOutput(&b)
 	flags.PrintDefaults()
-	fmt.Fprint(w, `
+	b.WriteString(`
 Exit status:
 
   0  success, or there was nothing to do
@@ -143,4 +145,6 @@ Examples:
 
   aadpostgres-migrate -database 'aadpostgres://app.postgres.database.azure.com/app?aad_auth=azure-cli' up
 `)
+	_, err := io.WriteString(w, b.String())
+	return err
 }
