@@ -4,21 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"io"
 	"net"
-	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sys/unix"
 
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/integration/internal/netns"
 )
 
 // A cable joins two network namespaces, in one of which the server seems to be.
@@ -32,103 +28,23 @@ const (
 	cableServer = "198.51.100.2"
 )
 
-// newCable makes the namespaces. That needs root.
 func newCable(t *testing.T) *cable {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("network namespaces need root")
-	}
-	c := &cable{t, fmt.Sprintf("aadpostgres-c%d", os.Getpid()), fmt.Sprintf("aadpostgres-s%d", os.Getpid())}
-	t.Cleanup(func() {
-		for _, ns := range []string{c.client, c.server} {
-			_ = exec.Command("ip", "netns", "delete", ns).Run()
-		}
-	})
-	for _, ns := range []string{c.client, c.server} {
-		c.ip("netns add " + ns)
-		c.ip("-n " + ns + " link set lo up")
-	}
-	c.ip("-n " + c.client + " link add cable type veth peer name cable netns " + c.server)
-	c.ip("-n " + c.client + " address add " + cableClient + "/24 dev cable")
-	c.ip("-n " + c.server + " address add " + cableServer + "/24 dev cable")
-	c.ip("-n " + c.client + " link set cable up")
+	c := &cable{t, netns.New(t, "client"), netns.New(t, "server")}
+	netns.IP(t, "-n "+c.client+" link add cable type veth peer name cable netns "+c.server)
+	netns.IP(t, "-n "+c.client+" address add "+cableClient+"/24 dev cable")
+	netns.IP(t, "-n "+c.server+" address add "+cableServer+"/24 dev cable")
+	netns.IP(t, "-n "+c.client+" link set cable up")
 	c.plug()
 	return c
 }
 
-func (c *cable) ip(args string) {
-	c.t.Helper()
-	out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
-	if err != nil {
-		c.t.Fatalf("ip %s: %v: %s", args, err, out)
-	}
-}
-
-func (c *cable) cut()  { c.ip("-n " + c.server + " link set cable down") }
-func (c *cable) plug() { c.ip("-n " + c.server + " link set cable up") }
-
-// inside runs f with the sockets that it makes in a namespace.
-func inside[T any](namespace string, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result)
-	go func() {
-		var r result
-		defer func() { done <- r }()
-		runtime.LockOSThread() // and never unlock it: the thread ends with this goroutine
-		ns, err := os.Open("/run/netns/" + namespace)
-		if err != nil {
-			r.err = err
-			return
-		}
-		defer ns.Close()
-		r.err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-		if r.err == nil {
-			r.value, r.err = f()
-		}
-	}()
-	r := <-done
-	return r.value, r.err
-}
-
-// serve relays connections to the server's end of the cable to address.
-func (c *cable) serve(address string) {
-	c.t.Helper()
-	l, err := inside(c.server, func() (net.Listener, error) { return net.Listen("tcp", cableServer+":5432") })
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go relay(conn, address)
-		}
-	}()
-}
-
-func relay(conn net.Conn, address string) {
-	defer conn.Close()
-	server, err := net.Dial("tcp", address)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go func() {
-		defer server.Close()
-		io.Copy(server, conn)
-	}()
-	io.Copy(conn, server)
-}
+func (c *cable) cut()  { netns.IP(c.t, "-n "+c.server+" link set cable down") }
+func (c *cable) plug() { netns.IP(c.t, "-n "+c.server+" link set cable up") }
 
 // dial opens a connection over the cable, whatever the address.
 func (c *cable) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	return inside(c.client, func() (net.Conn, error) {
+	return netns.Do(c.client, func() (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", cableServer+":5432")
 	})
 }
@@ -151,7 +67,7 @@ func TestServerVanishes(t *testing.T) {
 	if err := az.Grant(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	c.serve(fmt.Sprintf("127.0.0.1:%d", az.Port()))
+	netns.Relay(t, c.server, cableServer+":5432", fmt.Sprintf("127.0.0.1:%d", az.Port()))
 	connector, err := driver.NewConnector(
 		az.Database(t).DSN("aad_auth=managed-identity", "aad_client_id="+id.ClientID, "connect_timeout=5"),
 		driver.WithTransport(az.Client()),
