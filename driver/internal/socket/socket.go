@@ -78,4 +78,3 @@ func (o Options) set(tcp *net.TCPConn) {
 
 // seconds returns d in whole seconds, rounded up: 0 would mean the system's limit.
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
-
