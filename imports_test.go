@@ -29,6 +29,7 @@ func TestImports(t *testing.T) {
 		{dir: "dsn"},
 		{dir: "driver/internal/redact"},
 		{dir: "driver/internal/hint"},
+		{dir: "driver/internal/socket"},
 		{
 			dir:       "driver/internal/token",
 			allowed:   []string{module + "/dsn", internal + "redact"},
@@ -44,7 +45,7 @@ func TestImports(t *testing.T) {
 		},
 		{
 			dir: "driver",
-			allowed: []string{module + "/dsn", internal + "credential", internal + "token", internal + "hint", internal + "redact",
+			allowed: []string{module + "/dsn", internal + "credential", internal + "token", internal + "hint", internal + "redact", internal + "socket",
 				azure + "azcore", azure + "azidentity", pgx},
 		},
 	}

@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/aadpostgres/aadpostgres/driver/internal/socket"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
@@ -37,6 +39,13 @@ func parseConfig(cfg *dsn.Config) (*pgx.ConnConfig, error) {
 		}
 	}
 	return config, nil
+}
+
+// noticeVanished returns dial with TCP options by which a server that vanishes without a
+// word is noticed in a minute. pgx's own leave a statement without a deadline waiting for a
+// quarter of an hour.
+func noticeVanished(dial pgconn.DialFunc) pgconn.DialFunc {
+	return socket.Within(socket.DefaultTimeout).Dialer(dial)
 }
 
 // openPgx is the openFunc that connects with pgx.

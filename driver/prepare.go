@@ -65,6 +65,7 @@ func (p *preparation) parse(s string) error {
 		return newError(StepDSN, errNoHost, nil)
 	}
 	o.apply(config)
+	config.DialFunc = noticeVanished(config.DialFunc)
 	if config.RequireAuth == "" {
 		config.RequireAuth = requireAuth
 	}
@@ -80,6 +81,7 @@ func (p *preparation) parseWithoutToken() error {
 	}
 	p.c.config = config
 	p.options.apply(config)
+	config.DialFunc = noticeVanished(config.DialFunc)
 	p.c.baseContext = errContext{passwordMode: true, database: config.Database, host: config.Host}
 	return nil
 }

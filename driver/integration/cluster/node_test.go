@@ -18,7 +18,7 @@ import (
 
 // A node is a PostgreSQL and its Patroni.
 type node struct {
-	name       string
+	place
 	home       string
 	config     string
 	port, rest int
@@ -29,7 +29,7 @@ type node struct {
 func (n *node) start(t testing.TB) {
 	t.Helper()
 	t.Cleanup(func() { n.killPostgres() }) // Patroni may leave it running
-	n.patroni = launch(t, "patroni", n.config)
+	n.patroni = launchIn(t, n.namespace, "patroni", n.config)
 }
 
 // kill kills Patroni and PostgreSQL, and returns when the port refuses connections. This is
@@ -40,7 +40,7 @@ func (n *node) kill(t testing.TB) {
 	n.patroni.end(syscall.SIGKILL)
 	check(t, n.killPostgres())
 	eventually(t, 10*time.Second, func() error {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", n.port))
+		conn, err := net.Dial("tcp", net.JoinHostPort(n.address, strconv.Itoa(n.port)))
 		if err == nil {
 			conn.Close()
 			return fmt.Errorf("%s was killed and still accepts connections", n.name)
@@ -110,7 +110,7 @@ var patroniClient = &http.Client{Timeout: 2 * time.Second, Transport: &http.Tran
 
 // checkRole asks Patroni whether the node has a role: health, primary, replica or sync.
 func (n *node) checkRole(role string) error {
-	r, err := patroniClient.Get(fmt.Sprintf("http://127.0.0.1:%d/%s", n.rest, role))
+	r, err := patroniClient.Get(fmt.Sprintf("http://%s:%d/%s", n.address, n.rest, role))
 	if err != nil {
 		return err
 	}

@@ -23,11 +23,27 @@ import (
 type cluster struct {
 	nodes    [2]*node
 	password string
+	address  string // of this process, as the nodes see it
 }
+
+// A place is where a node runs.
+type place struct {
+	name      string
+	address   string
+	namespace string // of the network; "" for this process's
+}
+
+var onThisHost = [2]place{{name: "north", address: "127.0.0.1"}, {name: "south", address: "127.0.0.1"}}
 
 // newCluster starts etcd and both nodes, and waits until one is the leader and the other
 // its synchronous standby. From then on the standby has every acknowledged write.
 func newCluster(t testing.TB) *cluster {
+	t.Helper()
+	return newClusterAt(t, "127.0.0.1", onThisHost)
+}
+
+// newClusterAt is newCluster with the address of this process and the places of the nodes.
+func newClusterAt(t testing.TB, address string, places [2]place) *cluster {
 	t.Helper()
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	check(t, err)
@@ -35,15 +51,15 @@ func newCluster(t testing.TB) *cluster {
 		t.Fatal("no PostgreSQL in /usr/lib/postgresql; run apt-get install postgresql")
 	}
 	client, peer := freePort(t), freePort(t)
-	url := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
+	url := func(port int) string { return fmt.Sprintf("http://%s:%d", address, port) }
 	etcd := launch(t, "etcd", "--data-dir", filepath.Join(newDir(t), "etcd"), "--name", "one", "--initial-cluster", "one="+url(peer),
 		"--listen-peer-urls", url(peer), "--initial-advertise-peer-urls", url(peer), "--listen-client-urls", url(client), "--advertise-client-urls", url(client),
 		"--heartbeat-interval", "20", "--election-timeout", "200", "--log-level", "error")
-	etcd.waitForPort(t, client)
+	etcd.waitForPort(t, address, client)
 
-	c := &cluster{password: rand.Text()}
-	for i, name := range []string{"north", "south"} {
-		n := &node{name: name, home: newDir(t), port: freePort(t), rest: freePort(t)}
+	c := &cluster{password: rand.Text(), address: address}
+	for i, at := range places {
+		n := &node{place: at, home: newDir(t), port: freePort(t), rest: freePort(t)}
 		n.config = filepath.Join(n.home, "patroni.yml")
 		text, err := json.Marshal(c.nodeConfig(n, client, bins[len(bins)-1])) // JSON is YAML
 		check(t, err)
@@ -66,11 +82,11 @@ const ttl = 5 * time.Second
 type yaml = map[string]any
 
 func (c *cluster) nodeConfig(n *node, etcd int, bin string) yaml {
-	local := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+	local := func(port int) string { return fmt.Sprintf("%s:%d", n.address, port) }
 	return yaml{
 		"scope": "aadpostgres", "name": n.name,
 		"restapi": yaml{"listen": local(n.rest), "connect_address": local(n.rest)},
-		"etcd3":   yaml{"host": local(etcd)},
+		"etcd3":   yaml{"host": fmt.Sprintf("%s:%d", c.address, etcd)},
 		"bootstrap": yaml{
 			// Short times: Patroni's defaults are 30, 10 and 10 seconds.
 			"dcs": yaml{"ttl": ttl / time.Second, "loop_wait": 1, "retry_timeout": 2, "synchronous_mode": true,
@@ -84,7 +100,7 @@ func (c *cluster) nodeConfig(n *node, etcd int, bin string) yaml {
 				"replication": yaml{"username": "replicator", "password": c.password},
 			},
 			"parameters": yaml{"unix_socket_directories": n.home, "fsync": "off"}, // the machine itself does not fail
-			"pg_hba":     []string{"host all all 127.0.0.1/32 scram-sha-256", "host replication all 127.0.0.1/32 scram-sha-256"},
+			"pg_hba":     []string{"host all all all scram-sha-256", "host replication all all scram-sha-256"},
 		},
 	}
 }
@@ -105,9 +121,9 @@ func (c *cluster) leader(t testing.TB) (leader, standby *node) {
 
 // superuserDSN returns a DSN of the nodes themselves, not through the emulator.
 func (c *cluster) superuserDSN(nodes ...*node) string {
-	hosts, ports := "127.0.0.1", fmt.Sprint(nodes[0].port)
+	hosts, ports := nodes[0].address, fmt.Sprint(nodes[0].port)
 	for _, n := range nodes[1:] {
-		hosts += ",127.0.0.1"
+		hosts += "," + n.address
 		ports += fmt.Sprintf(",%d", n.port)
 	}
 	return fmt.Sprintf("host=%s port=%s user=postgres password=%s dbname=postgres sslmode=disable require_auth=scram-sha-256 connect_timeout=2", hosts, ports, c.password)

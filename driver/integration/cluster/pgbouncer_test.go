@@ -56,7 +56,7 @@ func newPgBouncer(t testing.TB, settings map[string]string) (port int, cert stri
 		ini += name + " = " + all[name] + "\n"
 	}
 	p := launch(t, "pgbouncer", writeFile(t, filepath.Join(home, "pgbouncer.ini"), 0o600, ini))
-	p.waitForPort(t, port)
+	p.waitForPort(t, "127.0.0.1", port)
 	return port, cert
 }
 

@@ -4,7 +4,6 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aadpostgres/aadpostgres/driver/integration/internal/netns"
 )
 
 // A program is a server process. Those of these tests refuse to run as root.
@@ -56,6 +57,12 @@ func chown(path string) error {
 // launch starts a program. It ends with the test or, if this process is killed, with it.
 func launch(t testing.TB, name string, args ...string) *program {
 	t.Helper()
+	return launchIn(t, "", name, args...)
+}
+
+// launchIn is launch in a network namespace, or in this process's if it is "".
+func launchIn(t testing.TB, namespace, name string, args ...string) *program {
+	t.Helper()
 	file, err := os.CreateTemp(dir, name+"-*.log") // not a pipe: Wait would wait until the program's children close it
 	check(t, err)
 	defer file.Close()
@@ -69,8 +76,13 @@ func launch(t testing.TB, name string, args ...string) *program {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // Pdeathsig is sent when the thread ends
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+		if namespace == "" {
+			defer runtime.UnlockOSThread()
+		}
+		err := netns.Enter(namespace)
+		if err == nil {
+			err = cmd.Start()
+		}
 		started <- err
 		if err == nil {
 			cmd.Wait() // the log has the error
@@ -105,7 +117,7 @@ func (p *program) end(s syscall.Signal) {
 }
 
 // waitForPort waits until the program accepts connections on the port.
-func (p *program) waitForPort(t testing.TB, port int) {
+func (p *program) waitForPort(t testing.TB, address string, port int) {
 	t.Helper()
 	eventually(t, 20*time.Second, func() error {
 		select {
@@ -113,7 +125,7 @@ func (p *program) waitForPort(t testing.TB, port int) {
 			t.Fatalf("the program has ended: %s", p.logTail())
 		default:
 		}
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		conn, err := net.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,13 @@
+package socket
+
+import (
+	"syscall"
+	"time"
+)
+
+type handle = syscall.Handle
+
+func setUserTimeout(fd handle, d time.Duration) {
+	const tcpMaxRT = 5 // TCP_MAXRT of ws2ipdef.h
+	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpMaxRT, seconds(d))
+}
