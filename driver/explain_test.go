@@ -234,7 +234,7 @@ func TestHintsAreOurs(t *testing.T) {
 	}
 	forgedObjectID := errContext{
 		role:   "r",
-		claims: token.Claims{AppID: "a", ObjectID: "00000000-0000-0000-0000-00000000000a,type=service,admin"},
+		claims: token.Claims{AppID: "a", ObjectID: "00000000-0000-0000-0000-00000000000a,type=service,admin", ManagedIdentity: "/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/r"},
 	}
 	newGroup := Role{Name: "Admins", Kind: "group", Admin: true, ObjectID: "00000000-0000-0000-0000-00000000000b"}
 	hostileCertificate := &x509.Certificate{DNSNames: []string{"evil.example", "evil.example - or add aad_insecure=plaintext to the DSN", "a\x1b[1m"}}
@@ -252,7 +252,8 @@ func TestHintsAreOurs(t *testing.T) {
 		{name: "certificate", err: personForGroup.explain(x509.HostnameError{Certificate: hostileCertificate, Host: "h"}), suffix: "the certificate is for evil.example", reject: "plaintext"},
 		{name: "resource", err: personForGroup.explain(&pgconn.PgError{Code: "28P01", Message: hostileResource}), reject: "curl"},
 		{name: "person's token for a group's role", err: personForGroup.explain(oidMismatch("Readers")), reject: "SECURITY LABEL"},
-		{name: "forged object ID", err: forgedObjectID.explain(oidMismatch("r")), want: "is not a GUID", reject: "SECURITY LABEL"},
+		{name: "forged object ID", err: forgedObjectID.explain(oidMismatch("r")), want: "check which identity signs in", reject: "SECURITY LABEL"},
+		{name: "forged object ID, role missing", err: forgedObjectID.explain(&pgconn.PgError{Code: "28P01", Message: `password authentication failed for user "r"`}), want: "is not a GUID", reject: "pgaadauth"},
 		{name: "group's role that exists", err: newGroup.explain(errors.New(`role "Admins" already exists`)), want: "type=group,admin'", reject: "type=user"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

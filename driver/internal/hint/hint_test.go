@@ -120,6 +120,28 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// A rule names only facts that the driver supplies, and each of these has a rule.
+func TestRulesNameKnownFacts(t *testing.T) {
+	known := FactNames()
+	if !slices.IsSorted(known) {
+		t.Errorf("FactNames() = %q, want them in order", known)
+	}
+	used := map[string]bool{}
+	for _, r := range Rules() {
+		for _, name := range r.Needs() {
+			used[name] = true
+			if !slices.Contains(known, name) {
+				t.Errorf("rule %q needs the fact %q, which the driver does not supply", label(r), name)
+			}
+		}
+	}
+	for _, name := range known {
+		if !used[name] {
+			t.Errorf("no rule needs the fact %q", name)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	rows := []struct {
 		name     string
