@@ -51,7 +51,7 @@ var cameTokens = []cameToken{
 	{name: "unknown resource", app: true, claims: token.Claims{AppID: cameApp, ObjectID: cameObject, Tenant: cameTenant, ManagedIdentity: armPrefix + "Contoso.X/a/b/c/d"}},
 	{name: "service principal", app: true, claims: token.Claims{AuthorizedParty: cameApp, ObjectID: cameObject, Tenant: cameTenant}},
 	{name: "person", own: "me@contoso.com", names: []string{"me@contoso.com"}, claims: token.Claims{AppID: cameApp, ObjectID: cameObject, Tenant: cameTenant, UPN: "me@contoso.com"}},
-	{name: "guest", guest: true, names: []string{"me@home.com"}, claims: token.Claims{AppID: cameApp, ObjectID: cameObject, Tenant: cameTenant, UniqueName: "live.com#me@home.com", IdentityProvider: "live.com", Issuer: "https://sts.windows.net/t/"}},
+	{name: "guest", guest: true, names: []string{"me@home.com"}, claims: token.Claims{AppID: cameApp, ObjectID: cameObject, Tenant: cameTenant, UPN: "me@home.com", IdentityProvider: "live.com", Issuer: "https://sts.windows.net/t/"}},
 	{name: "guest without a name", guest: true, claims: token.Claims{AppID: cameApp, ObjectID: cameObject, Tenant: cameTenant, IdentityProvider: "live.com", Issuer: "https://sts.windows.net/t/"}},
 }
 
@@ -271,6 +271,9 @@ func TestHintsNameTheIdentityThatWasMeant(t *testing.T) {
 	mi := cameTokens[1]
 	sp := cameTokens[4]
 	person := cameTokens[5]
+	live := cameTokens[6]
+	live.claims.UPN = ""
+	live.claims.UniqueName = "live.com#me@home.com"
 	const (
 		missing  = `password authentication failed for user "billing-mi"`
 		mismatch = "Service Principal oid mismatch for role[billing-mi]"
@@ -309,6 +312,7 @@ func TestHintsNameTheIdentityThatWasMeant(t *testing.T) {
 		{name: "role of another object ID", situation: situation{modes: system, token: mi, role: "billing-mi"}, message: mismatch, want: []string{"created for another object ID", "set user=node-mi"}},
 		{name: "another person's name", situation: situation{modes: []dsn.Mode{dsn.AzureCLI}, token: person, role: "boss@contoso.com"}, message: missing, want: []string{"another person's name", "set user=me@contoso.com"}, reject: "pgaadauth"},
 		{name: "guest", situation: situation{modes: []dsn.Mode{dsn.AzureCLI}, token: cameTokens[6], role: "me@home.com"}, message: missing, want: []string{"create_principal_with_oid('me@home.com', '" + cameObject + "', 'user', false, false)"}},
+		{name: "guest with a Microsoft account", situation: situation{modes: []dsn.Mode{dsn.AzureCLI}, token: live, role: "me@home.com"}, message: missing, want: []string{"create_principal_with_oid('me@home.com', '" + cameObject + "', 'user', false, false)"}},
 		{name: "guest without a name", situation: situation{modes: []dsn.Mode{dsn.AzureCLI}, token: cameTokens[7], role: "me@home.com"}, message: missing, want: []string{"create_principal_with_oid('me@home.com', '" + cameObject + "', 'user', false, false)"}},
 		{name: "guest by the name in the tenant", situation: situation{modes: []dsn.Mode{dsn.AzureCLI}, token: cameTokens[6], role: "me_home.com#EXT#@t.onmicrosoft.com"}, message: missing, want: []string{"_with_oid('me_home.com#EXT#@t.onmicrosoft.com', '" + cameObject + "', 'user'"}},
 		{name: "guest with another guest's name", situation: situation{modes: []dsn.Mode{dsn.AzureCLI}, token: cameTokens[6], role: "her@home.com"}, message: missing, want: []string{"another person's name"}, reject: "pgaadauth"},

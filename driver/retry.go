@@ -114,14 +114,10 @@ func (a *attempt) shouldRetry(ctx context.Context, err error) bool {
 // handleUnseen handles a rejection that did not come through onPgError: pgx reads the
 // response to OAUTHBEARER by itself, and has no type for one form of it.
 func (a *attempt) handleUnseen(err error) {
-	if e := refusedBearer(err); e != nil {
-		a.errContext().redactError(e)
-		a.handleRejection(e)
+	e := refusedBearer(err)
+	if e == nil && !(errors.As(err, &e) && e != a.lastPgError) {
 		return
 	}
-	var e *pgconn.PgError
-	if errors.As(err, &e) && e != a.lastPgError {
-		a.errContext().redactError(e)
-		a.handleRejection(e)
-	}
+	a.errContext().redactError(e)
+	a.handleRejection(e)
 }

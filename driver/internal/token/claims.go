@@ -85,13 +85,12 @@ var nested = []string{"Microsoft.Web/sites/slots", "Microsoft.MachineLearningSer
 // type.
 func (c Claims) ManagedIdentityName() string {
 	parts := strings.Split(c.ManagedIdentity, "/")
-	isProviders := func(part string) bool { return strings.EqualFold(part, "providers") }
-	i := slices.IndexFunc(parts, isProviders)
+	i := slices.IndexFunc(parts, func(part string) bool { return strings.EqualFold(part, "providers") })
 	if i < 0 {
 		return ""
 	}
 	parts = parts[i+1:] // namespace/type/name, and for a resource inside it /type/name
-	if len(parts) < 3 || len(parts)%2 == 0 || slices.Contains(parts, "") || slices.ContainsFunc(parts, isProviders) {
+	if len(parts) < 3 || len(parts)%2 == 0 || slices.Contains(parts, "") {
 		return ""
 	}
 	resourceType := parts[0]
