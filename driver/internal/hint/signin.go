@@ -10,7 +10,7 @@ const (
 
 	// The role does not have the name of the identity that signs in.
 	checkOrGive = checkRole + "; if it does not exist, create it for this application alone with aadpostgres role {principal_kind} {principal_flags}, or for the principal that has the role's name: {create_sql}"
-	checkOrSelf = checkRole + ", and which identity signs in: the token's has the role of {set_own_user}, and aad_client_id chooses another; if the role does not exist, for the principal that has its name {create_sql}"
+	checkOrSelf = checkOrCreate + " Or set {set_own_user}, which is the role of the identity that signs in, or choose another identity with aad_client_id"
 	checkGive   = checkRole + "; if it does not exist and is for this application alone, create it with aadpostgres role {principal_kind} {principal_flags}"
 )
 
