@@ -122,8 +122,9 @@ func (x errContext) hostFacts(f hint.Facts, set func(string, bool)) {
 //
 //   - SQL that reassigns a role follows only where an administrator creates a role, and has
 //     named the principal.
-//   - No SQL follows where a setting says that another identity was meant, where the user's
-//     name is another person's, or where the server says that the role exists.
+//   - No SQL about the role, not even a GRANT, follows where a setting says that another
+//     identity was meant. None that creates it follows where the user's name is another
+//     person's, or where the server says that the role exists.
 //   - SQL by the token's object ID follows only for a role that has the identity's own name.
 //     For any other name it is SQL by name: the server finds the principal of that name,
 //     whoever presents a token. The command that creates the role for this identity under
@@ -143,9 +144,11 @@ func (x errContext) roleFacts(f hint.Facts, text string) {
 		return
 	}
 	f["role"] = strconv.Quote(role.Name)
-	f["role_sql"] = quoteIdentifier(role.Name)
 	f["set_user"] = setUser(x.roleWithoutServer())
 	other := x.otherMeant()
+	if other == nil {
+		f["role_sql"] = quoteIdentifier(role.Name)
+	}
 	maps.Copy(f, other)
 	if other["choose_setting"] != "" && len(x.intent.modes) == 0 {
 		f["own_credential"] = "yes"

@@ -151,8 +151,18 @@ func (x errContext) isGuest(name string) bool {
 		return true
 	}
 	return slices.ContainsFunc(persons(x.claims), func(v string) bool {
-		v = v[strings.LastIndex(v, "#")+1:] // as in live.com#me@home.com
+		v = homeName(v)
 		inTenant := strings.ReplaceAll(v, "@", "_") + "#EXT#@"
 		return v != "" && (strings.EqualFold(name, v) || (len(name) > len(inTenant) && strings.EqualFold(name[:len(inTenant)], inTenant)))
 	})
+}
+
+// homeName returns a guest's name at home: me@home.com of live.com#me@home.com and of
+// me_home.com#EXT#@contoso.onmicrosoft.com.
+func homeName(name string) string {
+	local, _, inTenant := strings.Cut(name, "#EXT#@")
+	if i := strings.LastIndex(local, "_"); inTenant && i >= 0 {
+		return local[:i] + "@" + local[i+1:]
+	}
+	return name[strings.LastIndex(name, "#")+1:]
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // roleRefusals are the refusals that may be due to the wrong identity.
-const roleRefusals = noPassword + "|" + noSCRAM + "|" + existingRole + "|" + noBearer + "|no such user|pam authentication failed"
+const roleRefusals = noPassword + "|" + noSCRAM + "|" + existingRole + "|" + noBearer + "|no such user|pam authentication failed|permission denied for database"
 
 const (
 	noPassword = "password authentication failed"
@@ -95,6 +95,7 @@ var signIn = []Rule{
 	{SignIn, "no such database", "", "check dbname, and section [databases] of PgBouncer's configuration: PgBouncer does not know the database", Seen},
 	{SignIn, "no such user", "", "check PgBouncer's auth_query or auth_file: PgBouncer does not know role {role}", Seen},
 	{SignIn, "unsupported startup parameter", "", "check the DSN for a key that is a run-time setting, which PgBouncer does not accept at startup: remove it, or set it for the role: ALTER ROLE {role_sql} SET ...", Reported},
+	{SignIn, "unsupported startup parameter", "", "check the DSN for a key that is a run-time setting, which PgBouncer does not accept at startup, and remove it", Reported},
 	{SignIn, "no more connections allowed", "", "lower SetMaxOpenConns of all pools together: PgBouncer has no client connection left", Documented},
 	{SignIn, "cannot read pg_class without having selected", "", "check for an update of the server: users have reported this error with PostgreSQL 18 and Entra roles", Reported},
 	{SignIn, "too many clients|remaining connection slots|too many connections", "", "lower SetMaxOpenConns of all pools together, or raise the server's max_connections", Documented},
