@@ -15,11 +15,12 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/hint"
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
+	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
 // checkConfig reports on each step of a preparation.
-func (d *diagnosis) checkConfig(p *preparation, dsn string) bool {
-	if err := p.parse(dsn); err != nil {
+func (d *diagnosis) checkConfig(p *preparation, text string) bool {
+	if err := p.parse(text); err != nil {
 		return d.report(Check{Name: "options", Err: err})
 	}
 	options := Check{Name: "options", Found: p.c.maskedDSN}
@@ -44,8 +45,24 @@ func (d *diagnosis) checkConfig(p *preparation, dsn string) bool {
 	if !d.report(Check{Name: "cloud", Found: found}) {
 		return false
 	}
-	err := p.makeSource()
-	return d.report(Check{Name: "credential", Found: p.credentialName(), Err: err})
+	credential := Check{Name: "credential", Found: p.credentialName(), Err: p.makeSource()}
+	p.c.baseContext.intent.warnOfVariable(&credential)
+	return d.report(credential)
+}
+
+// warnOfVariable warns of a variable that names an identity and is not read.
+func (i intent) warnOfVariable(check *Check) {
+	variable, mode := i.ignoredVariable()
+	facts := hint.Facts{"ignoring_mode": string(mode)}
+	if mode == dsn.ManagedIdentity {
+		facts["host_identity"] = "yes"
+	}
+	switch variable {
+	case "AZURE_FEDERATED_TOKEN_FILE":
+		check.warn("AZURE_FEDERATED_TOKEN_FILE is set, and the mode does not read it", facts)
+	case "AZURE_CLIENT_ID":
+		check.warn("AZURE_CLIENT_ID is set, and the mode does not read it", facts)
+	}
 }
 
 // fetchToken requests the token while the connect is under way, which waits for the same
@@ -126,6 +143,10 @@ func (d *diagnosis) checkUser() bool {
 		check.warn("the user name is too long", facts)
 	case facts["server_suffix_extra"] != "":
 		check.warn("the user name ends in the server's name", facts)
+	case facts["meant_by"] != "":
+		check.warn("another identity was meant", facts)
+	case facts["person_name"] != "" && facts["user_token"] != "":
+		check.warn("the user is another person's", facts)
 	case facts["person_name"] != "":
 		check.warn("an application signs in with a person's name", facts)
 	}

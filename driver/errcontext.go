@@ -2,8 +2,7 @@ package driver
 
 import (
 	"cmp"
-	"fmt"
-	"regexp"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +23,7 @@ type errContext struct {
 	host         string
 	role         string       // as sent to the server
 	claims       token.Claims // of the presented token
+	intent       intent       // who is meant to sign in
 	issuedAt     time.Time    // of the presented token
 	secrets      []string     // that the peer was sent, and may repeat
 	newRole      *Role        // that is being made
@@ -65,7 +65,7 @@ func (x errContext) facts(text string, err error) hint.Facts {
 	if !x.issuedAt.IsZero() {
 		f["token_age"] = time.Since(x.issuedAt).Round(time.Second).String()
 	}
-	if name := tokenUser(x.claims); name != "" {
+	if name := tokenUser(x.claims); name != "" && name != x.roleWithoutServer() {
 		f["set_own_user"] = setUser(name)
 	}
 	set := func(name string, known bool) {
@@ -73,13 +73,30 @@ func (x errContext) facts(text string, err error) hint.Facts {
 			f[name] = "yes"
 		}
 	}
-	set("app_token", x.claims.AppOnly())
-	set("user_token", x.claims.Person() != "" && !x.claims.AppOnly())
+	set("app_token", x.appToken())
+	set("user_token", x.userToken())
 	set("static_token", x.staticToken)
+	if len(x.secrets) > 0 {
+		f["token_length"] = strconv.Itoa(len(x.secrets[0]))
+	}
 	set("long_token", len(x.secrets) > 0 && len(x.secrets[0]) > maxPgBouncerPassword)
 	x.hostFacts(f, set)
-	x.roleFacts(f, set)
+	set("person_name", x.appTokenForUser() || x.otherPerson())
+	x.roleFacts(f, text)
 	return f
+}
+
+// appToken reports whether the token is an application's, or will be where there is none
+// yet: by its claims, else by the modes.
+func (x errContext) appToken() bool {
+	named := x.claims.Person() != "" || x.claims.Guest()
+	return x.claims.AppOnly() || (!named && x.intent.onlyApplications())
+}
+
+// userToken is appToken for a person's token.
+func (x errContext) userToken() bool {
+	named := x.claims.Person() != "" || x.claims.Guest()
+	return !x.appToken() && (named || x.intent.onlyPersons())
 }
 
 // maxPgBouncerPassword is how many bytes of a password PgBouncer accepts before 1.26.
@@ -100,25 +117,82 @@ func (x errContext) hostFacts(f hint.Facts, set func(string, bool)) {
 	set("server_suffix_double", single && strings.HasSuffix(x.role, suffix+suffix))
 }
 
-func (x errContext) roleFacts(f hint.Facts, set func(string, bool)) {
+// roleFacts adds what a hint may say about the role. It is the one place where SQL comes
+// into a hint, so what it withholds no rule can print:
+//
+//   - SQL that reassigns a role follows only where an administrator creates a role, and has
+//     named the principal.
+//   - No SQL about the role, not even a GRANT, follows where a setting says that another
+//     identity was meant. None that creates it follows where the user's name is another
+//     person's, or where the server says that the role exists.
+//   - SQL by the token's object ID follows only for a role that has the identity's own name.
+//     For any other name it is SQL by name: the server finds the principal of that name,
+//     whoever presents a token. The command that creates the role for this identity under
+//     another name follows only if a setting chose the identity.
+func (x errContext) roleFacts(f hint.Facts, text string) {
+	if x.newRole != nil {
+		f["role"] = strconv.Quote(x.newRole.Name)
+		f["role_sql"] = quoteIdentifier(x.newRole.Name)
+		addCreateSQL(f, *x.newRole)
+		if sql, err := x.newRole.rebind(); err == nil {
+			f["rebind_sql"] = adminSQL(sql)
+		}
+		return
+	}
 	role := x.expectedRole()
 	if role.Name == "" {
 		return
 	}
 	f["role"] = strconv.Quote(role.Name)
-	f["role_sql"] = quoteIdentifier(role.Name)
 	f["set_user"] = setUser(x.roleWithoutServer())
-	set("person_name", x.appTokenForUser())
-	if sql, err := role.SQL(); err == nil {
-		f["create_sql"] = adminSQL(sql)
-	} else {
+	other := x.otherMeant()
+	if other == nil {
+		f["role_sql"] = quoteIdentifier(role.Name)
+	}
+	maps.Copy(f, other)
+	if other["choose_setting"] != "" && len(x.intent.modes) == 0 {
+		f["own_credential"] = "yes"
+	}
+	if other != nil || f["person_name"] != "" || hint.SaysRoleExists(text) {
+		return
+	}
+	if x.claims.AppOnly() && role.Name != tokenUser(x.claims) {
+		role.ObjectID = ""
+		role.ClientID = ""
+		if x.intent.chose(x.claims) {
+			x.addPrincipal(f)
+		}
+	}
+	addCreateSQL(f, role)
+}
+
+// addCreateSQL adds the statements that create a role, or why there are none.
+func addCreateSQL(f hint.Facts, role Role) {
+	sql, err := role.SQL()
+	if err != nil {
 		f["create_error"] = err.Error()
+		return
 	}
-	if sql, err := role.rebind(); err == nil {
-		f["rebind_sql"] = adminSQL(sql)
-	} else {
-		f["rebind_error"] = err.Error()
+	f["create_sql"] = adminSQL(sql)
+}
+
+// addPrincipal adds how the command aadpostgres role is told the token's application.
+func (x errContext) addPrincipal(f hint.Facts) {
+	id, flags := x.claims.ObjectID, "NAME -object-id "
+	switch x.cloud.ServerType {
+	case "single":
+		id, flags = x.claims.Application(), "NAME -server-type single -client-id "
+	case "cosmos":
+		return
 	}
+	if !guid.MatchString(id) {
+		return
+	}
+	f["principal_kind"] = "service-principal"
+	if x.claims.ManagedIdentity != "" {
+		f["principal_kind"] = "managed-identity"
+	}
+	f["principal_flags"] = flags + id
 }
 
 // setUser writes the DSN's setting of a user.
@@ -142,82 +216,4 @@ func formatSkew(skew time.Duration) string {
 		return amount + " behind"
 	}
 	return ""
-}
-
-// appTokenForUser reports whether an application signs in with what looks like a person's
-// name.
-func (x errContext) appTokenForUser() bool {
-	name := x.roleWithoutServer()
-	return x.claims.AppOnly() && strings.Contains(name, "@") && name != tokenUser(x.claims)
-}
-
-// roleWithoutServer is the role without the server's name at its end.
-func (x errContext) roleWithoutServer() string {
-	suffix := serverSuffix(x.host)
-	role := x.role
-	for suffix != "" && strings.HasSuffix(role, suffix) {
-		role = strings.TrimSuffix(role, suffix)
-	}
-	return role
-}
-
-// expectedRole is the role as it would be made for the identity that signs in.
-func (x errContext) expectedRole() Role {
-	if x.newRole != nil {
-		return *x.newRole
-	}
-	r := Role{Name: x.role, Kind: "user", ServerType: x.cloud.ServerType}
-	single := r.ServerType == "single"
-	if single {
-		r.Name = x.roleWithoutServer()
-	}
-	if !x.claims.AppOnly() {
-		return r
-	}
-	r.Kind = "service-principal"
-	if single {
-		r.ClientID = x.claims.Application()
-	} else {
-		r.ObjectID = x.claims.ObjectID
-	}
-	return r
-}
-
-// identityOf says who presented a token, never the token.
-func identityOf(c token.Claims) string {
-	var parts []string
-	add := func(name, value string) {
-		if value != "" {
-			parts = append(parts, name+"="+strconv.Quote(value))
-		}
-	}
-	add("upn", c.UPN)
-	add("appid", c.Application())
-	add("oid", c.ObjectID)
-	add("tid", c.Tenant)
-	return strings.Join(parts, " ")
-}
-
-var tokenForResource = regexp.MustCompile(`(?i)token for (?:the )?resource "(https://[A-Za-z0-9.-]{1,100}/{0,2})"`)
-
-// setAudience returns the DSN setting that requests the resource named by a server. It
-// returns "" unless the resource is Azure's PostgreSQL: a hostile server must not obtain a
-// token for another service.
-func (x errContext) setAudience(text string) string {
-	m := tokenForResource.FindStringSubmatch(text)
-	if m == nil {
-		return ""
-	}
-	resource := m[1]
-	if strings.TrimRight(resource, "/")+"/.default" == dsn.CosmosScope {
-		return "aad_server_type=cosmos"
-	}
-	cloud := dsn.CloudOfResource(resource)
-	if cloud == "" || x.cloud.Scope == resource+"/.default" {
-		return ""
-	}
-	if cloud != x.cloud.Name {
-		return "aad_cloud=" + cloud
-	}
-	return fmt.Sprintf("aad_scope=%s/.default", resource)
 }

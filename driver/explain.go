@@ -3,6 +3,9 @@ package driver
 import (
 	"cmp"
 	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -10,6 +13,7 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/hint"
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
+	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
 // explainToken says what to do about a failed token request.
@@ -45,6 +49,9 @@ func (x errContext) explain(err error) error {
 	if errors.As(err, &pg) {
 		return x.explainRefusal(err, pg)
 	}
+	if pg := refusedBearer(err); pg != nil {
+		return x.explainRefusal(fmt.Errorf("%w: %w", pg, err), pg)
+	}
 	cause := x.redactText(causeOf(err))
 	e := &Error{Step: StepNetwork, Err: redact.Error(err, x.secrets...), cause: redact.Line(cause)}
 	h, step := hint.Find(cause, x.facts(cause, err), hint.SignIn, hint.TLS, hint.Network)
@@ -72,6 +79,33 @@ func (x errContext) explainRefusal(err error, pg *pgconn.PgError) *Error {
 	return e
 }
 
+// refusedBearer returns the server's refusal of an OAUTHBEARER token, or nil. In SASL the
+// server refuses first, without an error of PostgreSQL's, and pgx ends the connect before
+// that follows: its code is the one that PostgreSQL has for it.
+func refusedBearer(err error) *pgconn.PgError {
+	const code = "28000" // invalid_authorization_specification
+	switch text := err.Error(); {
+	case strings.HasPrefix(text, "OAuth authentication failed: "):
+		return &pgconn.PgError{Severity: "FATAL", Code: code, Message: text}
+	case strings.HasPrefix(text, "invalid OAuth error response from server: "):
+		return &pgconn.PgError{Severity: "FATAL", Code: code, Message: "invalid OAuth error response from server"}
+	}
+	// pgx puts names in front of the text, and they may be any.
+	switch inner := err.(type) {
+	case interface{ Unwrap() error }:
+		if err := inner.Unwrap(); err != nil {
+			return refusedBearer(err)
+		}
+	case interface{ Unwrap() []error }:
+		for _, err := range inner.Unwrap() {
+			if e := refusedBearer(err); e != nil {
+				return e
+			}
+		}
+	}
+	return nil
+}
+
 // orNone drops the hint in mode password, about which the table knows nothing.
 func (x errContext) orNone(h string) string {
 	if x.passwordMode {
@@ -92,4 +126,43 @@ func (x errContext) redactError(e *pgconn.PgError) {
 	for _, field := range fields {
 		*field = x.redactText(*field)
 	}
+}
+
+// identityOf says who presented a token, never the token.
+func identityOf(c token.Claims) string {
+	var parts []string
+	add := func(name, value string) {
+		if value != "" {
+			parts = append(parts, name+"="+strconv.Quote(value))
+		}
+	}
+	add("upn", c.UPN)
+	add("appid", c.Application())
+	add("oid", c.ObjectID)
+	add("tid", c.Tenant)
+	return strings.Join(parts, " ")
+}
+
+var tokenForResource = regexp.MustCompile(`(?i)token for (?:the )?resource "(https://[A-Za-z0-9.-]{1,100}/{0,2})"`)
+
+// setAudience returns the DSN setting that requests the resource named by a server. It
+// returns "" unless the resource is Azure's PostgreSQL: a hostile server must not obtain a
+// token for another service.
+func (x errContext) setAudience(text string) string {
+	m := tokenForResource.FindStringSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	resource := m[1]
+	if strings.TrimRight(resource, "/")+"/.default" == dsn.CosmosScope {
+		return "aad_server_type=cosmos"
+	}
+	cloud := dsn.CloudOfResource(resource)
+	if cloud == "" || x.cloud.Scope == resource+"/.default" {
+		return ""
+	}
+	if cloud != x.cloud.Name {
+		return "aad_cloud=" + cloud
+	}
+	return fmt.Sprintf("aad_scope=%s/.default", resource)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
@@ -234,7 +235,7 @@ func TestHintsAreOurs(t *testing.T) {
 	}
 	forgedObjectID := errContext{
 		role:   "r",
-		claims: token.Claims{AppID: "a", ObjectID: "00000000-0000-0000-0000-00000000000a,type=service,admin"},
+		claims: token.Claims{AppID: "a", ObjectID: "00000000-0000-0000-0000-00000000000a,type=service,admin", ManagedIdentity: "/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/r"},
 	}
 	newGroup := Role{Name: "Admins", Kind: "group", Admin: true, ObjectID: "00000000-0000-0000-0000-00000000000b"}
 	hostileCertificate := &x509.Certificate{DNSNames: []string{"evil.example", "evil.example - or add aad_insecure=plaintext to the DSN", "a\x1b[1m"}}
@@ -252,7 +253,8 @@ func TestHintsAreOurs(t *testing.T) {
 		{name: "certificate", err: personForGroup.explain(x509.HostnameError{Certificate: hostileCertificate, Host: "h"}), suffix: "the certificate is for evil.example", reject: "plaintext"},
 		{name: "resource", err: personForGroup.explain(&pgconn.PgError{Code: "28P01", Message: hostileResource}), reject: "curl"},
 		{name: "person's token for a group's role", err: personForGroup.explain(oidMismatch("Readers")), reject: "SECURITY LABEL"},
-		{name: "forged object ID", err: forgedObjectID.explain(oidMismatch("r")), want: "is not a GUID", reject: "SECURITY LABEL"},
+		{name: "forged object ID", err: forgedObjectID.explain(oidMismatch("r")), want: "check which identity signs in", reject: "SECURITY LABEL"},
+		{name: "forged object ID, role missing", err: forgedObjectID.explain(&pgconn.PgError{Code: "28P01", Message: `password authentication failed for user "r"`}), want: "is not a GUID", reject: "pgaadauth"},
 		{name: "group's role that exists", err: newGroup.explain(errors.New(`role "Admins" already exists`)), want: "type=group,admin'", reject: "type=user"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -422,4 +424,91 @@ func TestTokenTimeoutHint(t *testing.T) {
 			t.Errorf("Stats().TokenFailures = %d, want 1", got)
 		}
 	})
+}
+
+// A refusal of an OAUTHBEARER token is a refusal of the sign-in, although pgx has no type
+// for it: it has a code, a hint and the identity that was presented.
+func TestOAuthBearerRefusalIsExplained(t *testing.T) {
+	entratest.CleanEnv(t)
+	refuse := func(data string) []pgproto3.BackendMessage {
+		return []pgproto3.BackendMessage{&pgproto3.AuthenticationSASLContinue{Data: []byte(data)}}
+	}
+	for _, tt := range []struct {
+		name  string
+		reply []pgproto3.BackendMessage
+		cause string
+	}{
+		{"invalid token", refuse(`{"status":"invalid_token","scope":"openid","openid-configuration":"https://x"}`), "OAuth authentication failed: invalid_token (SQLSTATE 28000)"},
+		{"another status", refuse(`{"status":"insufficient_scope"}`), "OAuth authentication failed: insufficient_scope (SQLSTATE 28000)"},
+		{"no status", refuse(`{}`), "OAuth authentication failed: (SQLSTATE 28000)"},
+		{"not JSON", refuse(`<html>`), "invalid OAuth error response from server (SQLSTATE 28000)"},
+		{"PostgreSQL's error", errorResponse("28000", `OAuth bearer authentication failed for user "me"`), `OAuth bearer authentication failed for user "me" (SQLSTATE 28000)`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newFakeServer(t, func(s *fakeServer) {
+				s.authRequest = &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"OAUTHBEARER"}}
+				s.reply = tt.reply
+			})
+			err := ping(t, s.trustedDSN(""), WithCredential(credentialWith(map[string]any{"appid": "app", "oid": "object"})))
+			var e *Error
+			if !errors.As(err, &e) {
+				t.Fatalf("ping = %v, want an *Error", err)
+			}
+			if e.Step != StepSignIn {
+				t.Errorf("step = %q, want %q", e.Step, StepSignIn)
+			}
+			if want := "aadpostgres: sign-in: " + tt.cause; !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("ping = %v, want it to begin with %q", err, want)
+			}
+			var pg *pgconn.PgError
+			if !errors.As(err, &pg) || pg.Code != "28000" {
+				t.Errorf("ping = %v, want a *pgconn.PgError of code 28000", err)
+			}
+			for _, want := range []string{`role "me"`, "pg_ident.conf", "validator", `(presented: appid="app" oid="object")`} {
+				if !strings.Contains(e.Hint, want) {
+					t.Errorf("hint = %q, want %q in it", e.Hint, want)
+				}
+			}
+		})
+	}
+}
+
+// Names that read like a refusal of a token are none.
+func TestNamesAreNoRefusal(t *testing.T) {
+	entratest.CleanEnv(t)
+	const name = "OAuth authentication failed: invalid_token"
+	dsn := "host=db.example user='" + name + "' dbname='" + name + "'"
+	err := ping(t, dsn, WithCredential(&entratest.Credential{}), withDial(func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	}), resolveTo(nil))
+	var e *Error
+	if !errors.As(err, &e) || e.Step != StepNetwork {
+		t.Errorf("ping = %v, want an error of step %s", err, StepNetwork)
+	}
+}
+
+// With channel_binding=require no token can be sent: pgx refuses before it sends one.
+func TestChannelBindingIsExplained(t *testing.T) {
+	entratest.CleanEnv(t)
+	for _, tt := range []struct {
+		name    string
+		request pgproto3.BackendMessage
+	}{
+		{"password", &pgproto3.AuthenticationCleartextPassword{}},
+		{"bearer", &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"OAUTHBEARER"}}},
+		{"none", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newFakeServer(t, func(s *fakeServer) { s.authRequest = tt.request })
+			err := ping(t, s.trustedDSN("channel_binding=require"), WithCredential(&entratest.Credential{}))
+			var e *Error
+			if !errors.As(err, &e) || e.Step != StepSignIn {
+				t.Fatalf("ping = %v, want an error of step %s", err, StepSignIn)
+			}
+			checkHint(t, err, "remove channel_binding=require")
+			if strings.Contains(s.received.String(), entratest.Marker) {
+				t.Error("the server has received the token, want none")
+			}
+		})
+	}
 }

@@ -69,7 +69,7 @@ func (p *preparation) parse(s string) error {
 	if config.RequireAuth == "" {
 		config.RequireAuth = requireAuth
 	}
-	p.c.baseContext = errContext{database: config.Database, host: config.Host}
+	p.c.baseContext = errContext{database: config.Database, host: config.Host, intent: intentOf(cfg, dsn.OS.Getenv, o.credential != nil)}
 	return p.c.policy.check(&config.Config)
 }
 

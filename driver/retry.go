@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/aadpostgres/aadpostgres/driver/internal/hint"
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 )
@@ -54,9 +54,7 @@ func (a *attempt) handleRejection(e *pgconn.PgError) {
 	c.renewal.CompareAndSwap(old, next)
 }
 
-func aboutToken(e *pgconn.PgError) bool {
-	return strings.Contains(strings.ToLower(e.Message), "token")
-}
+func aboutToken(e *pgconn.PgError) bool { return hint.SaysTokenRejected(e.Message) }
 
 // nextRenewal decides what follows on old, which may be nil: nothing, a renewal now, or
 // one that waits until nextAt, if that is set.
@@ -116,14 +114,10 @@ func (a *attempt) shouldRetry(ctx context.Context, err error) bool {
 // handleUnseen handles a rejection that did not come through onPgError: pgx reads the
 // response to OAUTHBEARER by itself, and has no type for one form of it.
 func (a *attempt) handleUnseen(err error) {
-	const oauth = "OAuth authentication failed: "
-	if _, status, ok := strings.Cut(err.Error(), oauth); ok {
-		a.handleRejection(&pgconn.PgError{Code: "28000", Message: a.errContext().redactText(oauth + status)})
+	e := refusedBearer(err)
+	if e == nil && !(errors.As(err, &e) && e != a.lastPgError) {
 		return
 	}
-	var e *pgconn.PgError
-	if errors.As(err, &e) && e != a.lastPgError {
-		a.errContext().redactError(e)
-		a.handleRejection(e)
-	}
+	a.errContext().redactError(e)
+	a.handleRejection(e)
 }

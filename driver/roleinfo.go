@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -81,6 +82,7 @@ func (r Role) Apply(ctx context.Context, conn *sql.Conn) (string, error) {
 func (r Role) explain(err error) *Error {
 	x := errContext{role: r.Name, cloud: credential.Cloud{ServerType: r.ServerType}, newRole: &r}
 	cause := causeOf(err)
-	h, _ := hint.Find(cause, x.facts(cause, err), hint.Role)
+	text := strings.ReplaceAll(cause, strconv.Quote(r.Name), `""`) // a name is not a wording
+	h, _ := hint.Find(text, x.facts(cause, err), hint.Role)
 	return &Error{Step: StepRole, Err: err, Hint: h}
 }

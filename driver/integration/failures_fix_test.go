@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,46 @@ func applySQL(t *testing.T, fx *fixture, dsn string, e *driver.Error) string {
 		t.Errorf("%s: %v", m[1], err)
 	}
 	return dsn
+}
+
+var hintRole = regexp.MustCompile(`aadpostgres role (\S+) NAME (?:-server-type (\S+) )?-(object|client)-id ([0-9a-f-]{36})`)
+
+// applyRoleCommand creates the role with the flags of the command that the hint names, as
+// administrator.
+func applyRoleCommand(t *testing.T, fx *fixture, dsn string, e *driver.Error) string {
+	t.Helper()
+	m := hintRole.FindStringSubmatch(e.Hint)
+	if m == nil {
+		t.Fatalf("hint = %q, want one with aadpostgres role", e.Hint)
+	}
+	role := driver.Role{Kind: m[1], ServerType: m[2]}
+	role.Name = regexp.MustCompile(`\buser=(\S+)`).FindStringSubmatch(dsn)[1]
+	if m[3] == "object" {
+		role.ObjectID = m[4]
+	} else {
+		role.ClientID = m[4]
+	}
+	conn := fx.connectAsAdmin(t)
+	defer conn.Close()
+	if _, err := role.Apply(context.Background(), conn); err != nil {
+		t.Errorf("%+v.Apply() = %v", role, err)
+	}
+	return dsn
+}
+
+// reassign creates a role that exists, as administrator, for the fixture's application. The
+// hint of that error reassigns it.
+func reassign(name string) fixFunc {
+	return func(t *testing.T, fx *fixture, dsn string, e *driver.Error) string {
+		t.Helper()
+		if want := "aadpostgres role"; !strings.Contains(e.Hint, want) {
+			t.Errorf("hint = %q, want %q in it", e.Hint, want)
+		}
+		conn := fx.connectAsAdmin(t)
+		defer conn.Close()
+		_, err := driver.Role{Name: name, Kind: "service-principal", ObjectID: fx.app.ObjectID}.Apply(context.Background(), conn)
+		return applySQL(t, fx, dsn, asError(t, err))
+	}
 }
 
 var hintSetting = regexp.MustCompile(`\b(?:aad_\w+|user)=(?:'(?:[^'\\]|\\.)*'|[^\s;,]+)`)
@@ -172,4 +213,17 @@ func loggedOut(t *testing.T, fx *fixture) {
 func logIn(t *testing.T, fx *fixture) {
 	fx.az.Login(fx.user)
 	t.Cleanup(fx.az.Logout)
+}
+
+// longToken returns app's token with as many groups as make it longer than PgBouncer
+// accepted before 1.26.
+func longToken(fx *fixture) string {
+	return fx.az.Token(fx.app, func(claims map[string]any) { claims["groups"] = slices.Repeat([]string{fx.group.ObjectID}, 50) })
+}
+
+// withLongToken is f with a token as that of an identity in many groups.
+func withLongToken(f failure) failure {
+	f.dsn = tokenDSN + "user=billing"
+	f.token = longToken
+	return f
 }

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"os"
 	"strings"
 	"testing"
@@ -13,16 +12,17 @@ import (
 
 // Params of the DSNs of failures, with names in braces as fill replaces them.
 const (
-	secretDSN  = "aad_auth=client-secret aad_tenant_id={tenant} aad_client_id={client} aad_client_secret='{secret}' "
-	managedDSN = "aad_auth=managed-identity aad_client_id={client} "
-	tokenDSN   = "aad_auth=access-token " // the token is in place of the password
-	azureHost  = "host=emulator.postgres.database.azure.com "
+	secretDSN      = "aad_auth=client-secret aad_tenant_id={tenant} aad_client_id={client} aad_client_secret='{secret}' "
+	systemAssigned = "aad_auth=managed-identity aad_scope=https://ossrdbms-aad.database.windows.net//.default " // the second slash keeps its token apart in azidentity's cache
+	managedDSN     = "aad_auth=managed-identity aad_client_id={client} "
+	tokenDSN       = "aad_auth=access-token " // the token is in place of the password
+	azureHost      = "host=emulator.postgres.database.azure.com "
 )
 
 var failures = []failure{
 	// The role.
-	{name: "role missing", dsn: secretDSN + "user=new-billing", cause: "the role does not exist", fix: applySQL},
-	{name: "role missing, password authentication failed", dsn: secretDSN + "user=other-billing require_auth=password,scram-sha-256", cause: "the role does not exist", fix: applySQL},
+	{name: "role missing", dsn: secretDSN + "user=new-billing", cause: "the role does not exist", fix: applyRoleCommand},
+	{name: "role missing, password authentication failed", dsn: secretDSN + "user=other-billing require_auth=password,scram-sha-256", cause: "the role does not exist", fix: applyRoleCommand},
 	{name: "role of a user missing", dsn: tokenDSN + "user=you@contoso.com", cause: "the role does not exist",
 		token: func(fx *fixture) string {
 			return fx.az.Token(fx.az.Add(emulator.Identity{Name: "you@contoso.com", Kind: emulator.User, ObjectID: "00000000-0000-0000-0000-0000000000aa"}), nil)
@@ -31,12 +31,7 @@ var failures = []failure{
 		setup: func(t *testing.T, fx *fixture) {
 			fx.execAsSuperuser(t, "DROP ROLE IF EXISTS native", "CREATE ROLE native LOGIN PASSWORD 'p'")
 		},
-		fix: func(t *testing.T, fx *fixture, dsn string, _ *driver.Error) string {
-			conn := fx.connectAsAdmin(t)
-			defer conn.Close()
-			_, err := driver.Role{Name: "native", Kind: "service-principal", ObjectID: fx.app.ObjectID}.Apply(context.Background(), conn)
-			return applySQL(t, fx, dsn, asError(t, err)) // it exists: the hint assigns it to the identity
-		}},
+		fix: reassign("native")},
 	{name: "role name in another case", dsn: secretDSN + "user=Billing", cause: `the role is "billing"`, fix: replace("user=Billing", "user=billing")},
 	{name: "flexible server, user with server name", dsn: azureHost + secretDSN + "user=billing@emulator", cause: "a flexible server, and a user in single server's form", fix: applySetting},
 	{name: "role without LOGIN", dsn: secretDSN + "user=billing", cause: "ALTER ROLE billing NOLOGIN",
@@ -54,7 +49,7 @@ var failures = []failure{
 		token: func(fx *fixture) string {
 			return fx.az.Token(fx.az.Add(emulator.Identity{Name: "new@contoso.com", Kind: emulator.User, ObjectID: "00000000-0000-0000-0000-0000000000bb"}), nil)
 		}, fix: applySQL},
-	{name: "single server, role of an application missing", single: true, dsn: azureHost + secretDSN + "user=myapp aad_server_type=single", cause: "a single server, and the role does not exist", fix: applySQL},
+	{name: "single server, role of an application missing", single: true, dsn: azureHost + secretDSN + "user=myapp aad_server_type=single", cause: "a single server, and the role does not exist", fix: applyRoleCommand},
 	{name: "single server, token too old", single: true, dsn: azureHost + tokenDSN + "user=billing aad_server_type=single aad_token_max_age=0", cause: "the token is sixteen minutes old",
 		token: tokenWithClaim("iat", func(*fixture) any { return time.Now().Add(-21 * time.Minute).Unix() }), fix: withToken(appToken)},
 
@@ -62,16 +57,17 @@ var failures = []failure{
 	{name: "application's token, role of a user missing", dsn: secretDSN + "user=her@contoso.com", cause: "the role does not exist", fix: replace("user=her@contoso.com", "user=billing")},
 	{name: "application's token, role of a user", dsn: managedDSN + "user=me@contoso.com", cause: "the role belongs to a user", fix: applySetting},
 	{name: "user's token, role of an application", dsn: tokenDSN + "user=billing", cause: "the role belongs to an application", token: userToken, fix: applySetting},
+	{name: "user's token, another user", dsn: tokenDSN + "user=you2@contoso.com", cause: "the role does not exist", token: userToken, fix: applySetting},
 	{name: "identity recreated", dsn: secretDSN + "user=reborn", cause: "the role was created for an identity that was deleted",
 		setup: func(t *testing.T, fx *fixture) {
 			fx.execAsSuperuser(t, `DROP ROLE IF EXISTS reborn`)
 			fx.grant(t, emulator.Identity{Name: "reborn", ObjectID: "00000000-0000-0000-0000-0000000000cc"})
-		}, fix: applySQL},
+		}, fix: reassign("reborn")},
 	{name: "identity recreated, new wording", dsn: secretDSN + "user=reborn2", cause: "the role was created for an identity that was deleted",
 		setup: func(t *testing.T, fx *fixture) {
 			fx.grant(t, emulator.Identity{Name: "reborn2", ObjectID: "00000000-0000-0000-0000-0000000000dd", ClientID: "00000000-0000-0000-0000-0000000000de"})
 			newWording(t, fx)
-		}, fix: applySQL},
+		}, fix: reassign("reborn2")},
 	{name: "user not in the group", dsn: tokenDSN + "user=Readers", cause: "the user is not a member of the group", token: userToken,
 		fix: withToken(func(fx *fixture) string {
 			return fx.az.Token(fx.user, func(c map[string]any) { c["groups"] = []string{fx.group.ObjectID} })
@@ -98,6 +94,25 @@ var failures = []failure{
 		}
 		f.Clock(-2 * time.Hour)
 	}),
+	// Another identity than the one that was meant. The system-assigned one is cached for the process.
+	{name: "AZURE_CLIENT_ID names another identity", dsn: systemAssigned + "user=billing", cause: "mode managed-identity does not read AZURE_CLIENT_ID, and signs in as the host's own identity",
+		setup: func(t *testing.T, fx *fixture) { t.Setenv("AZURE_CLIENT_ID", fx.app.ClientID) }, fix: applySetting},
+	{name: "workload identity in mode managed-identity", dsn: systemAssigned + "user=billing", cause: "mode managed-identity signs in as the node's identity, and not as the pod's",
+		setup: func(t *testing.T, fx *fixture) {
+			env, err := fx.az.Environ(emulator.Kubernetes, fx.app)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, kv := range env {
+				name, value, _ := strings.Cut(kv, "=")
+				t.Setenv(name, value)
+			}
+		}, fix: applySetting},
+	{name: "managed identity of another name", dsn: systemAssigned + "user=billing", cause: "the host has several identities, and none is chosen",
+		fix: func(_ *testing.T, fx *fixture, dsn string, _ *driver.Error) string {
+			return dsn + fill(" aad_client_id={client}", fx.app)
+		}},
+
 	{name: "token for another resource", dsn: secretDSN + "user=billing aad_scope=https://vault.azure.net/.default", cause: "aad_scope is wrong", fix: applySetting},
 	{name: "token for another resource, new wording", dsn: secretDSN + "user=billing aad_scope=https://vault.azure.net/.default", cause: "aad_scope is wrong",
 		setup: newWording, fix: applySetting},
@@ -117,7 +132,14 @@ var failures = []failure{
 	serverFailure("TLS required", "28000", "SSL connection is required. Please specify SSL options and retry."),
 	serverFailure("too many connections", "53300", "sorry, too many clients already."),
 	serverFailure("starting up", "57P03", "the database system is starting up"),
-	serverFailure("PgBouncer, long token", "08P01", "client sent partial pkt in startup phase"),
+	withLongToken(serverFailure("PgBouncer, long token", "08P01", "client sent partial pkt in startup phase")),
+	serverFailure("PgBouncer, partial packet", "08P01", "client sent partial pkt in startup phase"),
+	serverFailure("PgBouncer, database unknown", "08P01", "no such database: billing"),
+	serverFailure("PgBouncer, user unknown", "08P01", "no such user: billing"),
+	serverFailure("pg_hba.conf rejects", "28000", `pg_hba.conf rejects connection for host "203.0.113.7", user "billing", database "postgres", SSL encryption`),
+	serverFailure("token not yet valid", "28P01", "The access token isn't yet valid. Acquire a new token and try again."),
+	serverFailure("token malformed, another wording", "28P01", "The access token has invalid format. Try again after making sure that the token is passed exactly as returned by the authentication endpoint."),
+	serverFailure("role whose name is a wording", "28P01", `password authentication failed for user "the access token has expired"`),
 	serverFailure("PgBouncer, too many connections", "08P01", "no more connections allowed (max_client_conn)"),
 	serverFailure("PgBouncer, startup parameter", "08P01", "unsupported startup parameter: search_path"),
 	serverFailure("PostgreSQL 18, pg_class", "XX000", "cannot read pg_class without having selected a database"),

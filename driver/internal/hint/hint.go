@@ -56,19 +56,19 @@ func Rules() []Rule { return slices.Clone(rules) }
 // its step. The first rule whose text matches and whose facts are all known is taken.
 // Both are "" if there is none.
 func Find(text string, facts Facts, steps ...string) (hint, step string) {
-	const longest = 8 << 10 // bytes; a hostile server may send a gigabyte
-	text = normalize(strings.ToLower(text[:min(len(text), longest)]))
+	text = lower(text)
+	said := withoutNames(text)
 	for _, r := range rules {
+		text := text
+		if r.Step == SignIn || r.Step == TLS || r.Step == Network {
+			text = said // the texts of peers quote names, and no rule is about a name
+		}
 		if slices.Contains(steps, r.Step) && r.matches(text) && r.holds(facts) {
 			return r.fill(facts), r.Step
 		}
 	}
 	return "", ""
 }
-
-// normalize makes one text of several wordings: it has no contractions and one of
-// Entra's names. Its argument is in lower case.
-var normalize = strings.NewReplacer("doesn't", "does not", "isn't", "is not", "hasn't", "has not", "please ", "", "azure ad ", "microsoft entra ").Replace
 
 // Wordings returns the texts that r matches, with " ... " where any text may stand.
 func (r Rule) Wordings() []string {
@@ -82,18 +82,6 @@ func (r Rule) matches(text string) bool {
 		}
 	}
 	return false
-}
-
-// contains reports whether the parts of a wording stand in text, in their order.
-func contains(text, wording string) bool {
-	for part := range strings.SplitSeq(wording, "*") {
-		_, rest, found := strings.Cut(text, part)
-		if !found {
-			return false
-		}
-		text = rest
-	}
-	return true
 }
 
 var brace = regexp.MustCompile(`\{(\w+)\}`)

@@ -3,6 +3,7 @@ package hint
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -120,6 +121,47 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// A rule names only facts that the driver supplies, and each of these has a rule.
+func TestRulesNameKnownFacts(t *testing.T) {
+	known := FactNames()
+	if !slices.IsSorted(known) {
+		t.Errorf("FactNames() = %q, want them in order", known)
+	}
+	used := map[string]bool{}
+	for _, r := range Rules() {
+		for _, name := range r.Needs() {
+			used[name] = true
+			if !slices.Contains(known, name) {
+				t.Errorf("rule %q needs the fact %q, which the driver does not supply", label(r), name)
+			}
+		}
+	}
+	for _, name := range known {
+		if !used[name] {
+			t.Errorf("no rule needs the fact %q", name)
+		}
+	}
+}
+
+// The names of facts are those that the driver's code has.
+func TestFactsAreSupplied(t *testing.T) {
+	code := driverCode(t)
+	named := regexp.MustCompile(`\b(?:f|facts|hint\.facts)\[("\w+")\]|\bset\(("\w+")|[{,\t ]("\w+"): `)
+	supplied := map[string]bool{}
+	for _, m := range named.FindAllStringSubmatch(code, -1) {
+		name := strings.Trim(m[1]+m[2]+m[3], `"`)
+		supplied[name] = true
+		if m[3] == "" && !slices.Contains(FactNames(), name) {
+			t.Errorf("the driver names the fact %q, which is not one of FactNames()", name)
+		}
+	}
+	for _, name := range FactNames() {
+		if !supplied[name] {
+			t.Errorf("no code of the driver supplies the fact %q", name)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	rows := []struct {
 		name     string
@@ -143,6 +185,26 @@ func TestFind(t *testing.T) {
 		{"a refusal that quotes TLS", "server did not complete the authentication: tls: handshake failure", nil, []string{SignIn, TLS, Network}, "check the host", SignIn},
 		{"a fact is filled in", "no such host", Facts{"host": `"h"`}, []string{Network}, `check the name "h"`, Network},
 		{"the fact is not known", "no such host", nil, []string{Network}, "", ""},
+		{"token expired, in its newest wording", "The access token has expired. Acquire a new token and try again.", nil, []string{SignIn}, "present younger tokens", SignIn},
+		{"malformed token, in its newest wording", "The access token has invalid format. Try again after making sure that the token is passed exactly as returned by the authentication endpoint.", nil, []string{SignIn}, "passed as it was issued", SignIn},
+		{"token not yet valid", "The access token isn't yet valid. Acquire a new token and try again.", nil, []string{SignIn}, "check the clocks", SignIn},
+		{"a user named like a wording", `password authentication failed for user "access token has expired"`, nil, []string{SignIn}, "", ""},
+		{"a user with quotation marks", `password authentication failed for user "a" access token has expired "b"`, nil, []string{SignIn}, "", ""},
+		{"a database named like a wording", `no pg_hba.conf entry for host "h", user "u", database "too many clients", no encryption`, nil, []string{SignIn}, "requires TLS", SignIn},
+		{"a role in brackets named like a wording", "Service Principal oid mismatch for role[password too long]", Facts{"role": "r"}, []string{SignIn}, "created for another object ID", SignIn},
+		{"a host with a word of a rule in it", "geoffrey.example: something new", nil, []string{Network}, "", ""},
+		{"a word of a rule", "unexpected EOF", nil, []string{Network}, "firewall or proxy", Network},
+		{"several lines", "password\n\tauthentication  failed", Facts{"role": "r"}, []string{SignIn}, "check that role r", SignIn},
+		{"pg_hba.conf rejects", `pg_hba.conf rejects connection for host "h", user "u", database "d", no encryption`, nil, []string{SignIn}, "check pg_hba.conf", SignIn},
+		{"PgBouncer's database", "no such database: d", nil, []string{SignIn}, "[databases]", SignIn},
+		{"PgBouncer's user", "no such user", Facts{"role": "r"}, []string{SignIn}, "auth_query", SignIn},
+		{"validate user", "An unexpected error occurred while trying to validate user (SQLSTATE 0LP01)", nil, []string{Role}, "5657e26c-cc92-45d9-bc47-9da6cfdb4ed9", Role},
+		{"a code alone", "something new (SQLSTATE 0LP01)", nil, []string{Role}, "5657e26c-cc92-45d9-bc47-9da6cfdb4ed9", Role},
+		{"grant of a role", `permission denied to grant role "azure_pg_admin" (SQLSTATE 42501)`, nil, []string{Role}, "WITH ADMIN OPTION", Role},
+		{"grant of a role before PostgreSQL 16", `must have admin option on role "x" (SQLSTATE 42501)`, nil, []string{Role}, "WITH ADMIN OPTION", Role},
+		{"creation of a role", "permission denied to create role (SQLSTATE 42501)", nil, []string{Role}, "sign in as the server's Entra administrator", Role},
+		{"a short token", "client sent partial pkt in startup phase", Facts{"token_length": "1177"}, []string{SignIn}, "1177 bytes", SignIn},
+		{"a long token", "client sent partial pkt in startup phase", Facts{"token_length": "3000", "long_token": "yes"}, []string{SignIn}, "2,047", SignIn},
 		{"far into a text", strings.Repeat("x", 9000) + "az login", nil, []string{Token}, "", ""},
 	}
 	for _, row := range rows {
@@ -158,9 +220,9 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// The texts of this module's own errors are those that its code has: a rule for an error
-// that nobody raises any more is never read.
-func TestOwnErrorsAreRaised(t *testing.T) {
+// driverCode returns the code that raises errors and supplies facts, in lower case.
+func driverCode(t *testing.T) string {
+	t.Helper()
 	var code strings.Builder
 	for _, pattern := range []string{"../../*.go", "../credential/*.go", "../token/*.go"} {
 		files, err := filepath.Glob(filepath.FromSlash(pattern))
@@ -178,6 +240,13 @@ func TestOwnErrorsAreRaised(t *testing.T) {
 			code.WriteString(strings.ToLower(string(b)))
 		}
 	}
+	return code.String()
+}
+
+// The texts of this module's own errors are those that its code has: a rule for an error
+// that nobody raises any more is never read.
+func TestOwnErrorsAreRaised(t *testing.T) {
+	code := driverCode(t)
 	for _, r := range Rules() {
 		if r.Source != Ours {
 			continue
@@ -185,7 +254,7 @@ func TestOwnErrorsAreRaised(t *testing.T) {
 		t.Run(label(r), func(t *testing.T) {
 			for part := range strings.FieldsFuncSeq(r.Text, func(c rune) bool { return c == '|' || c == '*' }) {
 				part = strings.Trim(part, ": ") // what follows may be formatted
-				if !strings.Contains(code.String(), part) {
+				if !strings.Contains(code, part) {
 					t.Errorf("no file of the driver has the text %q", part)
 				}
 			}
@@ -199,5 +268,37 @@ func TestRulesAreCopied(t *testing.T) {
 	Rules()[0].Hint = "changed"
 	if got := Rules()[0].Hint; got != want {
 		t.Errorf("Rules()[0].Hint = %q, want %q", got, want)
+	}
+}
+
+func TestSaysTokenRejected(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		want       bool
+	}{
+		{"expired", "The access token has expired. Please acquire a new token and retry.", true},
+		{"expired, newest wording", "The access token has expired. Acquire a new token and try again.", true},
+		{"expired, on two lines", "The access token\nhas expired", true},
+		{"not yet valid", "The access token isn't yet valid.", true},
+		{"invalid format", "The access token has invalid format. Ensure the token is passed exactly as returned by the authentication endpoint and try again.", true},
+		{"audience", `The access token doesn't have a valid audience claim. Acquire a new token for resource "https://x".`, true},
+		{"oid", "The access token does not have a valid oid claim. Please acquire a new token and retry.", true},
+		{"validation", "An error occurred while validating the access token. Acquire a new token and try again.", true},
+		{"not a member", "Azure AD access token not valid for role token (does not contain group ID x)", true},
+		{"bearer", "OAuth authentication failed: invalid_token", true},
+		{"bearer, for another reason", "OAuth authentication failed: insufficient_scope", false},
+		{"user named token", `password authentication failed for user "token"`, false},
+		{"user named like a wording", `password authentication failed for user "access token has expired"`, false},
+		{"database named like a wording", `database "the access token has expired" does not exist`, false},
+		{"role in brackets", "Service Principal oid mismatch for role[access token has expired]", false},
+		{"kind of token", "Service Principals cannot generate AAD_AUTH_TOKENTYPE_APP_USER tokens for role[x]", false},
+		{"another word of tokens", "too many tokens", false},
+		{"none", "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := SaysTokenRejected(tt.text); got != tt.want {
+				t.Errorf("SaysTokenRejected(%q) = %t, want %t", tt.text, got, tt.want)
+			}
+		})
 	}
 }

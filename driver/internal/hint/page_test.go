@@ -36,11 +36,16 @@ var sections = []struct{ step, title string }{
 // that they do, where another rule has the same text.
 var conditions = []struct{ fact, words string }{
 	{"app_token", "the token is an application's"},
+	{"came_identity", "a setting names another identity than the token's"},
 	{"certificate_names", "the certificate has names"},
+	{"choose_setting", "a variable names it"},
 	{"create_sql", "the SQL for the role is known"},
+	{"host_identity", "the mode is managed-identity"},
 	{"host_is_address", "the host is not a server's name"},
 	{"long_token", "the token has more than 2,047 bytes"},
+	{"own_credential", "the program uses WithCredential"},
 	{"person_name", "the user name looks like a person's"},
+	{"principal_flags", "the role does not have the application's own name"},
 	{"rebind_sql", "the SQL for the principal is known"},
 	{"server_suffix", "the host is a server's name"},
 	{"server_suffix_double", "the user name ends in the server's name twice"},
@@ -55,17 +60,23 @@ var conditions = []struct{ fact, words string }{
 // placeholders stand for the facts that hints print.
 var placeholders = []struct{ fact, words string }{
 	{"authority", "<authority>"},
+	{"came_identity", "<identity of the token>"},
 	{"certificate_names", "<names in the certificate>"},
+	{"choose_setting", "<the setting that chooses that identity>"},
 	{"create_error", "<why there is none>"},
 	{"create_sql", "run as Entra administrator: <SQL that creates the role>"},
 	{"database_sql", "<database>"},
 	{"failure", "<its failure>"},
 	{"file", "<file>"},
 	{"host", "<host>"},
+	{"ignoring_mode", "<mode>"},
 	{"max_name", "<limit>"},
+	{"meant_by", "<the setting>"},
+	{"meant_identity", "<the identity that was meant>"},
 	{"mode", "<mode>"},
 	{"name_length", "<length>"},
-	{"rebind_error", "<why there is no SQL for it>"},
+	{"principal_flags", "<flags with its ID>"},
+	{"principal_kind", "<kind>"},
 	{"rebind_sql", "run as Entra administrator: <SQL that gives the role to the principal>"},
 	{"resource", "<resource>"},
 	{"role", "<role>"},
@@ -76,6 +87,7 @@ var placeholders = []struct{ fact, words string }{
 	{"set_user", "user=<role without @server>"},
 	{"skew", "<duration> ahead of or behind"},
 	{"token_age", "<age>"},
+	{"token_length", "<length>"},
 }
 
 func wordsOf(list []struct{ fact, words string }, fact string) string {

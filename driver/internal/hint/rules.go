@@ -64,10 +64,12 @@ var network = []Rule{
 var role = []Rule{
 	{Role, "function pg_catalog.pgaadauth*does not exist|function pgaadauth*does not exist", "", "connect to database postgres of a flexible server, the only one with that function; a single server needs -server-type single", Documented},
 	{Role, "permission denied for function pgaadauth", "", "check which identity signs in: only an Entra administrator of the server can create Entra roles, the password administrator cannot", Reported},
+	{Role, "trying to validate user|sqlstate 0lp01", "", "check that the tenant has the service principal of Azure OSSRDBMS PostgreSQL Flexible Server AAD Authentication (application 5657e26c-cc92-45d9-bc47-9da6cfdb4ed9), without which the server cannot look up principals; if it has, try again", Reported},
 	{Role, "is not unique in the tenant", "", "pass the principal's object ID, and check it: several principals have this name", Reported},
 	{Role, "not found in the tenant", "", "correct the name, or pass the principal's object ID", Documented},
 	{Role, "unrecognized configuration parameter*aad_validate|role*azure_ad_user*does not exist", "", "check the kind of server, and use -server-type flexible: this is not a single server", Reported},
-	{Role, "permission denied to create role|must have createrole|permission denied to grant role|must have admin option", "", "sign in as the server's Entra administrator", Documented},
+	{Role, "permission denied to grant role|must have admin option|admin option on role", "", "grant it as the role that created the granted role, or as one that has it WITH ADMIN OPTION: from PostgreSQL 16 on an administrator cannot grant a role that it did not create", Documented},
+	{Role, "permission denied to create role|must have createrole", "", "sign in as the server's Entra administrator", Documented},
 	{Role, "role*already exists", "", "check who uses this role; if it may be reassigned to the principal, {rebind_sql}", Documented},
 	{Role, "role*already exists", "", "check who uses this role; drop it if nobody does, or choose another name", Documented},
 }
@@ -82,6 +84,12 @@ var diagnosis = []Rule{
 	{Diagnosis, "the user name is too long", "", "use a shorter name: PostgreSQL keeps {max_name} bytes of a name, and this one has {name_length}", Ours},
 	{Diagnosis, "the user name ends in the server's name", "", "check the user: only a single server needs {server_suffix} after the name", Ours},
 	{Diagnosis, "an application signs in with a person's name", "", "check which identity signs in: the name looks like a person's, but the token is an application's", Ours},
+	{Diagnosis, "the user is another person's", "", "check which identity signs in: the name looks like another person's than the token's", Ours},
+	{Diagnosis, "another identity was meant", "", cameAnother + "set {choose_setting}" + orUnset, Ours},
+	{Diagnosis, "another identity was meant", "", cameAnother + "correct {meant_by}, or set aad_auth to the one mode that signs in as that", Ours},
+	{Diagnosis, "azure_federated_token_file is set, and the mode does not read it", "", "set aad_auth=workload-identity, or unset the variable: in mode {ignoring_mode} the host's own identity signs in, which on Kubernetes every pod of the node can use", Ours},
+	{Diagnosis, "azure_client_id is set, and the mode does not read it", "host_identity", "set aad_client_id to choose that identity, or unset the variable: mode {ignoring_mode} signs in as the host's own identity", Ours},
+	{Diagnosis, "azure_client_id is set, and the mode does not read it", "", "unset the variable, or set aad_auth to a mode that signs in as that application: mode {ignoring_mode} signs in as another identity", Ours},
 	{Diagnosis, "one host failed", "", "check the host that failed: {failure}", Ours},
 	{Diagnosis, "the role cannot be read", "", "look at the role with an administrator's rights; the sign-in works", Ours},
 }

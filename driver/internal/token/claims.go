@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 )
@@ -72,6 +73,41 @@ func (c Claims) Application() string { return cmp.Or(c.AppID, c.AuthorizedParty)
 // Person returns the name by which the token knows a person: the first of upn,
 // preferred_username and unique_name.
 func (c Claims) Person() string { return cmp.Or(c.UPN, c.PreferredUsername, c.UniqueName) }
+
+// nested are the resource types, inside another resource, whose system-assigned identity is
+// documented to be named by its path.
+var nested = []string{"Microsoft.Web/sites/slots", "Microsoft.MachineLearningServices/workspaces/computes"}
+
+// ManagedIdentityName returns the name of the managed identity that the token is of, as
+// Entra shows it: the resource's own name, and for a resource inside another one the path
+// after the provider's first type, as in "shop/slots/staging". It returns "" if the claim
+// is not the ID of one resource, or if it is not known how Azure names identities of that
+// type.
+func (c Claims) ManagedIdentityName() string {
+	parts := strings.Split(c.ManagedIdentity, "/")
+	i := slices.IndexFunc(parts, func(part string) bool { return strings.EqualFold(part, "providers") })
+	if i < 0 {
+		return ""
+	}
+	parts = parts[i+1:] // namespace/type/name, and for a resource inside it /type/name
+	if len(parts) < 3 || len(parts)%2 == 0 || slices.Contains(parts, "") {
+		return ""
+	}
+	resourceType := parts[0]
+	for i = 1; i < len(parts); i += 2 {
+		resourceType += "/" + parts[i]
+	}
+	isType := func(t string) bool { return strings.EqualFold(t, resourceType) }
+	if len(parts) > 3 && !slices.ContainsFunc(nested, isType) {
+		return ""
+	}
+	return strings.Join(parts[2:], "/")
+}
+
+// Opaque reports whether nothing is known of the token's identity.
+func (c Claims) Opaque() bool {
+	return c.Type == "" && c.ObjectID == "" && c.Application() == "" && c.Person() == "" && c.ManagedIdentity == ""
+}
 
 // AppOnly reports whether the token is an application's own and not a person's: by the
 // claim that says so, or because it names an application and no person.

@@ -85,6 +85,43 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// The name of a managed identity is its resource's own, or the path where Azure documents
+// that. Of nothing else is a name made up.
+func TestManagedIdentityName(t *testing.T) {
+	const (
+		group = "/subscriptions/s/resourcegroups/g"
+		web   = group + "/providers/Microsoft.Web/sites/shop"
+	)
+	for _, tt := range []struct{ name, id, want string }{
+		{"none", "", ""},
+		{"user-assigned", group + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/my-app", "my-app"},
+		{"in other case", "/SUBSCRIPTIONS/s/resourceGroups/g/PROVIDERS/microsoft.managedidentity/userassignedidentities/My-App", "My-App"},
+		{"virtual machine", group + "/providers/Microsoft.Compute/virtualMachines/vm1", "vm1"},
+		{"without a group", "/subscriptions/s/providers/Microsoft.Web/sites/shop", "shop"},
+		{"web app", web, "shop"},
+		{"deployment slot", web + "/slots/staging", "shop/slots/staging"},
+		{"deployment slot in other case", group + "/providers/microsoft.web/Sites/Shop/Slots/Staging", "Shop/Slots/Staging"},
+		{"compute of a workspace", group + "/providers/Microsoft.MachineLearningServices/workspaces/w/computes/c", "w/computes/c"},
+		{"machine of a scale set", group + "/providers/Microsoft.Compute/virtualMachineScaleSets/set/virtualMachines/3", ""},
+		{"nested in a slot", web + "/slots/staging/functions/f", ""},
+		{"slots of another provider", group + "/providers/Contoso.Web/sites/shop/slots/staging", ""},
+		{"extension of a resource", web + "/providers/Microsoft.Insights/components/c", ""},
+		{"nested in a user-assigned one", group + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/a/federatedIdentityCredentials/b", ""},
+		{"no name", web[:len(web)-len("/shop")], ""},
+		{"type without a name", web + "/slots", ""},
+		{"empty part", web + "//staging", ""},
+		{"slash at the end", web + "/", ""},
+		{"provider alone", group + "/providers/Microsoft.Web", ""},
+		{"no provider", "/x/y/z", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := (Claims{ManagedIdentity: tt.id}).ManagedIdentityName(); got != tt.want {
+				t.Errorf("ManagedIdentityName() of %q = %q, want %q", tt.id, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestClaimedTimes(t *testing.T) {
 	rows := []struct {
 		name    string

@@ -98,6 +98,8 @@ var cacheMutants = []mutant{
 	{"driver/internal/token/token.go", `now.Sub(t.IssuedAt).Abs() < recent`, `now.Sub(t.IssuedAt) < recent`, "TestRecentlyIssued"},
 	{"driver/internal/token/token.go", `iat.Add(backdated).Before(now)`, `false`, "TestNew"},
 	{"driver/internal/token/claims.go", `if len(parts) != 3 {`, `if len(parts) < 2 {`, "TestParseClaims"},
+	{"driver/internal/token/claims.go", `len(parts) > 3 && !slices`, `false && !slices`, "TestManagedIdentityName"},
+	{"driver/internal/token/claims.go", `strings.Join(parts[2:], "/")`, `parts[len(parts)-1]`, "TestManagedIdentityName"},
 	{"driver/internal/token/claims.go", `seconds <= 0 || seconds > 1<<40`, `seconds <= 0`, "TestClaimedTimes"},
 	{"driver/internal/token/file.go", `if value == "" {`, `if false {`, "TestNoTokenIsGiven"},
 	{"driver/internal/token/file.go", `strings.ContainsAny(value, " \t\r\n\"'{}")`, `strings.Contains(value, "\x00")`, "TestStatic"},

@@ -68,7 +68,7 @@ var policyMutants = []mutant{
 			conn, err`, "TestDialAfterColdConnect"},
 	{"driver/credentials.go", `if err := checkToken(t, hosts); err != nil {`, `if false {
 		var err error`, "TestTokenOfAnotherCloud"},
-	{"driver/errcontext.go", `if cloud == "" || x.cloud.Scope`, `if x.cloud.Scope`, "TestServerCannotChooseTheAudience"},
+	{"driver/explain.go", `if cloud == "" || x.cloud.Scope`, `if x.cloud.Scope`, "TestServerCannotChooseTheAudience"},
 	{"driver/internal/credential/cloud.go", `if ofHost != "" && ofHost != name {`, `if false {`, "TestResolveCloud"},
 	{"driver/internal/credential/cloud.go", `ofScope := dsn.CloudOfResource(c.Scope); ofScope`, `ofScope := ""; ofScope`, "TestResolveCloud"},
 	{"driver/internal/credential/cloud.go", `if name != "public" {`, `if false {`, "TestResolveCloud"},
