@@ -102,7 +102,9 @@ type Azure struct {
 	signer          *signer
 	entra           *httptest.Server
 	host            *httptest.Server // the endpoints that a host offers to its programs
+	secureHost      *httptest.Server // the same by https, which a pipeline's endpoint requires
 	hostSecret      string           // that a program presents to host
+	proxy           *proxy           // of a host's programs
 	client          *http.Client
 	postgres        postgres
 	gateway         *gateway
