@@ -93,8 +93,8 @@ func (a *Azure) Identity(name string) Identity {
 func (a *Azure) addToDirectory(id Identity) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err := a.postgres.pool.Exec(ctx, `INSERT INTO pg_emulator.directory (oid, name, kind) VALUES ($1, $2, $3)
-		ON CONFLICT (oid) DO UPDATE SET name = excluded.name, kind = excluded.kind`, id.ObjectID, id.Name, objectType(id))
+	_, err := a.postgres.pool.Exec(ctx, a.postgres.sql(`INSERT INTO pg_emulator.directory (oid, name, kind) VALUES ($1, $2, $3)
+		ON CONFLICT (oid) DO UPDATE SET name = excluded.name, kind = excluded.kind`), id.ObjectID, id.Name, objectType(id))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.directoryErr = errors.Join(a.directoryErr, err)

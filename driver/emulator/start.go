@@ -52,6 +52,10 @@ func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
 	if err := os.Mkdir(a.dir, 0o700); err != nil {
 		return nil, err
 	}
+	a.postgres.serviceFile = filepath.Join(a.dir, "pg_service.conf")
+	if err := os.WriteFile(a.postgres.serviceFile, []byte("["+emptyService+"]\n"), 0o600); err != nil {
+		return nil, err
+	}
 	if err := a.startPostgres(ctx); err != nil {
 		return nil, err
 	}
