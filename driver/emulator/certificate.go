@@ -76,11 +76,13 @@ func (a *certAuthority) sign(kind Certificate, names ...string) (tls.Certificate
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		DNSNames:     append([]string{"localhost", "*" + dsn.CosmosSuffix}, names...),
+		DNSNames:     []string{"localhost", "login.windows.net", "*" + dsn.CosmosSuffix},
 	}
 	for _, c := range dsn.Clouds() {
-		leaf.DNSNames = append(append(leaf.DNSNames, authorities(c)...), "*"+c.HostSuffix)
+		leaf.DNSNames = append(leaf.DNSNames, hostOf(c.Authority), "*"+c.HostSuffix)
+		names = append(names, authorityAliases[c.Name]...)
 	}
+	leaf.DNSNames = append(leaf.DNSNames, names...)
 	switch kind {
 	case ExpiredCertificate:
 		leaf.NotBefore = time.Now().Add(-48 * time.Hour)
