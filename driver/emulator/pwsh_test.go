@@ -99,14 +99,14 @@ func TestPowerShell(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := az.Counts().Requests
-			out, stderr, status := runProgram(t, "pwsh", "/?")
-			if status != 0 {
-				t.Errorf("pwsh /? returned %d (%s), want 0", status, stderr)
+			_, helpErr, helpStatus := runProgram(t, "pwsh", "/?")
+			if helpStatus != 0 {
+				t.Errorf("pwsh /? returned %d (%s), want 0", helpStatus, helpErr)
 			}
 			if n := az.Counts().Requests - before; n != 0 {
 				t.Errorf("pwsh /? made %d token requests, want none", n)
 			}
-			out, stderr, status = runProgram(t, "pwsh", tt.args...)
+			out, stderr, status := runProgram(t, "pwsh", tt.args...)
 			if status != 0 {
 				t.Fatalf("pwsh returned %d (%s), want 0", status, stderr)
 			}
