@@ -32,11 +32,36 @@ type roleInfo struct {
 	groups, databases              []string
 }
 
+// querySettings makes the meaning of a query independent of the session's settings, which
+// PGOPTIONS may have changed, until the end of the query's transaction.
+const querySettings = "set local search_path = pg_catalog; set local client_encoding = 'UTF8'; "
+
+// readRole reads what the server says about a role. name is SQL.
 func readRole(ctx context.Context, conn *pgx.Conn, name string) (roleInfo, error) {
 	var r roleInfo
-	// The simple protocol takes one round trip, and PgBouncer accepts it.
-	row := conn.QueryRow(ctx, roleQuery+name, pgx.QueryExecModeSimpleProtocol)
-	err := row.Scan(&r.name, &r.version, &r.database, &r.label, &r.groups, &r.databases)
+	query := roleQuery + name
+	if conn.PgConn().TxStatus() == 'I' { // not in a transaction of the program's own
+		query = querySettings + query
+	}
+	// The simple protocol takes one round trip, and PgBouncer accepts it. pgx itself refuses
+	// to use it for sessions with other settings.
+	results := conn.PgConn().Exec(ctx, query)
+	found := false
+	var err error
+	for results.NextResult() {
+		reader := results.ResultReader()
+		for reader.NextRow() {
+			found = true
+			for i, dst := range []any{&r.name, &r.version, &r.database, &r.label, &r.groups, &r.databases} {
+				field := reader.FieldDescriptions()[i]
+				err = cmp.Or(err, conn.TypeMap().Scan(field.DataTypeOID, field.Format, reader.Values()[i], dst))
+			}
+		}
+	}
+	err = cmp.Or(results.Close(), err)
+	if err == nil && !found {
+		err = pgx.ErrNoRows
+	}
 	return r, err
 }
 

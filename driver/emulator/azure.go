@@ -56,13 +56,18 @@
 // # Other languages
 //
 // [Azure.Command] runs a program in any language with a host's identity and the server
-// in its environment. The command emulate does the same without a Go test.
+// in its environment. The command emulate does the same without a Go test. The program
+// needs no change: its proxy is the emulator's, which leads the authorities of every
+// cloud to the emulated Entra and refuses every other host.
 //
 // # PostgreSQL
 //
-// The emulator runs the PostgreSQL that is installed on this machine, or downloads one.
+// The emulator runs the PostgreSQL that is installed on this machine, or downloads one. If
+// several are installed, it runs the one whose initdb is first on the PATH.
 // [WithPostgres], or the environment variable AADPOSTGRES_EMULATOR_POSTGRES with a
-// superuser's DSN, makes it use a running server instead.
+// superuser's DSN, makes it use a running server instead. The version must be 13 or
+// newer. The variables of libpq, such as PGOPTIONS, have no effect on the emulator and on
+// the meaning of that DSN.
 //
 // The emulator keeps downloads and an initialized cluster in the user's cache directory,
 // or in AADPOSTGRES_EMULATOR_CACHE if that is set. The server's data directory is in
@@ -102,7 +107,9 @@ type Azure struct {
 	signer          *signer
 	entra           *httptest.Server
 	host            *httptest.Server // the endpoints that a host offers to its programs
+	secureHost      *httptest.Server // the same by https, which a pipeline's endpoint requires
 	hostSecret      string           // that a program presents to host
+	proxy           *proxy           // of a host's programs
 	client          *http.Client
 	postgres        postgres
 	gateway         *gateway

@@ -26,6 +26,15 @@ BEGIN
 	END IF;
 END $$;
 
+-- grant_admin makes a role a member of the administrators. Before PostgreSQL 16, a role with
+-- CREATEROLE could add other members. Since then it needs ADMIN on the role, as on Azure.
+CREATE FUNCTION pg_emulator.grant_admin(administrators name, target name) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('ALTER ROLE %I CREATEROLE CREATEDB', target);
+	EXECUTE format('GRANT %I TO %I', administrators, target)
+		|| CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH ADMIN OPTION' ELSE '' END;
+END $$;
+
 -- == flexible
 
 SELECT pg_emulator.create_group_role('azure_pg_admin');
@@ -71,11 +80,10 @@ BEGIN
 		INSERT INTO pg_shseclabel (objoid, classoid, provider, label) VALUES (target_oid, 'pg_authid'::regclass, 'pgaadauth', new_label);
 	END IF;
 	IF is_admin THEN
-		EXECUTE format('ALTER ROLE %I CREATEROLE CREATEDB', target);
-		EXECUTE format('GRANT azure_pg_admin TO %I', target);
+		PERFORM pg_emulator.grant_admin('azure_pg_admin', target);
 	ELSIF was_admin THEN
 		EXECUTE format('ALTER ROLE %I NOCREATEROLE NOCREATEDB', target);
-		EXECUTE format('REVOKE azure_pg_admin FROM %I', target);
+		EXECUTE format('REVOKE azure_pg_admin FROM %I CASCADE', target); -- with the members that it has added
 	END IF;
 END $$;
 
@@ -169,8 +177,7 @@ CREATE FUNCTION pg_emulator.create_role(target name, oid text, kind text, admin 
 BEGIN
 	EXECUTE format('CREATE ROLE %I LOGIN IN ROLE azure_ad_user', target);
 	IF admin THEN
-		EXECUTE format('ALTER ROLE %I CREATEROLE CREATEDB', target);
-		EXECUTE format('GRANT azure_ad_admin TO %I', target);
+		PERFORM pg_emulator.grant_admin('azure_ad_admin', target);
 	END IF;
 	RETURN format('Created role for "%s"', target);
 END $$;

@@ -17,8 +17,8 @@ var (
 	formField  = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
 )
 
-// openBrowser is the program xdg-open. It opens the sign-in page and posts the form on
-// it, as the page's script would. Like a browser, it continues after the command ends.
+// openBrowser is the program xdg-open. It opens the sign-in page and follows the redirect
+// in the response, or posts the form on the page, as the page's script would. Like a browser, it continues after the command ends.
 func openBrowser(a *Azure, args []string) (string, int) {
 	u, err := url.Parse(strings.Join(args, " "))
 	if err != nil || !strings.HasSuffix(u.Path, "/oauth2/v2.0/authorize") {
@@ -43,6 +43,9 @@ func (a *Azure) submitSignIn(ctx context.Context, u *url.URL) error {
 	}
 	page := readAll(resp.Body)
 	resp.Body.Close()
+	if resp.Request.URL.Host != u.Host { // the client's redirect URI has answered
+		return nil
+	}
 	action := formAction.FindStringSubmatch(page)
 	if action == nil {
 		return fmt.Errorf("no form in the response with status %d: %s", resp.StatusCode, page)

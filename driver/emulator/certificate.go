@@ -10,6 +10,8 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/aadpostgres/aadpostgres/dsn"
@@ -32,6 +34,9 @@ type certAuthority struct {
 	rootPEM []byte
 	key     *ecdsa.PrivateKey
 	cert    tls.Certificate
+
+	mu     sync.Mutex                  // guards nested
+	nested map[string]*tls.Certificate // by the wildcard name that it adds
 }
 
 func newCertAuthority() (*certAuthority, error) {
@@ -61,7 +66,8 @@ func newCertAuthority() (*certAuthority, error) {
 	return a, err
 }
 
-func (a *certAuthority) sign(kind Certificate) (tls.Certificate, error) {
+// sign creates a certificate of that kind, which is valid for further names too.
+func (a *certAuthority) sign(kind Certificate, names ...string) (tls.Certificate, error) {
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "aadpostgres emulator"},
@@ -74,7 +80,9 @@ func (a *certAuthority) sign(kind Certificate) (tls.Certificate, error) {
 	}
 	for _, c := range dsn.Clouds() {
 		leaf.DNSNames = append(leaf.DNSNames, hostOf(c.Authority), "*"+c.HostSuffix)
+		names = append(names, authorityAliases[c.Name]...)
 	}
+	leaf.DNSNames = append(leaf.DNSNames, names...)
 	switch kind {
 	case ExpiredCertificate:
 		leaf.NotBefore = time.Now().Add(-48 * time.Hour)
@@ -93,7 +101,34 @@ func (a *certAuthority) sign(kind Certificate) (tls.Certificate, error) {
 
 // tlsConfig returns a server's configuration with the valid certificate.
 func (a *certAuthority) tlsConfig() *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{a.cert}}
+	return &tls.Config{Certificates: []tls.Certificate{a.cert}, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return a.certificateFor(hello.ServerName)
+	}}
+}
+
+// certificateFor returns the valid certificate for a name. The servers of Azure Cosmos DB
+// have names with any number of labels, such as c-x.123.postgres.cosmos.azure.com, and a
+// wildcard stands for one label only.
+func (a *certAuthority) certificateFor(name string) (*tls.Certificate, error) {
+	_, parent, _ := strings.Cut(strings.ToLower(name), ".")
+	if !strings.HasSuffix(parent, dsn.CosmosSuffix) {
+		return &a.cert, nil
+	}
+	wildcard := "*." + parent
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if cert := a.nested[wildcard]; cert != nil {
+		return cert, nil
+	}
+	cert, err := a.sign(ValidCertificate, wildcard)
+	if err != nil {
+		return nil, err
+	}
+	if a.nested == nil || len(a.nested) >= maxRecorded { // clients choose the names
+		a.nested = map[string]*tls.Certificate{}
+	}
+	a.nested[wildcard] = &cert
+	return &cert, nil
 }
 
 // tlsConfigWith returns a server's configuration with a certificate of that kind. All but

@@ -82,7 +82,7 @@ func (c *cluster) initdb(ctx context.Context) error {
 	// The default segment size, 16 MB, would make the cluster and the seed larger.
 	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, "initdb"), "-D", c.data, "-U", "postgres",
 		"-A", "reject", "-E", "UTF8", "--locale=C", "--wal-segsize=1", "--no-sync")
-	cmd.Env = append(os.Environ(), "TZ=UTC") // as on Azure, and the same in every seed
+	cmd.Env = serverEnv("TZ=UTC") // as on Azure, and the same in every seed
 	if out, err := c.run(cmd); err != nil {
 		return fmt.Errorf("emulator: initdb: %w: %s", err, out)
 	}
@@ -102,6 +102,7 @@ func (c *cluster) setPassword(ctx context.Context, password string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, "postgres"), "--single", "-D", c.data, "-c", "fsync=off", "postgres")
+	cmd.Env = serverEnv()
 	cmd.Stdin = strings.NewReader("ALTER ROLE postgres PASSWORD '" + stored + "'\n")
 	if out, err := c.run(cmd); err != nil {
 		return fmt.Errorf("emulator: PostgreSQL: %w: %s", err, out)

@@ -12,7 +12,7 @@ import (
 
 // Command returns a command, as [exec.CommandContext] does, for a program in any language
 // that runs on h as id. The identity must have a role. The command's environment is this
-// process's, without the variables that name another host or server and with
+// process's, without the variables that name another host, server or proxy and with
 // [Azure.Exports].
 func (a *Azure) Command(ctx context.Context, h Host, id Identity, name string, args ...string) (*exec.Cmd, error) {
 	exports, err := a.Exports(h, id)
@@ -26,7 +26,7 @@ func (a *Azure) Command(ctx context.Context, h Host, id Identity, name string, a
 	}
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		variable, _, _ := strings.Cut(kv, "=")
-		return slices.Contains(identityEnv, variable) || slices.Contains(libpqEnv, variable)
+		return namesHost(variable)
 	})
 	cmd.Env = append(cmd.Env, exports...)
 	return cmd, nil
@@ -51,15 +51,15 @@ func findOnHost(exports []string, name string) string {
 	return ""
 }
 
-// libpqEnv are the variables of libpq that name another server, or that prevent a
-// connection to the emulator.
-var libpqEnv = []string{"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSSLMODE", "PGSSLROOTCERT", "PGSERVICE", "PGSERVICEFILE", "PGPASSWORD", "PGPASSFILE", "PGREQUIREAUTH", "PGREQUIREPEER", "PGREQUIRESSL", "PGCHANNELBINDING",
-	"PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGSSLCRLDIR", "PGSSLNEGOTIATION", "PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION", "PGTARGETSESSIONATTRS"}
-
 // Exports returns the environment, as KEY=value, by which a program in any language that
 // runs on h as id finds the emulator: [Azure.Environ], the variables that libpq reads, a
-// DATABASE_URL, and the authority with its certificate. As on Azure, the program must
-// itself request the token that it presents as its password.
+// DATABASE_URL, a proxy and the certificates of its authority. As on Azure, the program
+// must itself request the token that it presents as its password.
+//
+// The proxy, at HTTPS_PROXY and HTTP_PROXY, leads the authorities of every cloud, such as
+// login.microsoftonline.com, to the emulator. It refuses every other host, so that neither
+// a token request nor a probe of the metadata service leaves this machine. A program that
+// has to reach another host adds it to NO_PROXY.
 //
 // The driver aadpostgres needs only DATABASE_URL. For [Kubernetes] and [Pipelines] that
 // URL has parameters of the driver, because its default mode does not cover them.
@@ -72,14 +72,17 @@ func (a *Azure) Exports(h Host, id Identity) ([]string, error) {
 	var params []string
 	switch h {
 	case Kubernetes:
-		params = []string{"aad_auth=workload-identity", "aad_disable_instance_discovery=true"} // the public cloud does not know this authority
+		params = []string{"aad_auth=workload-identity"}
 	case Pipelines:
-		params = []string{"aad_auth=azure-pipelines", "aad_disable_instance_discovery=true"}
+		// DefaultAzureCredential has no credential for a pipeline. Without this, it would
+		// probe for the metadata service.
+		params = []string{"aad_auth=azure-pipelines"}
+		env = append(env, "AZURE_TOKEN_CREDENTIALS=EnvironmentCredential")
 	case Workstation:
 		env = append(env, "AZURE_TOKEN_CREDENTIALS=dev") // a workstation has no metadata service to probe
 	case VirtualMachine:
-		return nil, fmt.Errorf("emulator: a program on a %s cannot reach the emulator, because the address of its metadata service is fixed; choose one of %s, %s, %s, %s, %s and %s", h,
-			AppService, Kubernetes, Pipelines, Workstation, MachineLearning, CloudShell)
+		return nil, fmt.Errorf("emulator: a program on a %s cannot reach the emulator, because the address of its metadata service is fixed; choose one of %s, %s, %s, %s, %s, %s and %s", h,
+			AppService, Kubernetes, Pipelines, Workstation, OnPremises, MachineLearning, CloudShell)
 	}
 	role := id.Name
 	if a.single {
@@ -92,6 +95,9 @@ func (a *Azure) Exports(h Host, id Identity) ([]string, error) {
 	for _, variable := range []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"} {
 		env = append(env, variable+"="+bundle)
 	}
+	for _, variable := range []string{"HTTPS_PROXY", "HTTP_PROXY"} {
+		env = append(env, variable+"="+a.proxy.server.URL, strings.ToLower(variable)+"="+a.proxy.server.URL)
+	}
 	// Older versions of libpq do not match an IP address with a certificate, so PGHOST is a
 	// name. PGHOSTADDR is set too, because the name also resolves to ::1, where another
 	// server may listen.
@@ -99,7 +105,10 @@ func (a *Azure) Exports(h Host, id Identity) ([]string, error) {
 	database := a.postgres.database()
 	params = append(params, "user="+role, "sslmode=verify-full")
 	return append(env,
-		"AZURE_AUTHORITY_HOST="+a.Authority(),
+		"NO_PROXY="+localHosts,
+		"no_proxy="+localHosts,
+		"NODE_USE_ENV_PROXY=1", // Node's own clients, since Node 22
+		"AZURE_AUTHORITY_HOST="+publicAuthority(),
 		"AZURE_TENANT_ID="+TenantID,
 		"PGHOST="+name,
 		"PGHOSTADDR=127.0.0.1",
@@ -110,6 +119,9 @@ func (a *Azure) Exports(h Host, id Identity) ([]string, error) {
 		"PGSSLROOTCERT="+a.CertFile(),
 		"DATABASE_URL="+a.url(name, database, params)), nil
 }
+
+// localHosts are the hosts that a program reaches without the proxy.
+const localHosts = "localhost,127.0.0.1,::1"
 
 // systemCABundles are the files in which systems keep the certificates that they trust,
 // unless SSL_CERT_FILE names another.

@@ -73,7 +73,7 @@ func databaseName(t testing.TB) string {
 func (d *Database) create(ctx context.Context) error {
 	pool := d.azure.postgres.pool
 	name := pgx.Identifier{d.Name}.Sanitize()
-	if _, err := pool.Exec(ctx, "INSERT INTO pg_emulator.databases VALUES ($1)", d.Name); err != nil {
+	if _, err := pool.Exec(ctx, d.azure.postgres.sql("INSERT INTO pg_emulator.databases VALUES ($1)"), d.Name); err != nil {
 		return err
 	}
 	for _, sql := range []string{"CREATE DATABASE " + name + " TEMPLATE template0", "GRANT ALL ON DATABASE " + name + " TO PUBLIC"} {
@@ -89,7 +89,7 @@ func (d *Database) drop(ctx context.Context) error {
 	pool := d.azure.postgres.pool
 	_, err := pool.Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{d.Name}.Sanitize()+" WITH (FORCE)")
 	if err == nil {
-		_, err = pool.Exec(ctx, "DELETE FROM pg_emulator.databases WHERE name = $1", d.Name)
+		_, err = pool.Exec(ctx, d.azure.postgres.sql("DELETE FROM pg_emulator.databases WHERE name = $1"), d.Name)
 	}
 	return err
 }

@@ -7,8 +7,6 @@ import (
 	"math/big"
 	"net/http"
 	"strings"
-
-	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
 // entraHandler serves Entra's endpoints. It is the Entra of every cloud: the host name in
@@ -48,31 +46,6 @@ func (a *Azure) serveKeys(w http.ResponseWriter, r *http.Request) {
 	}}})
 }
 
-// serveInstanceDiscovery answers whether Microsoft's public cloud knows an authority.
-func (a *Azure) serveInstanceDiscovery(w http.ResponseWriter, r *http.Request) {
-	authority := r.URL.Query().Get("authorization_endpoint")
-	for _, c := range dsn.Clouds() {
-		if host := hostOf(c.Authority); c.InstanceDiscovery && host == hostOf(authority) {
-			writeJSON(w, http.StatusOK, map[string]any{
-				"tenant_discovery_endpoint": strings.Replace(authority, "/oauth2/v2.0/authorize", "/v2.0/.well-known/openid-configuration", 1),
-				"metadata":                  []any{map[string]any{"preferred_network": host, "preferred_cache": host, "aliases": []string{host}}},
-			})
-			return
-		}
-	}
-	a.writeError(w, http.StatusBadRequest, "invalid_instance", 50049, "Unknown or invalid instance.")
-}
-
-// cloudOf returns the cloud whose authority has that host name.
-func cloudOf(authority string) (dsn.Cloud, bool) {
-	for _, c := range dsn.Clouds() {
-		if hostOf(c.Authority) == authority || (c.Name == "public" && authority == "login.windows.net") {
-			return c, true
-		}
-	}
-	return dsn.Cloud{}, false
-}
-
 // requestedResource returns the resource of a scope, or answers with an error if the cloud
 // does not have it.
 func (a *Azure) requestedResource(w http.ResponseWriter, r *http.Request, scope string) (resource string, ok bool) {
@@ -87,26 +60,6 @@ func (a *Azure) requestedResource(w http.ResponseWriter, r *http.Request, scope 
 	}
 	return resource, true
 }
-
-// hasResource reports whether the cloud of an authority has a resource. An authority
-// that is not a cloud's, such as the emulator's own address, has every one.
-func hasResource(authority, resource string) bool {
-	isURL := strings.HasPrefix(resource, "https://")
-	c, ok := cloudOf(authority)
-	if !ok {
-		return isURL
-	}
-	if strings.TrimSuffix(resource, "/") == strings.TrimSuffix(c.Resource, "/") {
-		return true
-	}
-	if c.Name != "public" {
-		return false
-	}
-	return resource+"/.default" == dsn.CosmosScope || (isURL && !isPostgresResource(resource))
-}
-
-// isPostgresResource reports whether a resource is that of PostgreSQL in any cloud.
-func isPostgresResource(resource string) bool { return strings.Contains(resource, "//ossrdbms-aad.") }
 
 // writeError writes an error response in Entra's format.
 func (a *Azure) writeError(w http.ResponseWriter, status int, oauthError string, code int, text string) {

@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"maps"
@@ -73,20 +72,30 @@ const (
 	cancelRequest = 80877102
 )
 
-// serve answers the requests for encryption and then the startup packet.
+// serve answers the requests for encryption and then the startup packet. A client may also
+// begin with TLS, as PostgreSQL 17 permits.
 func (g *gateway) serve(conn net.Conn) error {
-	encrypted := false
+	conn, direct, err := peekTLS(conn)
+	if err != nil {
+		return err
+	}
+	if direct {
+		if conn, err = g.acceptDirectTLS(conn); err != nil {
+			return err
+		}
+	}
+	encrypted := direct
 	for {
 		packet, err := readStartup(conn)
 		if err != nil {
 			return err
 		}
 		switch code := binary.BigEndian.Uint32(packet[4:]); {
-		case code == gssRequest, code == sslRequest && g.azure.Faults.current().refuseTLS:
+		case code == gssRequest, code == sslRequest && !encrypted && g.azure.Faults.current().refuseTLS:
 			if _, err := conn.Write([]byte("N")); err != nil {
 				return err
 			}
-		case code == sslRequest:
+		case code == sslRequest && !encrypted:
 			if conn, err = g.startTLS(conn); err != nil {
 				return err
 			}
@@ -105,11 +114,7 @@ func (g *gateway) startTLS(conn net.Conn) (net.Conn, error) {
 	if _, err := conn.Write([]byte("S")); err != nil {
 		return nil, err
 	}
-	config, err := g.azure.ca.tlsConfigWith(g.azure.Faults.current().certificate)
-	if err != nil {
-		return nil, err
-	}
-	return tls.Server(conn, config), nil
+	return g.newTLS(conn)
 }
 
 // startup authenticates the client if the role is an Entra role, and relays the

@@ -73,19 +73,21 @@ func (a *Azure) checkClient(app Identity, r *http.Request) *entraError {
 	return nil
 }
 
-// writeUserTokens issues an access token to a user, with an id token and a refresh token.
-func (a *Azure) writeUserTokens(w http.ResponseWriter, r *http.Request, id Identity, scope string) {
+// writeUserTokens issues an access token to the user of p, with an id token and a refresh
+// token.
+func (a *Azure) writeUserTokens(w http.ResponseWriter, r *http.Request, p *pendingGrant, scope string) {
+	id := p.identity
 	resource, ok := a.requestedResource(w, r, scope)
 	if !ok {
 		return
 	}
 	now := a.now()
-	idToken, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+	claims := jwt.MapClaims{
 		"iss": "https://" + r.Host + "/" + TenantID + "/v2.0", "aud": r.PostFormValue("client_id"), "tid": TenantID, "oid": id.ObjectID, "sub": id.ObjectID,
-		"preferred_username": id.Name, "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),
-	}).SignedString(a.signer.key)
-	if err != nil {
-		panic(err) // the claims are strings and numbers
+		"preferred_username": id.Name, "name": id.Name, "ver": "2.0", "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	}
+	if p.nonce != "" {
+		claims["nonce"] = p.nonce
 	}
 	clientInfo, err := json.Marshal(map[string]string{"uid": id.ObjectID, "utid": TenantID})
 	if err != nil {
@@ -102,7 +104,7 @@ func (a *Azure) writeUserTokens(w http.ResponseWriter, r *http.Request, id Ident
 		"scope":          scope,
 		"access_token":   token,
 		"refresh_token":  refreshToken,
-		"id_token":       idToken,
+		"id_token":       a.signer.sign(keyID, claims),
 		"client_info":    base64.RawURLEncoding.EncodeToString(clientInfo),
 	})
 }

@@ -28,11 +28,13 @@ const (
 	Kubernetes      Host = "kubernetes"       // AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_FEDERATED_TOKEN_FILE
 	Pipelines       Host = "pipelines"        // SYSTEM_OIDCREQUESTURI, SYSTEM_ACCESSTOKEN, AZURESUBSCRIPTION_...
 	Workstation     Host = "workstation"      // az, azd, pwsh and a browser (xdg-open) on the PATH; nothing on Windows
+	OnPremises      Host = "on-premises"      // AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_CLIENT_SECRET
 )
 
 // Environ returns the environment variables, as KEY=value, of a program that runs on h as
 // id. [Azure.Exports] also names the server. For [Workstation], Environ calls
-// [Azure.Login] with id. The zero Identity means the host's default identity, if any.
+// [Azure.Login] with id. For [OnPremises], it gives id a client secret if it has none. The
+// zero Identity means the host's default identity, if any.
 func (a *Azure) Environ(h Host, id Identity) ([]string, error) {
 	url := a.host.URL
 	switch h {
@@ -50,9 +52,11 @@ func (a *Azure) Environ(h Host, id Identity) ([]string, error) {
 		return a.pipelinesEnv(id)
 	case Workstation:
 		return a.workstationEnv(id)
+	case OnPremises:
+		return a.onPremisesEnv(id)
 	}
-	return nil, fmt.Errorf("emulator: unknown host %q; choose one of %s, %s, %s, %s, %s, %s and %s", h,
-		AppService, VirtualMachine, Kubernetes, Pipelines, Workstation, MachineLearning, CloudShell)
+	return nil, fmt.Errorf("emulator: unknown host %q; choose one of %s, %s, %s, %s, %s, %s, %s and %s", h,
+		AppService, VirtualMachine, Kubernetes, Pipelines, Workstation, OnPremises, MachineLearning, CloudShell)
 }
 
 // managedIdentityEnv completes env, that of a host with managed identities, for id.
@@ -62,7 +66,7 @@ func (a *Azure) managedIdentityEnv(h Host, id Identity, env ...string) ([]string
 		return env, nil
 	}
 	if id.Kind != ManagedIdentity {
-		return nil, fmt.Errorf("emulator: %s has managed identities only, and %s is a %s; run a user on a %s and an application on %s or %s", h, id.Name, id.Kind, Workstation, Kubernetes, Pipelines)
+		return nil, fmt.Errorf("emulator: %s has managed identities only, and %s is a %s; run a user on a %s and an application on %s, %s or %s", h, id.Name, id.Kind, Workstation, Kubernetes, Pipelines, OnPremises)
 	}
 	if h == CloudShell {
 		return nil, fmt.Errorf("emulator: %s has only one identity, %s; use that or choose another host", h, system.Name)
@@ -86,12 +90,28 @@ func (a *Azure) pipelinesEnv(id Identity) ([]string, error) {
 		return nil, err
 	}
 	return []string{
-		"SYSTEM_OIDCREQUESTURI=" + a.host.URL + "/oidc",
+		"SYSTEM_OIDCREQUESTURI=" + a.secureHost.URL + "/oidc",
 		"SYSTEM_ACCESSTOKEN=" + a.hostSecret,
 		"AZURESUBSCRIPTION_TENANT_ID=" + TenantID,
 		"AZURESUBSCRIPTION_CLIENT_ID=" + id.ClientID,
 		"AZURESUBSCRIPTION_SERVICE_CONNECTION_ID=" + id.ServiceConnectionID,
 	}, nil
+}
+
+// onPremisesEnv is that of a machine outside Azure, where an application authenticates with
+// its client secret.
+func (a *Azure) onPremisesEnv(id Identity) ([]string, error) {
+	if err := checkApplication(OnPremises, id); err != nil {
+		return nil, err
+	}
+	if id.Kind == ManagedIdentity {
+		return nil, fmt.Errorf("emulator: %s is a managed identity, which has no client secret; choose an application, of kind %s", id.Name, ServicePrincipal)
+	}
+	secret, err := a.clientSecret(id)
+	if err != nil {
+		return nil, err
+	}
+	return []string{"AZURE_CLIENT_ID=" + id.ClientID, "AZURE_TENANT_ID=" + TenantID, "AZURE_CLIENT_SECRET=" + secret}, nil
 }
 
 // checkApplication refuses users and groups, which cannot run on h.
@@ -113,13 +133,11 @@ func (a *Azure) workstationEnv(id Identity) ([]string, error) {
 	if id.Name != "" {
 		a.Login(id)
 	}
-	return []string{"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH")}, nil
+	return []string{
+		"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"BROWSER=" + filepath.Join(bin, "xdg-open"), // Python and Node prefer it to the PATH
+	}, nil
 }
-
-// identityEnv are the variables that identify a host or configure an identity.
-var identityEnv = []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT", "MSI_ENDPOINT", "MSI_SECRET", "DEFAULT_IDENTITY_CLIENT_ID",
-	"AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST",
-	"AZURE_TOKEN_CREDENTIALS", "SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN", "AZURESUBSCRIPTION_TENANT_ID", "AZURESUBSCRIPTION_CLIENT_ID", "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"}
 
 // SetenvOn sets this process's environment to that of a program that runs on h as id,
 // and restores it when t ends. It unsets the variables of other hosts and of libpq. Like
@@ -133,9 +151,12 @@ func (a *Azure) SetenvOn(t testing.TB, h Host, id Identity) {
 	if h == Workstation && id.Name != "" {
 		t.Cleanup(a.Logout)
 	}
-	for _, name := range slices.Concat(identityEnv, libpqEnv) {
-		t.Setenv(name, "") // so that it is restored
-		os.Unsetenv(name)
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		if namesHost(name) && !slices.Contains(proxyEnv, strings.ToUpper(name)) { // [Azure.Client] uses no proxy
+			t.Setenv(name, "") // so that it is restored
+			os.Unsetenv(name)
+		}
 	}
 	for _, kv := range env {
 		name, value, _ := strings.Cut(kv, "=")

@@ -87,7 +87,7 @@ func TestEnvironRefused(t *testing.T) {
 		want string
 	}{
 		{"unknown host", "kubernets", user, `unknown host "kubernets"; choose one of app-service,`},
-		{"user with managed identities only", emulator.AppService, user, "run a user on a workstation and an application on kubernetes or pipelines"},
+		{"user with managed identities only", emulator.AppService, user, "run a user on a workstation and an application on kubernetes, pipelines or on-premises"},
 		{"user in Kubernetes", emulator.Kubernetes, user, "me@contoso.com is a user and cannot run on kubernetes"},
 		{"second identity in Cloud Shell", emulator.CloudShell, az.Add(emulator.Identity{Name: "other"}), "has only one identity, app"},
 	} {

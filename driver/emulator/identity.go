@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -26,7 +27,7 @@ type Identity struct {
 	ClientID   string   // the appid claim
 	ObjectID   string   // the oid claim
 	ResourceID string   // ARM id of a managed identity; set by Add
-	Secret     string   `json:"-"` // client secret of an application; empty means none
+	Secret     string   `json:"-"` // client secret of an application; empty means none, until [Azure.Environ] creates one
 	Groups     []string // object ids of the groups that it is a member of
 
 	// Certificates are what an application may authenticate with instead of a secret.
@@ -92,8 +93,8 @@ func (a *Azure) Identity(name string) Identity {
 func (a *Azure) addToDirectory(id Identity) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err := a.postgres.pool.Exec(ctx, `INSERT INTO pg_emulator.directory (oid, name, kind) VALUES ($1, $2, $3)
-		ON CONFLICT (oid) DO UPDATE SET name = excluded.name, kind = excluded.kind`, id.ObjectID, id.Name, objectType(id))
+	_, err := a.postgres.pool.Exec(ctx, a.postgres.sql(`INSERT INTO pg_emulator.directory (oid, name, kind) VALUES ($1, $2, $3)
+		ON CONFLICT (oid) DO UPDATE SET name = excluded.name, kind = excluded.kind`), id.ObjectID, id.Name, objectType(id))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.directoryErr = errors.Join(a.directoryErr, err)
@@ -106,6 +107,20 @@ func (a *Azure) findIdentity(match func(Identity) bool) (Identity, bool) {
 		return a.identities[i], true
 	}
 	return Identity{}, false
+}
+
+// clientSecret returns the client secret of an application, and creates one if it has none.
+func (a *Azure) clientSecret(id Identity) (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := slices.IndexFunc(a.identities, func(other Identity) bool { return other.ClientID == id.ClientID })
+	if i < 0 {
+		return "", fmt.Errorf("emulator: %q is not in the tenant; use what Add has returned", id.Name)
+	}
+	if a.identities[i].Secret == "" {
+		a.identities[i].Secret = rand.Text()
+	}
+	return a.identities[i].Secret, nil
 }
 
 // guid derives a GUID from a seed.

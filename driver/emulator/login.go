@@ -1,10 +1,12 @@
 package emulator
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 )
@@ -41,6 +43,7 @@ type pendingGrant struct {
 	client    string
 	redirect  string
 	challenge string // of PKCE
+	nonce     string // that the id token repeats
 	scope     string
 	polls     int // of a device code
 }
@@ -71,8 +74,8 @@ func (a *Azure) redeemCode(code string) *pendingGrant {
 // response_mode=form_post defines it.
 var formPost = template.Must(template.New("").Parse(`<!DOCTYPE html>
 <html><head><title>Working...</title></head><body>
-<form method="POST" name="hiddenform" action="{{.To}}">{{range $name, $value := .Fields}}
-<input type="hidden" name="{{$name}}" value="{{$value}}">{{end}}
+<form method="POST" name="hiddenform" action="{{.To}}">{{range $name, $values := .Fields}}
+<input type="hidden" name="{{$name}}" value="{{index $values 0}}">{{end}}
 <noscript><p>Script is disabled. Click Submit to continue.</p><input type="submit" value="Submit"></noscript>
 </form><script>document.forms[0].submit();</script></body></html>
 `))
@@ -85,25 +88,57 @@ func (a *Azure) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "AADSTS50011: The redirect URI specified in the request does not match the redirect URIs configured for the application.", http.StatusBadRequest)
 		return
 	}
-	if q.Get("response_type") != "code" || q.Get("response_mode") != "form_post" || q.Get("client_id") == "" {
-		http.Error(w, "AADSTS900144: The request must contain response_type=code, response_mode=form_post and a client_id.", http.StatusBadRequest)
+	if q.Get("response_type") != "code" || q.Get("client_id") == "" {
+		http.Error(w, "AADSTS900144: The request must contain response_type=code and a client_id.", http.StatusBadRequest)
+		return
+	}
+	respond := responseModes[cmp.Or(q.Get("response_mode"), "query")]
+	if respond == nil {
+		http.Error(w, "AADSTS90023: The 'response_mode' is not one of query, fragment and form_post.", http.StatusBadRequest)
 		return
 	}
 	if q.Get("code_challenge_method") != "S256" || q.Get("code_challenge") == "" {
 		http.Error(w, "AADSTS501491: The size or the method of the code challenge parameter is invalid.", http.StatusBadRequest)
 		return
 	}
-	fields := map[string]string{"state": q.Get("state")}
+	fields := url.Values{}
 	if id, ok := a.loggedIn(); ok {
-		fields["code"] = a.newCode(&pendingGrant{identity: id, client: q.Get("client_id"), redirect: q.Get("redirect_uri"), challenge: q.Get("code_challenge")})
+		fields.Set("code", a.newCode(&pendingGrant{identity: id, client: q.Get("client_id"), redirect: q.Get("redirect_uri"), challenge: q.Get("code_challenge"), nonce: q.Get("nonce")}))
 	} else {
-		fields["error"] = "access_denied"
-		fields["error_description"] = "AADSTS65004: User declined to consent to access the app."
+		fields.Set("error", "access_denied")
+		fields.Set("error_description", "AADSTS65004: User declined to consent to access the app.")
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := formPost.Execute(w, map[string]any{"To": redirect.String(), "Fields": fields}); err != nil {
-		panic(err) // the template is a constant and w a buffer
+	if q.Has("state") {
+		fields.Set("state", q.Get("state"))
 	}
+	respond(w, redirect, fields)
+}
+
+// responseModes are the ways in which a response reaches the client's redirect URI.
+var responseModes = map[string]func(w http.ResponseWriter, to *url.URL, fields url.Values){
+	"query": func(w http.ResponseWriter, to *url.URL, fields url.Values) {
+		query := to.Query()
+		maps.Copy(query, fields)
+		u := *to
+		u.RawQuery = query.Encode()
+		redirectTo(w, u.String())
+	},
+	"fragment": func(w http.ResponseWriter, to *url.URL, fields url.Values) {
+		u := *to
+		u.Fragment = ""
+		redirectTo(w, u.String()+"#"+fields.Encode())
+	},
+	"form_post": func(w http.ResponseWriter, to *url.URL, fields url.Values) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		if err := formPost.Execute(w, map[string]any{"To": to.String(), "Fields": fields}); err != nil {
+			panic(err) // the template is a constant and w a buffer
+		}
+	},
+}
+
+func redirectTo(w http.ResponseWriter, location string) {
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusFound)
 }
 
 // grantCode exchanges an authorization code for a token. Only the client that requested
@@ -119,7 +154,7 @@ func (a *Azure) grantCode(w http.ResponseWriter, r *http.Request) {
 		a.writeError(w, http.StatusBadRequest, "invalid_grant", 501481, "The Code_Verifier does not match the code_challenge supplied in the authorization request.")
 		return
 	}
-	a.writeUserTokens(w, r, p.identity, r.PostFormValue("scope"))
+	a.writeUserTokens(w, r, p, r.PostFormValue("scope"))
 }
 
 // serveDeviceCode is the device authorization endpoint. The user code is accepted if a
@@ -162,7 +197,7 @@ func (a *Azure) grantDevice(w http.ResponseWriter, r *http.Request) {
 		a.writeError(w, http.StatusBadRequest, "authorization_declined", 70018, "The end user denied the authorization request.")
 		return
 	}
-	a.writeUserTokens(w, r, p.identity, p.scope)
+	a.writeUserTokens(w, r, p, p.scope)
 }
 
 // grantRefresh exchanges a refresh token for an access token. A refresh token can be used
@@ -175,5 +210,5 @@ func (a *Azure) grantRefresh(w http.ResponseWriter, r *http.Request) {
 		a.writeError(w, http.StatusBadRequest, "invalid_grant", 700082, "The refresh token has expired due to inactivity.")
 		return
 	}
-	a.writeUserTokens(w, r, p.identity, r.PostFormValue("scope"))
+	a.writeUserTokens(w, r, p, r.PostFormValue("scope"))
 }

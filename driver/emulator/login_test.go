@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 )
 
@@ -34,11 +36,13 @@ func authorize(t *testing.T, az *emulator.Azure, form url.Values) response {
 	return doRequest(t, az, "GET", publicAuthority+"/organizations/oauth2/v2.0/authorize?"+form.Encode(), "")
 }
 
+var codeInPage = regexp.MustCompile(`name="code" value="([^"]+)"`)
+
 // newCode returns an authorization code of the user who is logged in.
 func newCode(t *testing.T, az *emulator.Azure) string {
 	t.Helper()
 	page := authorize(t, az, authorizeForm()).body
-	m := regexp.MustCompile(`name="code" value="([^"]+)"`).FindStringSubmatch(page)
+	m := codeInPage.FindStringSubmatch(page)
 	if m == nil {
 		t.Fatalf("no code in the page: %s", page)
 	}
@@ -83,7 +87,8 @@ func TestAuthorizeRefused(t *testing.T) {
 	for _, tt := range []struct{ name, param, value string }{
 		{"another redirect URI", "redirect_uri", "https://evil.example"},
 		{"redirect URI that starts like localhost", "redirect_uri", "http://localhost.evil.example"},
-		{"another response mode", "response_mode", "query"},
+		{"another response mode", "response_mode", "web_message"},
+		{"another response type", "response_type", "token"},
 		{"another challenge method", "code_challenge_method", "plain"},
 		{"no challenge", "code_challenge", ""},
 		{"no client", "client_id", ""},
@@ -92,6 +97,107 @@ func TestAuthorizeRefused(t *testing.T) {
 			checkResponse(t, authorize(t, az, with(authorizeForm(), tt.param, tt.value)), http.StatusBadRequest)
 		})
 	}
+}
+
+// The response reaches the redirect URI in the way that the request names: in its query by
+// default, in its fragment, or in a form.
+func TestResponseModes(t *testing.T) {
+	az := emulator.Start(t)
+	az.Login(az.Add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User}))
+	client := *az.Client()
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, tt := range []struct {
+		name, mode, redirect string
+		response             func(u *url.URL) url.Values
+	}{
+		{"default", "", "http://localhost:1/?own=1", (*url.URL).Query},
+		{"query", "query", "http://localhost:1", (*url.URL).Query},
+		{"fragment", "fragment", "http://localhost:1", fragmentOf},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			form := with(authorizeForm(), "response_mode", tt.mode, "redirect_uri", tt.redirect)
+			resp, err := client.Get(publicAuthority + "/organizations/oauth2/v2.0/authorize?" + form.Encode())
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			location, err := resp.Location()
+			if err != nil {
+				t.Fatalf("status %d: %v", resp.StatusCode, err)
+			}
+			if location.Host != "localhost:1" {
+				t.Errorf("redirected to %s, want localhost:1", location)
+			}
+			got := tt.response(location)
+			if got.Get("code") == "" {
+				t.Errorf("redirected to %s, want a code", location)
+			}
+			if got.Get("state") != `"s` {
+				t.Errorf("state = %q, want that of the request", got.Get("state"))
+			}
+			redirect, err := url.Parse(tt.redirect)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := location.Query().Get("own"), redirect.Query().Get("own"); got != want {
+				t.Errorf("own = %q, want the redirect URI's %q", got, want)
+			}
+		})
+	}
+}
+
+func fragmentOf(u *url.URL) url.Values {
+	values, _ := url.ParseQuery(u.EscapedFragment())
+	return values
+}
+
+// The id token that a code is exchanged for has the nonce of the authorization request,
+// and one that is refreshed has none.
+func TestNonce(t *testing.T) {
+	az := emulator.Start(t)
+	az.Login(az.Add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User}))
+	for _, tt := range []struct{ name, nonce string }{
+		{"with a nonce", "n-1"},
+		{"without a nonce", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			form := authorizeForm()
+			if tt.nonce != "" {
+				form.Set("nonce", tt.nonce)
+			}
+			m := codeInPage.FindStringSubmatch(authorize(t, az, form).body)
+			if m == nil {
+				t.Fatal("no code in the page")
+			}
+			r := postForm(t, az, tokenURL, codeForm(m[1]))
+			if got := idTokenClaims(t, r)["nonce"]; got != nonceClaim(tt.nonce) {
+				t.Errorf("nonce = %v, want %q", got, tt.nonce)
+			}
+			refreshToken, _ := r.fields["refresh_token"].(string)
+			r = postForm(t, az, tokenURL, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}, "scope": {scope}})
+			if got := idTokenClaims(t, r)["nonce"]; got != nil {
+				t.Errorf("nonce after a refresh = %v, want none", got)
+			}
+		})
+	}
+}
+
+// nonceClaim returns the claim of a nonce: nil for none.
+func nonceClaim(nonce string) any {
+	if nonce == "" {
+		return nil
+	}
+	return nonce
+}
+
+func idTokenClaims(t *testing.T, r response) jwt.MapClaims {
+	t.Helper()
+	idToken, _ := r.fields["id_token"].(string)
+	claims := jwt.MapClaims{}
+	if _, _, err := jwt.NewParser().ParseUnverified(idToken, claims); err != nil {
+		t.Fatalf("id token: %v in %s", err, r.body)
+	}
+	return claims
 }
 
 // An authorization code is valid for its client, with the verifier.

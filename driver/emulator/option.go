@@ -6,7 +6,9 @@ type Option func(*Azure)
 // WithPostgres uses the running server of a superuser's DSN instead of starting one.
 // Only one emulator at a time can use a server. The server must have the database
 // postgres, in which the emulator installs Azure's functions. [Azure.Close] restores the
-// server to its earlier state.
+// server to its earlier state. Its version must be 13 or newer. No PG variable of the
+// environment adds to the DSN. The sessions of clients have the options of the DSN, before
+// their own.
 func WithPostgres(dsn string) Option { return func(a *Azure) { a.postgres.dsn = dsn } }
 
 // WithSingleServer emulates single server, whose user names end in "@" + [ServerName].

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -22,12 +23,15 @@ import (
 // postgres is the real server: that of WithPostgres, or the emulator's own.
 type postgres struct {
 	dsn    string // a superuser's
+	schema string // of what the emulator adds to the server
 	data   string // data directory of the emulator's own
 	reaper *reaper
 	cmd    *exec.Cmd     // the supervisor of the emulator's own, or nil
 	stdin  io.Closer     // of cmd; the server ends when it is closed
 	exited chan struct{} // closed when cmd has ended
 	log    io.Writer     // set by WithLog
+
+	serviceFile string // has the section emptyService
 
 	pool *pgxpool.Pool // of the superuser, in the database postgres
 	lock *pgxpool.Conn // holds the advisory lock on the server of WithPostgres
@@ -36,11 +40,15 @@ type postgres struct {
 // start starts a server and sets dsn, unless dsn is set already.
 func (p *postgres) start(ctx context.Context) (err error) {
 	if p.dsn != "" {
-		conn, err := pgx.Connect(ctx, p.dsn)
+		config, err := p.config()
 		if err != nil {
 			return fmt.Errorf("emulator: the given PostgreSQL: %w", err)
 		}
-		return conn.Close(ctx)
+		conn, err := pgx.ConnectConfig(ctx, config)
+		if err != nil {
+			return fmt.Errorf("emulator: the given PostgreSQL: %w", err)
+		}
+		return cmp.Or(checkVersion(conn.PgConn()), conn.Close(ctx))
 	}
 	if p.data, err = newDataDir(); err != nil {
 		return err
@@ -85,10 +93,11 @@ func (p *postgres) launch(ctx context.Context, bin, password string) error {
 	if err != nil {
 		return err
 	}
-	dsn := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres password=%s dbname=postgres sslmode=disable require_auth=scram-sha-256", port, password)
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil { // such as for a PGSERVICE that does not exist
-		return fmt.Errorf("emulator: the environment: %w", err)
+	server := &postgres{serviceFile: p.serviceFile}
+	server.dsn = fmt.Sprintf("host=127.0.0.1 port=%d user=postgres password=%s dbname=postgres sslmode=disable require_auth=scram-sha-256", port, password)
+	config, err := server.config()
+	if err != nil {
+		return err
 	}
 	args := []string{filepath.Join(bin, "postgres"), "-D", p.data, "-p", fmt.Sprint(port)}
 	for _, setting := range []string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=500",
@@ -97,6 +106,7 @@ func (p *postgres) launch(ctx context.Context, bin, password string) error {
 	}
 	cmd := superviseCommand(args)
 	p.reaper.attach(cmd)
+	cmd.Env = serverEnv()
 	cmd.WaitDelay = shutdownTimeout // other processes may hold the log's pipe
 	log := &logTail{}
 	cmd.Stdout = p.teeLog(log)
@@ -122,7 +132,7 @@ func (p *postgres) launch(ctx context.Context, bin, password string) error {
 	if err := p.waitReady(ctx, config, log); err != nil {
 		return err
 	}
-	p.dsn = dsn
+	p.dsn = server.dsn
 	return nil
 }
 
@@ -132,7 +142,7 @@ func (p *postgres) waitReady(ctx context.Context, config *pgx.ConnConfig, log *l
 	for {
 		conn, err := pgx.ConnectConfig(ctx, config)
 		if err == nil {
-			return conn.Close(ctx)
+			return cmp.Or(checkVersion(conn.PgConn()), conn.Close(ctx))
 		}
 		var pgErr *pgconn.PgError
 		if errors.As(err, &pgErr) && pgErr.Code == "28P01" {
@@ -180,7 +190,7 @@ func (p *postgres) stop() error {
 
 // database returns the database that dsn names.
 func (p *postgres) database() string {
-	config, err := pgx.ParseConfig(p.dsn)
+	config, err := p.config()
 	if err != nil || config.Database == "" {
 		return "postgres"
 	}

@@ -2,17 +2,14 @@ package emulator
 
 import (
 	"cmp"
-	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf16"
 )
 
 // programScript is each of the programs. It sends its arguments to the emulator, and
@@ -87,7 +84,7 @@ func (a *Azure) serveProgram(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Exit-Status", fmt.Sprint(exitStatus))
 		fmt.Fprintln(w, output)
 	}
-	if p.isTokenRequest {
+	if p.isTokenRequest && !asksForHelp(args) {
 		serve = a.withCounting(serve)
 	}
 	serve(w, r)
@@ -103,6 +100,9 @@ func flagValue(args []string, flag string) string {
 
 func az(a *Azure, args []string) (string, int) {
 	resource := flagValue(args, "--resource")
+	if scope := flagValue(args, "--scope"); scope != "" {
+		resource = strings.TrimSuffix(scope, "/.default")
+	}
 	if flagValue(args, "--resource-type") == "oss-rdbms" {
 		resource = Resource
 	}
@@ -136,27 +136,4 @@ func azd(a *Azure, args []string) (string, int) {
 	}
 	token, expiresOn := a.issue(id, strings.TrimSuffix(scope, "/.default"))
 	return fmt.Sprintf(`{"token":%q,"expiresOn":%q}`, token, expiresOn.UTC().Format("2006-01-02T15:04:05Z")), 0
-}
-
-var resourceURL = regexp.MustCompile(`ResourceUrl\s*=\s*'([^']*)'`)
-
-func pwsh(a *Azure, args []string) (string, int) {
-	b, err := base64.StdEncoding.DecodeString(flagValue(args, "-EncodedCommand"))
-	if err != nil {
-		return "Cannot process the command because the value specified with -EncodedCommand is not properly encoded.", 1
-	}
-	units := make([]uint16, len(b)/2)
-	for i := range units {
-		units[i] = uint16(b[2*i]) | uint16(b[2*i+1])<<8
-	}
-	resource := resourceURL.FindStringSubmatch(string(utf16.Decode(units)))
-	if resource == nil {
-		return "The command is not one that the emulator supports.", 1
-	}
-	id, ok := a.loggedIn()
-	if !ok {
-		return "Get-AzAccessToken: Run Connect-AzAccount to login.", 1
-	}
-	token, expiresOn := a.issue(id, resource[1])
-	return fmt.Sprintf(`{"Token":%q,"ExpiresOn":%d}`, token, expiresOn.Unix()), 0
 }

@@ -35,9 +35,24 @@ func (p *postgres) provision(ctx context.Context, single bool) error {
 	if single {
 		serverType = "single"
 	}
-	_, err := p.pool.Exec(ctx, sqlSection("common")+sqlSection(serverType), pgx.QueryExecModeSimpleProtocol) // one transaction
+	var err error
+	for _, p.schema = range schemas {
+		_, err = p.pool.Exec(ctx, p.sql(sqlSection("common")+sqlSection(serverType)), pgx.QueryExecModeSimpleProtocol) // one transaction
+		var pgErr *pgconn.PgError
+		if !errors.As(err, &pgErr) || pgErr.Code != "42939" { // reserved_name
+			break
+		}
+	}
 	return err
 }
+
+// schemas are the names of the schema with the emulator's own tables and functions. pg_dump
+// ignores the first, which PostgreSQL reserves for itself. Some servers, such as those with
+// Citus, refuse it even to a superuser and have the second.
+var schemas = []string{"pg_emulator", "aadpostgres_emulator"}
+
+// sql returns SQL that is written for the first of the schemas, for the server's.
+func (p *postgres) sql(text string) string { return strings.ReplaceAll(text, schemas[0], p.schema) }
 
 // lockServer makes sure that no other emulator uses the server of WithPostgres, and
 // removes what an emulator that was killed has left there.
@@ -65,11 +80,24 @@ func (p *postgres) lockServer(ctx context.Context) error {
 // databases of tests, the Entra roles with everything that they own, Azure's own roles and
 // the functions.
 func (p *postgres) cleanUp(ctx context.Context) error {
-	provisioned := false
-	err := p.pool.QueryRow(ctx, "SELECT to_regclass('pg_emulator.preexisting_roles') IS NOT NULL").Scan(&provisioned)
-	if err != nil || !provisioned {
-		return err
+	for _, p.schema = range schemas {
+		provisioned := false
+		err := p.pool.QueryRow(ctx, p.sql("SELECT to_regclass('pg_emulator.preexisting_roles') IS NOT NULL")).Scan(&provisioned)
+		if err != nil {
+			return err
+		}
+		if !provisioned {
+			continue
+		}
+		if err := p.cleanUpSchema(ctx); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// cleanUpSchema is cleanUp for an emulator that has used this schema.
+func (p *postgres) cleanUpSchema(ctx context.Context) error {
 	roles, err := p.queryNames(ctx, `SELECT rolname::text FROM pg_roles r WHERE NOT EXISTS (SELECT FROM pg_emulator.preexisting_roles e WHERE e.id = r.oid)
 		AND (rolname IN ('azure_pg_admin', 'azure_ad_user', 'azure_ad_admin') OR EXISTS (SELECT FROM pg_emulator.principals p WHERE p.id = r.oid))`)
 	if err != nil {
@@ -88,7 +116,7 @@ func (p *postgres) cleanUp(ctx context.Context) error {
 	if err := p.dropRoles(ctx, roles); err != nil {
 		return err
 	}
-	_, err = p.pool.Exec(ctx, sqlSection("remove"), pgx.QueryExecModeSimpleProtocol)
+	_, err = p.pool.Exec(ctx, p.sql(sqlSection("remove")), pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 
@@ -130,7 +158,7 @@ func (p *postgres) dropOwned(ctx context.Context, database string, roles []strin
 }
 
 func (p *postgres) queryNames(ctx context.Context, query string, args ...any) ([]string, error) {
-	rows, err := p.pool.Query(ctx, query, args...)
+	rows, err := p.pool.Query(ctx, p.sql(query), args...)
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func TestWhoCanCreatePrincipals(t *testing.T) {
 			t.Errorf("attributes = %s, want ttt", got)
 		}
 		az.Add(emulator.Identity{Name: "third"})
-		mustExec(t, second, "SELECT pgaadauth_create_principal('third', false, false)")
+		mustExec(t, second, "SELECT pgaadauth_create_principal('third', false, false)", "CREATE ROLE helper LOGIN CREATEROLE", "GRANT azure_pg_admin TO helper")
 	})
 	t.Run("former administrator", func(t *testing.T) {
 		if _, err := dba.Exec(ctx, "SELECT pgaadauth_update_principal_with_oid('new', $1, 'service', false, false)", newID.ObjectID); err != nil {

@@ -16,8 +16,13 @@ type rewriter struct {
 	rewriteStatement func(statement []sqlToken) (string, bool)
 }
 
-// securityLabel replaces SECURITY LABEL by a call of a procedure. Neither returns rows.
-var securityLabel = rewriter{"pgaadauth", func(s []sqlToken) (string, bool) {
+// securityLabel returns a rewriter that replaces SECURITY LABEL by a call of the schema's
+// procedure. Neither returns rows.
+func securityLabel(schema string) *rewriter {
+	return &rewriter{"pgaadauth", func(s []sqlToken) (string, bool) { return labelCall(schema, s) }}
+}
+
+func labelCall(schema string, s []sqlToken) (string, bool) {
 	if len(s) != 9 || !startsWith(s, "security", "label", "for", "pgaadauth", "on", "role", "", "is", "") {
 		return "", false
 	}
@@ -26,8 +31,8 @@ var securityLabel = rewriter{"pgaadauth", func(s []sqlToken) (string, bool) {
 	if !strings.HasSuffix(label, "'") && !strings.EqualFold(label, "null") {
 		return "", false
 	}
-	return "CALL pg_emulator.label(" + quoteLiteral(role) + ", " + label + ")", true
-}}
+	return "CALL " + schema + ".label(" + quoteLiteral(role) + ", " + label + ")", true
+}
 
 // validateOIDs replaces the parameter aad_validate_oids_in_tenant in SET by one that
 // PostgreSQL accepts because its name has two parts.
@@ -57,7 +62,7 @@ func (a *Azure) rewriterFor(role principal, database string) *rewriter {
 		return &validateOIDs
 	}
 	if database == "postgres" {
-		return &securityLabel
+		return securityLabel(a.postgres.schema)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 func TestRewriteSecurityLabel(t *testing.T) {
 	const label = `SECURITY LABEL FOR "pgaadauth" ON ROLE "it""s'a\b" IS 'l'`
 	const call = `CALL pg_emulator.label( E'it"s''a\\b', 'l')`
-	checkRewrites(t, securityLabel, []rewriteTest{
+	checkRewrites(t, *securityLabel("pg_emulator"), []rewriteTest{
 		{"statement", label, call},
 		{"spaces and semicolon", " " + label + " ; ", " " + call + " ; "},
 		{"among statements", "a;" + label + ";b", "a;" + call + ";b"},
@@ -20,7 +20,7 @@ func TestRewriteSecurityLabel(t *testing.T) {
 		{"null", `SECURITY LABEL FOR "pgaadauth" ON ROLE a IS NULL`, `CALL pg_emulator.label( E'a', NULL)`},
 		{"quote as the role", `security label for pgaadauth on role " is 'x'`, `CALL pg_emulator.label( E'"', 'x')`},
 	})
-	checkUnchanged(t, securityLabel, []rewriteTest{
+	checkUnchanged(t, *securityLabel("pg_emulator"), []rewriteTest{
 		{name: "dollar-quoted", sql: "$$" + label + ";" + label + "$$"},
 		{name: "dollar-quoted, no end", sql: "$a$;" + label + ";$b$;" + label},
 		{name: "string with no end", sql: "'" + label[:10] + ";" + label},
@@ -77,11 +77,11 @@ func FuzzRewrite(f *testing.F) {
 		}
 		zero := []byte{0}
 		text, _, _ := bytes.Cut([]byte(sql), zero)
-		rewritten := []byte(securityLabel.rewrite(string(text)))
+		rewritten := []byte(securityLabel("pg_emulator").rewrite(string(text)))
 		in := bytes.Join([][]byte{message('d', rest), message('Q', text, zero), message('P', text, zero, text, zero, rest), message('Q', rest), message('X')}, nil)
-		want := bytes.Join([][]byte{message('d', rest), message('Q', rewritten, zero), message('P', text, zero, rewritten, zero, rest), message('Q', securityLabel.rewriteMessage('Q', rest)), message('X')}, nil)
+		want := bytes.Join([][]byte{message('d', rest), message('Q', rewritten, zero), message('P', text, zero, rewritten, zero, rest), message('Q', securityLabel("pg_emulator").rewriteMessage('Q', rest)), message('X')}, nil)
 		var out bytes.Buffer
-		if err := securityLabel.copy(&out, iotest.OneByteReader(bytes.NewReader(in))); err != io.EOF {
+		if err := securityLabel("pg_emulator").copy(&out, iotest.OneByteReader(bytes.NewReader(in))); err != io.EOF {
 			t.Errorf("copy() = %v, want %v", err, io.EOF)
 		}
 		if !bytes.Equal(out.Bytes(), want) {

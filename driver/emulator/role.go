@@ -41,7 +41,7 @@ func (a *Azure) grant(ctx context.Context, id Identity, admin bool) error {
 	a.grantMu.Lock()
 	defer a.grantMu.Unlock()
 	err := pgx.BeginFunc(ctx, a.postgres.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_emulator.create_role($1, $2, $3, $4, false)", id.Name, id.ObjectID, kind, admin); err != nil {
+		if _, err := tx.Exec(ctx, a.postgres.sql("SELECT pg_emulator.create_role($1, $2, $3, $4, false)"), id.Name, id.ObjectID, kind, admin); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, alterPassword(id.Name, verifier))
@@ -50,7 +50,11 @@ func (a *Azure) grant(ctx context.Context, id Identity, admin bool) error {
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, a.postgres.dsn) // whose database may differ from the pool's
+	config, err := a.postgres.config()
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config) // whose database may differ from the pool's
 	if err != nil {
 		return err
 	}
@@ -112,7 +116,7 @@ func (a *Azure) lookUpPrincipal(ctx context.Context, server *postgres, role stri
 }
 
 func (p *postgres) queryPrincipal(ctx context.Context, role string) (result principal, verifier string, err error) {
-	err = p.pool.QueryRow(ctx, "SELECT role::text, kind, oid, admin, coalesce(password, '') FROM pg_emulator.principals WHERE role = $1::name", role).
+	err = p.pool.QueryRow(ctx, p.sql("SELECT role::text, kind, oid, admin, coalesce(password, '') FROM pg_emulator.principals WHERE role = $1::name"), role).
 		Scan(&result.role, &result.objectType, &result.oid, &result.admin, &verifier)
 	return result, verifier, err
 }

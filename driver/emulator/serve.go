@@ -13,7 +13,7 @@ import (
 // the server need not be up yet. [Azure.Close] stops the gateway and leaves the server
 // running.
 func (a *Azure) Serve(ctx context.Context, dsn string) (port int, err error) {
-	server := &postgres{dsn: dsn}
+	server := &postgres{dsn: dsn, schema: a.postgres.schema, serviceFile: a.postgres.serviceFile}
 	if err := server.openPool(ctx); err != nil {
 		return 0, fmt.Errorf("emulator: the additional PostgreSQL: %w", err)
 	}
@@ -30,13 +30,17 @@ func (a *Azure) Serve(ctx context.Context, dsn string) (port int, err error) {
 
 // openPool creates the pool, which connects on first use.
 func (p *postgres) openPool(ctx context.Context) error {
-	config, err := pgxpool.ParseConfig(p.dsn)
+	s, err := p.connString()
+	if err != nil {
+		return err
+	}
+	config, err := pgxpool.ParseConfig(s)
 	if err != nil {
 		return err
 	}
 	config.ConnConfig.Database = "postgres" // Azure's functions are in this database
-	config.ConnConfig.RuntimeParams = nil   // this process may have PGAPPNAME, PGOPTIONS or PGTZ
-	config.MaxConns = 5                     // one may hold the lock of lockServer
+	removeEmpty(config.ConnConfig.RuntimeParams)
+	config.MaxConns = 5 // one may hold the lock of lockServer
 	p.pool, err = pgxpool.NewWithConfig(ctx, config)
 	return err
 }

@@ -3,7 +3,6 @@ package emulator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -62,10 +61,12 @@ func (g *gateway) serveSession(conn net.Conn, role principal, claims jwt.MapClai
 }
 
 func (g *gateway) sessionConfig(role principal, claims jwt.MapClaims, params map[string]string) (*pgconn.Config, error) {
-	config, err := pgconn.ParseConfig(g.server.dsn)
+	connConfig, err := g.server.config()
 	if err != nil {
 		return nil, err
 	}
+	config := &connConfig.Config
+	options := config.RuntimeParams["options"] // some servers need those of the given DSN
 	config.User = role.role
 	config.Password = role.password
 	if role.password == "" {
@@ -75,10 +76,13 @@ func (g *gateway) sessionConfig(role principal, claims jwt.MapClaims, params map
 	if config.Database == "" {
 		config.Database = role.role
 	}
-	config.RuntimeParams = maps.Clone(params) // not those of this process: PGAPPNAME, PGOPTIONS, PGTZ
+	config.RuntimeParams = maps.Clone(params)
 	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool {
 		return name == "user" || name == "database" || strings.HasPrefix(name, "_pq_.")
 	})
+	if options != "" {
+		config.RuntimeParams["options"] = joinOptions(options, params["options"])
+	}
 	config.MinProtocolVersion = "3.0" // as negotiated
 	config.MaxProtocolVersion = "3.0"
 	config.DialFunc = g.dial
@@ -110,11 +114,12 @@ func (g *gateway) sendConnectError(conn net.Conn, err error, role principal, cla
 
 // relayRaw sends the first packet to PostgreSQL and relays everything after it.
 func (g *gateway) relayRaw(conn net.Conn, packet []byte) error {
-	config, err := pgconn.ParseConfig(g.server.dsn)
+	config, err := g.server.config()
 	if err != nil {
 		return err
 	}
-	backend, err := g.dial(g.ctx, "tcp", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)))
+	network, address := pgconn.NetworkAddress(config.Host, config.Port)
+	backend, err := g.dial(g.ctx, network, address)
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,10 @@ func New(ctx context.Context, opts ...Option) (_ *Azure, err error) {
 	if err := os.Mkdir(a.dir, 0o700); err != nil {
 		return nil, err
 	}
+	a.postgres.serviceFile = filepath.Join(a.dir, "pg_service.conf")
+	if err := os.WriteFile(a.postgres.serviceFile, []byte("["+emptyService+"]\n"), 0o600); err != nil {
+		return nil, err
+	}
 	if err := a.startPostgres(ctx); err != nil {
 		return nil, err
 	}
@@ -89,12 +93,16 @@ func (a *Azure) makeKeys() (err error) {
 	return err
 }
 
-// listen starts Entra, the host's endpoints and the gateway.
+// listen starts Entra, the host's endpoints, the proxy and the gateway.
 func (a *Azure) listen() (err error) {
 	a.entra = httptest.NewUnstartedServer(a.entraHandler())
 	a.entra.TLS = a.ca.tlsConfig()
 	a.entra.StartTLS()
 	a.host = httptest.NewServer(a.hostHandler())
+	a.secureHost = httptest.NewUnstartedServer(a.hostHandler())
+	a.secureHost.TLS = a.ca.tlsConfig()
+	a.secureHost.StartTLS()
+	a.proxy = newProxy(a.entra.Listener.Addr())
 	a.client = a.newClient()
 	a.gateway, err = newGateway(a, &a.postgres)
 	return err
@@ -133,7 +141,10 @@ func (a *Azure) shutdown() error {
 	if a.client != nil {
 		a.client.CloseIdleConnections()
 	}
-	for _, s := range []*httptest.Server{a.entra, a.host} {
+	if a.proxy != nil {
+		a.proxy.close()
+	}
+	for _, s := range []*httptest.Server{a.entra, a.host, a.secureHost} {
 		if s != nil {
 			s.CloseClientConnections()
 			s.Close()

@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
@@ -98,7 +100,38 @@ func TestScripts(t *testing.T) {
 			return errors.Join(os.WriteFile(admins, []byte(a.Token(admin, nil)), 0o600), os.WriteFile(heads, []byte(single.Token(head, nil)), 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status},
+		Condition: func(name string) (bool, error) {
+			if name == "dumps" {
+				return dumps(t.Context(), a)
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
 	})
+}
+
+// dumps reports whether the pg_dump of this machine is as new as the server, which it
+// requires.
+func dumps(ctx context.Context, a *emulator.Azure) (bool, error) {
+	out, err := exec.CommandContext(ctx, "pg_dump", "--version").Output()
+	if err != nil {
+		return false, err
+	}
+	conn, err := pgx.Connect(ctx, a.PostgresDSN())
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close(ctx)
+	client, err := majorVersion(string(out))
+	if err != nil {
+		return false, err
+	}
+	server, err := majorVersion(conn.PgConn().ParameterStatus("server_version"))
+	return client >= server, err
+}
+
+// majorVersion returns the first number in a text.
+func majorVersion(text string) (int, error) {
+	return strconv.Atoi(regexp.MustCompile(`\d+`).FindString(text))
 }
 
 // status runs a command that must end with the exit status args[0].

@@ -9,7 +9,9 @@
 //	emulate -- CMD     run CMD, in any language, with those variables, then stop
 //	emulate -demo      show eight concurrent sign-ins and some work, then stop
 //
-// CMD has the environment that it would have on Azure, on the host that -on selects. This
+// CMD has the environment that it would have on Azure, on the host that -on selects. Its
+// HTTPS_PROXY leads Entra's names, such as login.microsoftonline.com, to the emulator and
+// refuses every other host, so that no token request leaves this machine. This
 // example requests the token of App Service's identity and signs in with psql:
 //
 //	emulate -- sh -c 'PGPASSWORD=$(curl -s -H "X-IDENTITY-HEADER: $IDENTITY_HEADER" \
@@ -48,11 +50,11 @@ Emulates Azure for tests, on 127.0.0.1.
 
 func main() {
 	c := config{host: emulator.AppService}
-	flag.Func("on", "run the command as on `HOST`: app-service (the default), kubernetes, pipelines,\nworkstation, machine-learning or cloud-shell", func(s string) error {
+	flag.Func("on", "run the command as on `HOST`: app-service (the default), kubernetes, pipelines,\nworkstation, on-premises (an application with AZURE_CLIENT_SECRET), machine-learning\nor cloud-shell", func(s string) error {
 		c.host = emulator.Host(s)
 		return nil
 	})
-	flag.Func("user", "create a role for [KIND:]`NAME`; repeat the flag for more roles. KIND is\nmanaged-identity, service-principal, user or group. A name with an @ is a user's.\nThe first one runs the command; the default is managed identity app", c.addIdentity(emulator.WithIdentity))
+	flag.Func("user", "create a role for [KIND:]`NAME`; repeat the flag for more roles. KIND is\nmanaged-identity, service-principal, user or group. A name with an @ is a user's,\nand any other one a managed identity's or, on-premises, an application's.\nThe first one runs the command; the default is app", c.addIdentity(emulator.WithIdentity))
 	flag.Func("admin", "create a role like -user, for an Entra administrator `NAME`, who can create roles", c.addIdentity(emulator.WithAdmin))
 	flag.BoolVar(&c.single, "single", false, "emulate single server, whose user names end in @"+emulator.ServerName)
 	showDemo := flag.Bool("demo", false, "show eight concurrent sign-ins and some work")
@@ -80,9 +82,33 @@ func main() {
 // A config is what the flags set.
 type config struct {
 	host       emulator.Host
-	identities []emulator.Option
+	identities []identity
 	first      string // name of the first identity, which runs the command
 	single     bool
+}
+
+// An identity is what -user or -admin adds, and the option that adds it.
+type identity struct {
+	emulator.Identity
+	option func(emulator.Identity) emulator.Option
+}
+
+// options returns the emulator's options.
+func (c *config) options() (opts []emulator.Option) {
+	all := c.identities
+	if c.first == "" {
+		all = []identity{{emulator.Identity{Name: "app"}, emulator.WithIdentity}}
+	}
+	for _, id := range all {
+		if id.Kind == "" && c.host == emulator.OnPremises {
+			id.Kind = emulator.ServicePrincipal // no machine outside Azure has a managed identity
+		}
+		opts = append(opts, id.option(id.Identity))
+	}
+	if c.single {
+		opts = append(opts, emulator.WithSingleServer())
+	}
+	return opts
 }
 
 // addIdentity returns the function of a flag that adds an identity by an option.
@@ -106,7 +132,7 @@ func (c *config) addIdentity(option func(emulator.Identity) emulator.Option) fun
 		if c.first == "" {
 			c.first = id.Name
 		}
-		c.identities = append(c.identities, option(id))
+		c.identities = append(c.identities, identity{id, option})
 		return nil
 	}
 }
@@ -114,18 +140,14 @@ func (c *config) addIdentity(option func(emulator.Identity) emulator.Option) fun
 // run runs the command of args, or prints the environment and waits for ctx if there is
 // none. It returns the command's exit status, and any other error.
 func run(ctx context.Context, c config, out io.Writer, args []string) (status int, err error) {
-	opts := c.identities
-	if c.single {
-		opts = append(opts, emulator.WithSingleServer())
-	}
-	az, err := emulator.New(ctx, opts...)
+	az, err := emulator.New(ctx, c.options()...)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, az.Close()) }()
 	id := az.Identity(cmp.Or(c.first, "app"))
 	if id.Kind == emulator.ServicePrincipal && slices.Contains(managedIdentityHosts, c.host) {
-		return 0, fmt.Errorf("%s has managed identities only, and %s is an application; use -on %s or -on %s", c.host, id.Name, emulator.Kubernetes, emulator.Pipelines)
+		return 0, fmt.Errorf("%s has managed identities only, and %s is an application; use -on %s, -on %s or -on %s", c.host, id.Name, emulator.Kubernetes, emulator.Pipelines, emulator.OnPremises)
 	}
 	if len(args) > 0 {
 		cmdCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))

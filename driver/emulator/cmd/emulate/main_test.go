@@ -237,10 +237,12 @@ func TestMisuse(t *testing.T) {
 		users []string
 		want  string
 	}{
-		{"virtual machine", "virtual-machine", nil, "choose one of app-service, kubernetes, pipelines, workstation, machine-learning and cloud-shell"},
-		{"application with managed identities only", emulator.AppService, []string{"service-principal:deploy"}, "deploy is an application; use -on kubernetes or -on pipelines"},
+		{"virtual machine", "virtual-machine", nil, "choose one of app-service, kubernetes, pipelines, workstation, on-premises, machine-learning and cloud-shell"},
+		{"application with managed identities only", emulator.AppService, []string{"service-principal:deploy"}, "deploy is an application; use -on kubernetes, -on pipelines or -on on-premises"},
 		{"user with managed identities only", emulator.AppService, []string{"me@contoso.com"}, "run a user on a workstation"},
 		{"user in Kubernetes", emulator.Kubernetes, []string{"me@contoso.com"}, "me@contoso.com is a user and cannot run on kubernetes"},
+		{"user on-premises", emulator.OnPremises, []string{"me@contoso.com"}, "me@contoso.com is a user and cannot run on on-premises"},
+		{"managed identity on-premises", emulator.OnPremises, []string{"managed-identity:billing"}, "billing is a managed identity, which has no client secret; choose an application, of kind service-principal"},
 		{"second identity in Cloud Shell", emulator.CloudShell, []string{"billing"}, "only one identity, app"},
 		{"one role twice", emulator.AppService, []string{"twice", "twice"}, `role "twice" already exists`},
 	} {

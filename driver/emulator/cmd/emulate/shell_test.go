@@ -23,6 +23,7 @@ var tokenCommands = []struct {
 	{emulator.Kubernetes, `exchange "$(cat "$AZURE_FEDERATED_TOKEN_FILE")" "$AZURE_CLIENT_ID"`},
 	{emulator.Pipelines, `exchange "$(field oidcToken "$(curl -sS -X POST -H "Authorization: Bearer $SYSTEM_ACCESSTOKEN" -H Content-Length:0 \
 		"$SYSTEM_OIDCREQUESTURI?api-version=7.1&serviceConnectionId=$AZURESUBSCRIPTION_SERVICE_CONNECTION_ID")")" "$AZURESUBSCRIPTION_CLIENT_ID"`},
+	{emulator.OnPremises, `field access_token "$(curl -sS "${AZURE_AUTHORITY_HOST}$AZURE_TENANT_ID/oauth2/v2.0/token" -d grant_type=client_credentials -d "client_id=$AZURE_CLIENT_ID" -d "scope=$resource/.default" -d "client_secret=$AZURE_CLIENT_SECRET")"`},
 	{emulator.Workstation, `az account get-access-token --resource-type oss-rdbms --query "[accessToken]" -o tsv`},
 }
 
@@ -71,6 +72,8 @@ func TestShell(t *testing.T) {
 		{emulator.Kubernetes, []string{"billing"}, "billing"},
 		{emulator.Kubernetes, []string{"service-principal:worker"}, "worker"},
 		{emulator.Pipelines, []string{"service-principal:deploy"}, "deploy"},
+		{emulator.OnPremises, nil, "app"},
+		{emulator.OnPremises, []string{"service-principal:billing"}, "billing"},
 		{emulator.Workstation, []string{"me@contoso.com"}, "me@contoso.com"},
 		{emulator.Workstation, nil, "app"},
 	} {
@@ -110,10 +113,12 @@ func TestDriver(t *testing.T) {
 		{emulator.CloudShell, nil, "app"},
 		{emulator.Kubernetes, []string{"service-principal:billing"}, "billing"},
 		{emulator.Pipelines, []string{"service-principal:billing"}, "billing"},
+		{emulator.OnPremises, nil, "app"},
+		{emulator.OnPremises, []string{"service-principal:billing"}, "billing"},
 		{emulator.Workstation, []string{"service-principal:billing"}, "billing"},
 	} {
-		t.Run(string(tt.host), func(t *testing.T) {
-			if runtime.GOOS == "darwin" && urlIsForDriver(tt.host) {
+		t.Run(string(tt.host)+" "+tt.wantRole, func(t *testing.T) {
+			if runtime.GOOS == "darwin" && (urlIsForDriver(tt.host) || tt.host == emulator.OnPremises) {
 				t.Skip("Go does not read SSL_CERT_FILE on macOS")
 			}
 			checkChild(t, newConfig(t, tt.host, tt.identities...), tt.wantRole)
