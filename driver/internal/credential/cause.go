@@ -1,20 +1,16 @@
 package credential
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
 	"strings"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
 )
 
 // cause returns why a request failed, in one line. azidentity's errors have many lines, so
-// Entra's description is taken if there is one.
+// the response's text is taken if there is one.
 func cause(err error) string {
 	reasons := attempts(err.Error())
 	var failed *azidentity.AuthenticationFailedError
@@ -29,32 +25,6 @@ func cause(err error) string {
 		return redact.FirstLine(err.Error())
 	}
 	return strings.Join(reasons, " / ")
-}
-
-// refusal replaces azidentity's reason by Entra's description, or adds the status if there
-// is none. In a chain the name of the credential stays in front.
-func refusal(reason string, resp *http.Response, chained bool) string {
-	words := description(resp)
-	if words == "" {
-		return reason + fmt.Sprintf(" (HTTP %d)", resp.StatusCode)
-	}
-	if !chained {
-		return words
-	}
-	name, _, _ := strings.Cut(reason, " ")
-	return strings.TrimSuffix(name, ":") + ": " + words
-}
-
-// description returns the error_description of a refusal, or "".
-func description(resp *http.Response) string {
-	var body struct {
-		Description string `json:"error_description"`
-	}
-	b, err := runtime.Payload(resp)
-	if err != nil || json.Unmarshal(b, &body) != nil {
-		return ""
-	}
-	return redact.FirstLine(body.Description)
 }
 
 // attempts returns the reason of each credential of a chain, in one line each. It returns

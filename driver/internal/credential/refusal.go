@@ -1,0 +1,82 @@
+package credential
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
+)
+
+// description returns what a refusal says, in one line, or "".
+func description(resp *http.Response) string {
+	b, err := runtime.Payload(resp)
+	if err != nil {
+		return ""
+	}
+	return refusalText(b)
+}
+
+// refusalText returns the text of a refusal's JSON, in one line, or "". An authority, a
+// virtual machine and Azure Arc have error_description. App Service, Azure Pipelines and
+// GitHub have message. Azure Machine Learning, Cloud Shell and Service Fabric have
+// error.message. The code of the error is less than a text, and more than none.
+func refusalText(body []byte) string {
+	var fields struct {
+		Description any `json:"error_description"`
+		Message     any `json:"message"`
+		Exception   any `json:"ExceptionMessage"`
+		Error       any `json:"error"`
+		Code        any `json:"code"`
+	}
+	if json.Unmarshal(body, &fields) != nil {
+		return ""
+	}
+	candidates := []any{fields.Description}
+	if nested, ok := fields.Error.(map[string]any); ok {
+		candidates = append(candidates, nested["message"], nested["code"])
+	}
+	for _, candidate := range append(candidates, fields.Message, fields.Exception, fields.Error, fields.Code) {
+		text, _ := candidate.(string)
+		if line := redact.FirstLine(text); line != "" {
+			return line
+		}
+	}
+	return ""
+}
+
+// identityParameters are the query parameters by which a managed identity is requested.
+var identityParameters = []string{"client_id", "clientid", "object_id", "principal_id", "mi_res_id", "msi_res_id"}
+
+// requestedIdentity says which managed identity was requested, or "" for the response of
+// another endpoint.
+func requestedIdentity(resp *http.Response) string {
+	if resp.Request == nil || !isIdentityEndpoint(resp.Request.URL) {
+		return ""
+	}
+	query := resp.Request.URL.Query()
+	for _, name := range identityParameters {
+		if id := query.Get(name); id != "" {
+			return fmt.Sprintf(" (requested identity: %q)", id)
+		}
+	}
+	return " (requested identity: the host's own)"
+}
+
+// refusal replaces azidentity's reason by what the response says, or adds the status if it
+// says nothing. In a chain the name of the credential stays in front.
+func refusal(reason string, resp *http.Response, chained bool) string {
+	text := description(resp)
+	if text == "" {
+		return reason + fmt.Sprintf(" (HTTP %d)", resp.StatusCode) + requestedIdentity(resp)
+	}
+	text += requestedIdentity(resp)
+	if !chained {
+		return text
+	}
+	name, _, _ := strings.Cut(reason, " ")
+	return strings.TrimSuffix(name, ":") + ": " + text
+}
