@@ -22,7 +22,7 @@ func cause(err error) string {
 		*last = refusal(*last, failed.RawResponse, len(reasons) > 1)
 	}
 	if reasons == nil {
-		return redact.FirstLine(err.Error())
+		return ownRefusal(redact.FirstLine(err.Error()), false)
 	}
 	return strings.Join(reasons, " / ")
 }
@@ -39,7 +39,7 @@ func attempts(text string) (reasons []string) {
 		if !ok || strings.TrimSpace(line) == "" || line[0] == '\t' {
 			continue // a further line of the credential before
 		}
-		reasons = append(reasons, redact.FirstLine(line))
+		reasons = append(reasons, ownRefusal(redact.FirstLine(line), true))
 	}
 	return reasons
 }

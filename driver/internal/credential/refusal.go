@@ -63,7 +63,23 @@ func requestedIdentity(resp *http.Response) string {
 			return fmt.Sprintf(" (requested identity: %q)", id)
 		}
 	}
-	return " (requested identity: the host's own)"
+	return requestedOwn
+}
+
+const requestedOwn = " (requested identity: the host's own)"
+
+// ownRefusal replaces the JSON in azidentity's reason for which a virtual machine has no
+// identity of its own: azidentity quotes the response, and does not return it.
+func ownRefusal(reason string, chained bool) string {
+	name, body, found := strings.Cut(reason, ": failed to authenticate a system assigned identity. The endpoint responded with ")
+	text := refusalText([]byte(body))
+	if !found || text == "" {
+		return reason
+	}
+	if chained {
+		text = name + ": " + text
+	}
+	return text + requestedOwn
 }
 
 // refusal replaces azidentity's reason by what the response says, or adds the status if it

@@ -106,3 +106,26 @@ func TestLongRefusal(t *testing.T) {
 		t.Errorf("Cause has %d bytes, want at most 600", len(got.Cause))
 	}
 }
+
+// azidentity quotes the response of a virtual machine without an identity of its own.
+func TestOwnRefusal(t *testing.T) {
+	const quoted = `ManagedIdentityCredential: failed to authenticate a system assigned identity. The endpoint responded with `
+	rows := []struct {
+		name, reason string
+		chained      bool
+		want         string
+	}{
+		{"alone", quoted + `{"error":"invalid_request","error_description":"Identity not found"}`, false, "Identity not found (requested identity: the host's own)"},
+		{"in a list", quoted + `{"error":"invalid_request","error_description":"Identity not found"}`, true, "ManagedIdentityCredential: Identity not found (requested identity: the host's own)"},
+		{"without a text", quoted + `{}`, false, quoted + `{}`},
+		{"cut off", quoted + `{"error":"inv`, false, quoted + `{"error":"inv`},
+		{"another reason", `EnvironmentCredential: {"message":"m"}`, false, `EnvironmentCredential: {"message":"m"}`},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			if got := ownRefusal(row.reason, row.chained); got != row.want {
+				t.Errorf("ownRefusal() = %q, want %q", got, row.want)
+			}
+		})
+	}
+}
