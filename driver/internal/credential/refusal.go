@@ -60,13 +60,13 @@ func requestedIdentity(resp *http.Response) string {
 	query := resp.Request.URL.Query()
 	for _, name := range identityParameters {
 		if id := query.Get(name); id != "" {
-			return fmt.Sprintf(" (requested identity: %q)", id)
+			return fmt.Sprintf("requested identity: %q", id)
 		}
 	}
 	return requestedOwn
 }
 
-const requestedOwn = " (requested identity: the host's own)"
+const requestedOwn = "requested identity: the host's own"
 
 // ownRefusal replaces the JSON in azidentity's reason for which a virtual machine has no
 // identity of its own: azidentity quotes the response, and does not return it.
@@ -79,20 +79,39 @@ func ownRefusal(reason string, chained bool) string {
 	if chained {
 		text = name + ": " + text
 	}
-	return text + requestedOwn
+	return text + " (" + requestedOwn + ")"
 }
 
-// refusal replaces azidentity's reason by what the response says, or adds the status if it
-// says nothing. In a chain the name of the credential stays in front.
+// refusal replaces azidentity's reason by what the response says. In a chain the name of
+// the credential stays in front. The status follows, unless there is an error_description,
+// which has a code of its own or is known by its words.
 func refusal(reason string, resp *http.Response, chained bool) string {
-	text := description(resp)
-	if text == "" {
-		return reason + fmt.Sprintf(" (HTTP %d)", resp.StatusCode) + requestedIdentity(resp)
+	body, _ := runtime.Payload(resp)
+	text := refusalText(body)
+	var notes []string
+	if text == "" || !isDescribed(body) {
+		notes = append(notes, fmt.Sprintf("HTTP %d", resp.StatusCode))
 	}
-	text += requestedIdentity(resp)
-	if !chained {
-		return text
+	if id := requestedIdentity(resp); id != "" {
+		notes = append(notes, id)
 	}
 	name, _, _ := strings.Cut(reason, " ")
-	return strings.TrimSuffix(name, ":") + ": " + text
+	switch {
+	case text == "":
+		text = reason
+	case chained:
+		text = strings.TrimSuffix(name, ":") + ": " + text
+	}
+	if notes == nil {
+		return text
+	}
+	return text + " (" + strings.Join(notes, ", ") + ")"
+}
+
+// isDescribed reports whether the text of a refusal is its error_description.
+func isDescribed(body []byte) bool {
+	var fields struct {
+		Description string `json:"error_description"`
+	}
+	return json.Unmarshal(body, &fields) == nil && fields.Description != ""
 }

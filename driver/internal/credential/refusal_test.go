@@ -52,16 +52,16 @@ func TestRefusalOfAnEndpoint(t *testing.T) {
 		env          map[string]string
 		body, want   string
 	}{
-		{"App Service", "", appService, `{"statusCode":400,"message":"Unable to load the proper Managed Identity."}`, "Unable to load the proper Managed Identity (requested identity: the host's own)"},
-		{"by client ID", "aad_client_id=wanted", appService, `{"statusCode":400,"message":"No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."}`, `No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId (requested identity: "wanted")`},
-		{"by object ID", "aad_object_id=wanted", appService, `{"message":"m"}`, `m (requested identity: "wanted")`},
-		{"by resource ID", "aad_resource_id=/subscriptions/wanted", appService, `{"message":"m"}`, `m (requested identity: "/subscriptions/wanted")`},
-		{"without a text", "aad_client_id=wanted", appService, `{}`, `ManagedIdentityCredential authentication failed (HTTP 400) (requested identity: "wanted")`},
-		{"machine learning", "", machineLearning, `{"error":{"code":"UserError","message":"The requested identity was not found."}}`, `The requested identity was not found (requested identity: "given")`},
-		{"Cloud Shell", "", map[string]string{"MSI_ENDPOINT": "{url}/shell"}, `{"error":{"code":"AudienceNotSupported","message":"Audience x is not supported."}}`, "Audience x is not supported (requested identity: the host's own)"},
-		{"secret repeated", "", appService, `{"message":"received ` + secret + ` and {jwt}"}`, "received xxxxx and xxxxx (requested identity: the host's own)"},
-		{"secret repeated, escaped", "", appService, `{"message":"received header\/` + entratest.Marker + `"}`, "received xxxxx (requested identity: the host's own)"},
-		{"control characters", "", appService, `{"message":"a\u001b[31mb"}`, "a [31mb (requested identity: the host's own)"},
+		{"App Service", "", appService, `{"statusCode":400,"message":"Unable to load the proper Managed Identity."}`, "Unable to load the proper Managed Identity (HTTP 400, requested identity: the host's own)"},
+		{"by client ID", "aad_client_id=wanted", appService, `{"statusCode":400,"message":"No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."}`, `No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId (HTTP 400, requested identity: "wanted")`},
+		{"by object ID", "aad_object_id=wanted", appService, `{"message":"m"}`, `m (HTTP 400, requested identity: "wanted")`},
+		{"by resource ID", "aad_resource_id=/subscriptions/wanted", appService, `{"message":"m"}`, `m (HTTP 400, requested identity: "/subscriptions/wanted")`},
+		{"without a text", "aad_client_id=wanted", appService, `{}`, `ManagedIdentityCredential authentication failed (HTTP 400, requested identity: "wanted")`},
+		{"machine learning", "", machineLearning, `{"error":{"code":"UserError","message":"The requested identity was not found."}}`, `The requested identity was not found (HTTP 400, requested identity: "given")`},
+		{"Cloud Shell", "", map[string]string{"MSI_ENDPOINT": "{url}/shell"}, `{"error":{"code":"AudienceNotSupported","message":"Audience x is not supported."}}`, "Audience x is not supported (HTTP 400, requested identity: the host's own)"},
+		{"secret repeated", "", appService, `{"message":"received ` + secret + ` and {jwt}"}`, "received xxxxx and xxxxx (HTTP 400, requested identity: the host's own)"},
+		{"secret repeated, escaped", "", appService, `{"message":"received header\/` + entratest.Marker + `"}`, "received xxxxx (HTTP 400, requested identity: the host's own)"},
+		{"control characters", "", appService, `{"message":"a\u001b[31mb"}`, "a [31mb (HTTP 400, requested identity: the host's own)"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
