@@ -35,10 +35,13 @@ func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 	if err == nil {
 		err = x.checkForm(req.Raw(), resp, body)
 	}
-	if errors.As(err, new(foreignError)) {
-		resp = nil // its Retry-After is not a metadata service's
+	foreign := errors.As(err, new(foreignError))
+	if !foreign || !x.chained {
+		x.recordWait(req.Raw().Context(), resp)
 	}
-	x.recordWait(req.Raw().Context(), resp)
+	if foreign {
+		resp = nil // or azcore would wait in this request, for what may be a proxy
+	}
 	if err != nil {
 		x.recordFailure(req.Raw().Context(), err)
 		return resp, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 )
 
 // pages are what other servers than a metadata service respond.
@@ -226,5 +227,43 @@ func TestRefusalEndsAList(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// A mode of its own leaves the endpoint alone for as long as it asks, without waiting in
+// the request. A list goes on, whatever a server that may be a proxy asks.
+func TestRetryAfterOfAnotherServer(t *testing.T) {
+	rows := []struct {
+		mode    string
+		chained bool
+		want    time.Duration
+	}{
+		{"managed-identity", false, 30 * time.Second},
+		{"managed-identity,azure-cli", true, 0},
+	}
+	for _, row := range rows {
+		t.Run(row.mode, func(t *testing.T) {
+			entratest.CleanEnv(t)
+			t.Setenv("PATH", t.TempDir())
+			synctest.Test(t, func(t *testing.T) {
+				f := fetcherOf(t, "host=h user=u aad_auth="+row.mode, Options{Transport: &fakeTransport{func(*http.Request) (*http.Response, error) {
+					resp := respond(http.StatusTooManyRequests, "slow down")
+					resp.Header.Set("Retry-After", "30")
+					return resp, nil
+				}}})
+				f.chained = row.chained
+				began := time.Now()
+				got, err := f.Fetch(t.Context(), token.Request{})
+				if err == nil {
+					t.Fatal("Fetch() = nil, want an error")
+				}
+				if got.RetryAfter != row.want {
+					t.Errorf("RetryAfter = %s, want %s", got.RetryAfter, row.want)
+				}
+				if got := time.Since(began); got > 3*time.Second {
+					t.Errorf("Fetch() took %s, want at most 3s", got)
+				}
+			})
+		})
 	}
 }
