@@ -107,16 +107,17 @@ func ExampleWithTLSConfig() {
 }
 
 // WithTransport sends token requests, and no other request of the program, through a proxy.
+// The endpoint of a managed identity is on this host, and needs no proxy.
 func ExampleWithTransport() {
 	proxied := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}, Timeout: 20 * time.Second}
-	c, err := driver.NewConnector(billing+" aad_auth=managed-identity", driver.WithTransport(proxied))
+	c, err := driver.NewConnector(billing+" aad_auth=device-code", driver.WithTransport(proxied))
 	if err != nil {
 		log.Fatal(err)
 	}
 	db := sql.OpenDB(c)
 	defer db.Close()
 	fmt.Println(c)
-	// Output: aad_auth=managed-identity dbname=app host=app.postgres.database.azure.com user=billing
+	// Output: aad_auth=device-code dbname=app host=app.postgres.database.azure.com user=billing
 }
 
 // WithDeviceCodePrompt shows the code in the program's own window. By default it is printed

@@ -152,10 +152,13 @@ func WithConnConfig(f func(*pgx.ConnConfig)) Option {
 // authority with a private certificate, for a proxy, or in tests. t must be safe for
 // concurrent use. An *http.Client is copied, and the copy does not follow redirects. Any
 // other t must not follow redirects, because it would send the secret to the new address. At
-// most 1 MiB of a response is read. On Service Fabric, modes default and managed-identity use
-// t unchanged. Credentials that run a developer tool, and [WithCredential], do not use t.
-// Only connectors with the same t share tokens. The default, and the meaning of nil, is a
-// client like azcore's.
+// most 1 MiB of a response is read, except of Service Fabric's endpoint, for which t must be
+// an *http.Client. Credentials that run a developer tool, and [WithCredential], do not use t.
+//
+// A proxy of t applies to every request that t sends. Exclude from it link-local addresses
+// and the endpoint of the managed identity, which have no TLS. The default, and the meaning
+// of nil, is a client like azcore's, which never uses a proxy for them. Only connectors with
+// the same t share tokens.
 func WithTransport(t policy.Transporter) Option {
 	return func(o *options) {
 		o.transport = t

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -208,6 +209,20 @@ var failures = []failure{
 			fx.az.Faults.DenyIdentity(0, "") // Azure sends it only to requests without an id
 			return dsn + fill(" aad_client_id={client}", fx.app)
 		}},
+	deniedIdentity("virtual machine without an identity", emulator.VirtualMachine, "", 400, `{"error":"invalid_request","error_description":"Identity not found"}`),
+	deniedIdentity("App Service without an identity", emulator.AppService, "", 400, `{"statusCode":400,"message":"Unable to load the proper Managed Identity."}`),
+	deniedIdentity("App Service without that identity", emulator.AppService, "aad_client_id="+unknownID, 400, `{"statusCode":400,"message":"Unable to load the proper Managed Identity."}`),
+	{name: "identity not assigned, App Service", dsn: "aad_auth=managed-identity aad_client_id=" + unknownID + " user=billing", cause: "an app without that identity",
+		setup: func(t *testing.T, fx *fixture) { fx.az.SetenvOn(t, emulator.AppService, fx.app) }, fix: replace(unknownID, "{client}")},
+	deniedIdentity("proxy in place of the metadata service", emulator.VirtualMachine, "", 403, "<html>blocked</html>"),
+	{name: "endpoint of the managed identity unreachable", dsn: "aad_auth=managed-identity user=billing aad_token_timeout=1s", cause: "nothing listens at IDENTITY_ENDPOINT",
+		setup: func(t *testing.T, fx *fixture) {
+			fx.az.SetenvOn(t, emulator.AppService, fx.app)
+			t.Setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token")
+		}, fix: func(t *testing.T, fx *fixture, dsn string, _ *driver.Error) string {
+			fx.az.SetenvOn(t, emulator.AppService, fx.app)
+			return strings.Replace(dsn, " aad_token_timeout=1s", "", 1) + fill(" aad_client_id={client}", fx.app)
+		}},
 	{name: "no managed identity on this host", dsn: "aad_auth=workload-identity,managed-identity,azure-cli", cause: "a workstation, with az logged out",
 		setup: func(t *testing.T, fx *fixture) {
 			loggedOut(t, fx)
@@ -238,4 +253,18 @@ var failures = []failure{
 		t.Setenv("AZURE_CLIENT_ID", fx.app.ClientID)
 		t.Setenv("AZURE_CLIENT_SECRET", fx.app.Secret)
 	}},
+}
+
+// deniedIdentity is a failure of a host whose endpoint gives no token for params, until it
+// is asked for an identity that the host has.
+func deniedIdentity(name string, h emulator.Host, params string, status int, body string) failure {
+	return failure{name: name, dsn: "aad_auth=managed-identity user=billing " + params, cause: fmt.Sprintf("the endpoint answers %d %s", status, body),
+		setup: func(t *testing.T, fx *fixture) {
+			fx.az.SetenvOn(t, h, fx.app)
+			fx.az.Faults.DenyIdentity(status, body)
+			t.Cleanup(func() { fx.az.Faults.DenyIdentity(0, "") })
+		}, fix: func(t *testing.T, fx *fixture, dsn string, _ *driver.Error) string {
+			fx.az.Faults.DenyIdentity(0, "")
+			return strings.TrimSuffix(dsn, params) + fill(" aad_client_id={client}", fx.app)
+		}}
 }

@@ -119,6 +119,10 @@ func hugeResponseFault(name, want string, code int, before, after string) author
 	return f
 }
 
+// notAnAuthority is what is said of a response that is neither an authority's nor a
+// metadata service's.
+const notAnAuthority = "the response is not an authority's|is not JSON of a metadata service"
+
 // authorityFaults are the faults of whatever issues tokens.
 var authorityFaults = []authorityFault{
 	hangs(responseFault("no response", "token", "no response from", func(_ *authorityProxy, _ http.ResponseWriter, r *http.Request) {
@@ -140,11 +144,11 @@ var authorityFaults = []authorityFault{
 	responseFault("closed in the header", "token", "EOF|malformed MIME|closed network", hijack(write("HTTP/1.1 200 OK\r\nContent-Le"))),
 	responseFault("closed before the response", "token", "EOF|connection reset|closed network", hijack(write(""))),
 	responseFault("not HTTP", "token", "malformed HTTP|closed network", hijack(write("SSH-2.0-OpenSSH_9.2\r\n\x00\xff\x01"))),
-	responseFault("HTML page", "token", "the response is not an authority's", respondWith(200, "<!DOCTYPE html><html><head><title>Sign in to the Wi-Fi</title></head>\n<body>\x1b[31m</body></html>")),
-	responseFault("binary body", "token", "the response is not an authority's", respondWith(200, "\x00\x01\x02\xff\xfe\r\n\r\n\x7f")),
-	responseFault("empty body", "token", "the response is not an authority's", respondWith(200, "")),
-	responseFault("empty object", "token", "the response is not an authority's", respondWith(200, "{}")),
-	responseFault("deeply nested arrays", "token", "the response is not an authority's", respondWith(200, strings.Repeat("[", 100_000))),
+	responseFault("HTML page", "token", notAnAuthority, respondWith(200, "<!DOCTYPE html><html><head><title>Sign in to the Wi-Fi</title></head>\n<body>\x1b[31m</body></html>")),
+	responseFault("binary body", "token", notAnAuthority, respondWith(200, "\x00\x01\x02\xff\xfe\r\n\r\n\x7f")),
+	responseFault("empty body", "token", notAnAuthority, respondWith(200, "")),
+	responseFault("empty object", "token", notAnAuthority, respondWith(200, "{}")),
+	responseFault("deeply nested arrays", "token", notAnAuthority, respondWith(200, strings.Repeat("[", 100_000))),
 	hugeResponseFault("token of 100 MiB", "longer than 1 MiB|no response from", 200, `{"token_type":"Bearer","expires_in":3600,"access_token":"`, `"}`),
 	hugeResponseFault("error of 100 MiB", "HTTP 500|no response from", 500, `{"error":"x","error_description":"`, `"}`),
 	oldTokens(badTokenFault("tokens expired an hour ago", "sign-in", "the access token has expired", func(claims map[string]any) {

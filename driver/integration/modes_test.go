@@ -196,7 +196,7 @@ var modeTests = []modeTest{
 	{mode: "workload-identity,managed-identity,azure-cli", name: "kubernetes", setup: onHost(emulator.Kubernetes, "user='{name}'"),
 		want: map[string]string{"path": tokenPath, "assertion sub": "system:serviceaccount:default:{name}"}, deny: setenv("AZURE_CLIENT_ID", unknownID), wantErr: "AADSTS700016"},
 	{mode: "workload-identity,managed-identity,azure-cli", name: "virtual machine", setup: onHost(emulator.VirtualMachine, "aad_client_id={client}"),
-		want: map[string]string{"path": imdsPath, "client_id": "{client}"}, deny: replaceInDSN("{client}", unknownID), wantErr: "/ ManagedIdentityCredential: Identity not found; assign the identity"},
+		want: map[string]string{"path": imdsPath, "client_id": "{client}"}, deny: replaceInDSN("{client}", unknownID), wantErr: `/ ManagedIdentityCredential: Identity not found (requested identity: "` + unknownID + `"); assign the identity`},
 	{mode: "workload-identity,managed-identity,azure-cli", name: "workstation", kind: emulator.User, unixOnly: true, setup: onHost(emulator.Workstation, ""),
 		want: map[string]string{"path": "/program/az"}, deny: logout, wantErr: "managed-identity: no instance metadata service answers here / AzureCLICredential: ERROR: Please run 'az login'"},
 }

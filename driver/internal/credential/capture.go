@@ -3,9 +3,12 @@ package credential
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -22,21 +25,29 @@ type capturePolicy struct{}
 // Do implements policy.Policy.
 func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 	x := exchangeFrom(req.Raw().Context())
-	if !x.chained {
-		url := req.Raw().URL
-		endpoint := url.Scheme + "://" + url.Host
-		x.update(func() { x.endpoint = endpoint })
-	}
+	x.recordEndpoint(req.Raw().URL)
 	secrets, err := requestSecrets(req.Raw())
 	if err != nil {
 		return nil, err
 	}
 	x.addSecrets(secrets)
 	resp, body, err := do(req)
-	x.recordWait(req.Raw().Context(), resp)
+	if err == nil {
+		err = x.checkForm(req.Raw(), resp, body)
+	}
+	foreign := errors.As(err, new(foreignError))
+	if !foreign || !x.chained {
+		x.recordWait(req.Raw().Context(), resp)
+	}
+	if foreign {
+		resp = nil // or azcore would wait in this request, for what may be a proxy
+	}
 	if err != nil {
 		x.recordFailure(req.Raw().Context(), err)
 		return resp, err
+	}
+	if resp.Request == nil {
+		resp.Request = req.Raw()
 	}
 	if resp.StatusCode >= 400 {
 		x.recordRefusal(resp, body)
@@ -55,10 +66,77 @@ func do(req *policy.Request) (*http.Response, []byte, error) {
 	runtime.SkipBodyDownload(req) // readBody does it
 	resp, err := req.Next()
 	if err != nil {
-		return resp, nil, err
+		return resp, nil, aboutEndpoint(req.Raw(), err)
 	}
 	body, err := readBody(req.Raw(), resp)
 	return resp, body, err
+}
+
+// aboutEndpoint says of a request that failed that it was one to this host, and not to an
+// authority.
+func aboutEndpoint(r *http.Request, err error) error {
+	var settled nonRetriable
+	if r.Context().Err() != nil || errors.As(err, &settled) || !isIdentityEndpoint(r.URL) {
+		return err
+	}
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err // without the URL, whose query is of no interest
+	}
+	return fmt.Errorf("the managed identity's endpoint %s://%s: %w", r.URL.Scheme, r.URL.Host, err)
+}
+
+// A foreignError is the response of a managed identity's endpoint that is not a metadata
+// service's. The text of the response is not quoted.
+type foreignError struct {
+	endpoint string
+	status   int
+}
+
+func (e foreignError) Error() string {
+	return fmt.Sprintf("the response of %s (HTTP %d) is not JSON of a metadata service", e.endpoint, e.status)
+}
+
+// maxForeign is how many responses of a server that is no metadata service are waited for
+// in one token request. A metadata service that is being updated may respond with a page
+// for a moment.
+const maxForeign = 2
+
+// checkForm refuses a response that is not JSON, because the libraries below would quote
+// it. What responds at a managed identity's endpoint must have the form of one.
+func (x *exchange) checkForm(r *http.Request, resp *http.Response, body []byte) error {
+	if !isIdentityEndpoint(r.URL) {
+		if resp.StatusCode/100 == 2 && len(body) > 0 && !json.Valid(body) {
+			return nonRetriable{fmt.Errorf("the response of %s is not JSON", r.URL.Host)}
+		}
+		return nil
+	}
+	if isOfMetadataService(resp, body) {
+		return nil
+	}
+	foreign := 0
+	x.update(func() {
+		x.foreign++
+		foreign = x.foreign
+	})
+	err := foreignError{r.URL.Scheme + "://" + r.URL.Host, resp.StatusCode}
+	if foreign < maxForeign && (resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests) {
+		return err
+	}
+	return nonRetriable{err}
+}
+
+// recordEndpoint records where a request goes. In a chain it would say too little.
+func (x *exchange) recordEndpoint(u *url.URL) {
+	if x.chained {
+		return
+	}
+	endpoint := u.Scheme + "://" + u.Host
+	ofHost := isIdentityEndpoint(u)
+	x.update(func() {
+		x.endpoint = endpoint
+		x.ofHost = ofHost
+	})
 }
 
 func (x *exchange) recordFailure(ctx context.Context, err error) {

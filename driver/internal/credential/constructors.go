@@ -23,14 +23,7 @@ type constructor struct {
 // constructors goes with the table of dsn.Modes, which says the rest of each mode. The
 // modes access-token and password have no credential.
 var constructors = map[dsn.Mode]constructor{
-	dsn.Default: {ambient: true, new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
-		if onServiceFabric() {
-			o.Transport = o.rawTransport
-		}
-		return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
-			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
-			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants})
-	}},
+	dsn.Default: {ambient: true, new: newDefault},
 	dsn.Environment: {ambient: true, new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 		return azidentity.NewEnvironmentCredential(&azidentity.EnvironmentCredentialOptions{
 			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery})

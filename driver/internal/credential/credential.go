@@ -39,7 +39,7 @@ type options struct {
 	azcore.ClientOptions
 	disableInstanceDiscovery bool
 	chained                  bool               // one of several modes
-	rawTransport             policy.Transporter // as the program gave it
+	plainTransport           policy.Transporter // for Service Fabric's endpoint alone
 	prompt                   Prompt
 }
 
@@ -48,14 +48,15 @@ func (o Options) forCloud(c Cloud) options {
 	if o.Prompt != nil {
 		prompt = *o.Prompt
 	}
+	plain := newTransport(o.Transport)
 	return options{
 		ClientOptions: azcore.ClientOptions{
 			Cloud:            cloud.Configuration{ActiveDirectoryAuthorityHost: c.Authority},
-			Transport:        newSafeTransport(o.Transport),
+			Transport:        safeTransport{plain},
 			PerRetryPolicies: []policy.Policy{capturePolicy{}},
 		},
 		disableInstanceDiscovery: !c.InstanceDiscovery,
-		rawTransport:             o.Transport,
+		plainTransport:           plain,
 		prompt:                   prompt,
 	}
 }

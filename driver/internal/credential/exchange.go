@@ -33,6 +33,9 @@ type exchange struct {
 	skew     time.Duration // how far this machine's clock is ahead of the authority's
 	refused  []byte        // body of the latest refusal
 	endpoint string        // a URL without its path
+	ofHost   bool          // the endpoint is a managed identity's
+	foreign  int           // responses of a managed identity's endpoint that are not a metadata service's
+	absence  string        // why a managed identity is taken to be absent
 	failure  string        // why the latest try failed
 	seen     []string      // secrets that were sent or received
 }

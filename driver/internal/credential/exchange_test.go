@@ -68,7 +68,7 @@ func TestExchangeOfAFailure(t *testing.T) {
 			options: Options{Transport: &fakeTransport{func(*http.Request) (*http.Response, error) {
 				return respond(http.StatusBadRequest, `{"error":"invalid_request","error_description":"Identity not found"}`), nil
 			}}},
-			want: token.Exchange{Endpoint: "http://169.254.169.254", Cause: "Identity not found"},
+			want: token.Exchange{Endpoint: "http://169.254.169.254", Cause: `Identity not found (requested identity: "refused")`},
 		},
 		{
 			name: "timeout",
@@ -216,7 +216,7 @@ func TestChainNamesNoEndpoint(t *testing.T) {
 	}{
 		{"list, refused first", "managed-identity,environment", " aad_client_id=refused", refused, "Identity not found"},
 		{"list, refused second", "environment,managed-identity", " aad_client_id=refused", refused, "environment: missing environment variable AZURE_TENANT_ID / ManagedIdentityCredential: Identity not found"},
-		{"list, refused without a description", "environment,managed-identity", " aad_client_id=refused", wordless, "environment: missing environment variable AZURE_TENANT_ID / ManagedIdentityCredential authentication failed (HTTP 403)"},
+		{"list, refused without a description", "environment,managed-identity", " aad_client_id=refused", wordless, "environment: missing environment variable AZURE_TENANT_ID / ManagedIdentityCredential authentication failed (HTTP 403, requested identity: \"refused\")"},
 		{"list, timeout", "managed-identity,azure-cli", "", silent, "context deadline exceeded"},
 		{"default, refused", "default", "", refused, "Identity not found"},
 		{"default, timeout", "default", "", silent, "context deadline exceeded"},

@@ -108,6 +108,7 @@ func (e *timeoutError) Unwrap() error { return e.err }
 func (x *exchange) timedOut(ctx context.Context, err error) error {
 	x.mu.Lock()
 	endpoint := x.endpoint
+	ofHost := x.ofHost
 	failure := x.failure
 	x.mu.Unlock()
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || endpoint == "" {
@@ -115,6 +116,9 @@ func (x *exchange) timedOut(ctx context.Context, err error) error {
 	}
 	if failure != "" {
 		return &timeoutError{failure + ", and no better response in time", context.DeadlineExceeded}
+	}
+	if ofHost {
+		endpoint = "the managed identity's endpoint " + endpoint
 	}
 	return &timeoutError{"no response from " + endpoint + ": " + context.DeadlineExceeded.Error(), context.DeadlineExceeded}
 }

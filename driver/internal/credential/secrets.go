@@ -2,6 +2,7 @@ package credential
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -13,11 +14,7 @@ import (
 // gives the request a body of its own for this try: an HTTP client may go on reading
 // when the response has arrived, and azcore rewinds one body for all tries.
 func requestSecrets(r *http.Request) ([]string, error) {
-	secrets := []string{
-		strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "),
-		r.Header.Get("X-Identity-Header"),
-		r.Header.Get("Secret"),
-	}
+	secrets := headerSecrets(r.Header)
 	if r.Body == nil {
 		return secrets, nil
 	}
@@ -34,6 +31,25 @@ func requestSecrets(r *http.Request) ([]string, error) {
 		}
 	}
 	return secrets, nil
+}
+
+// headerSecrets lists the secrets in the headers of a request, plain and as JSON or a URL
+// may write them. The credentials of an Authorization follow its scheme: Azure Arc's agent
+// takes its key as Basic, without encoding it.
+func headerSecrets(h http.Header) (secrets []string) {
+	_, credentials, _ := strings.Cut(h.Get("Authorization"), " ")
+	for _, v := range []string{credentials, h.Get("X-Identity-Header"), h.Get("Secret")} {
+		v = strings.TrimSpace(v)
+		if v == "" {
+			continue
+		}
+		secrets = append(secrets, v, url.QueryEscape(v), strings.ReplaceAll(v, "/", `\/`))
+		if b, err := base64.StdEncoding.DecodeString(v); err == nil {
+			_, password, _ := strings.Cut(string(b), ":")
+			secrets = append(secrets, string(b), password)
+		}
+	}
+	return secrets
 }
 
 // responseSecrets lists the secrets in the body of a response.

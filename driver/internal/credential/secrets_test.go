@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -103,5 +104,34 @@ func TestEachTryHasItsOwnBody(t *testing.T) {
 	}
 	if first != second {
 		t.Errorf("first body = %q, want %q", first, second)
+	}
+}
+
+// The credentials of any scheme are known, in the forms in which a peer may repeat them.
+func TestHeaderSecrets(t *testing.T) {
+	const marker = entratest.Marker
+	basic := base64.StdEncoding.EncodeToString([]byte("user:password-" + marker))
+	rows := []struct{ name, header, value, repeated string }{
+		{"Azure Arc's key", "Authorization", "Basic key-" + marker, "key-" + marker},
+		{"key with a line break", "Authorization", "Basic key-" + marker + "\n", "key-" + marker + "."},
+		{"scheme in lower case", "Authorization", "bearer token-" + marker, "token-" + marker},
+		{"another scheme", "Authorization", "SharedKey key-" + marker, "key-" + marker},
+		{"whole header", "Authorization", "Basic key-" + marker, "Authorization: Basic key-" + marker},
+		{"in JSON", "Authorization", "Basic k/" + marker, `k\/` + marker},
+		{"in a URL", "Secret", "k+/" + marker, "k%2B%2F" + marker},
+		{"user and password", "Authorization", "Basic " + basic, "user:password-" + marker},
+		{"password", "Authorization", "Basic " + basic, "password-" + marker},
+		{"App Service's header", "X-Identity-Header", "header-" + marker, "header-" + marker},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			got := redact.Text(row.repeated, headerSecrets(http.Header{row.header: {row.value}})...)
+			if strings.Contains(got, marker) || !strings.Contains(got, redact.Mask) {
+				t.Errorf("Text() = %q, want the secret masked", got)
+			}
+		})
+	}
+	if got := headerSecrets(http.Header{}); len(got) != 0 {
+		t.Errorf("headerSecrets() = %q without headers, want none", got)
 	}
 }

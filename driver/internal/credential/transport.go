@@ -3,46 +3,39 @@ package credential
 import (
 	"bytes"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 )
 
-// A safeTransport sends token requests where they are addressed and nowhere else, and
-// bounds their responses. Below azidentity, Go's client would follow a redirect with the
-// secret in its body or in one of Azure's headers, and an endless response would be kept.
-type safeTransport struct{ policy.Transporter }
-
 // maxResponseBytes is what a response may hold, uncompressed. Entra's take some kilobytes.
 const maxResponseBytes = 1 << 20
 
-// newSafeTransport wraps t, or a client like azcore's own if t is nil.
-func newSafeTransport(t policy.Transporter) policy.Transporter {
+// newTransport returns t, or a client like azcore's own if t is nil. An HTTP client is
+// copied, because it would follow a redirect with the secret in its body or in one of
+// Azure's headers.
+func newTransport(t policy.Transporter) policy.Transporter {
 	client, ok := t.(*http.Client)
 	if t == nil {
 		client = defaultClient()
 	} else if !ok || client == nil {
-		return safeTransport{t}
+		return t
 	}
 	c := *client
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return safeTransport{&c}
+	return &c
 }
 
 // defaultClient is azcore's, which it does not export, with a bound on headers.
 var defaultClient = sync.OnceValue(func() *http.Client {
 	return &http.Client{Transport: &http.Transport{
-		Proxy:       http.ProxyFromEnvironment,
+		Proxy:       proxyFor,
 		DialContext: (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		HTTP2:       &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 
@@ -58,8 +51,8 @@ var defaultClient = sync.OnceValue(func() *http.Client {
 })
 
 // onServiceFabric reports whether a managed identity's endpoint is Service Fabric's.
-// There azidentity needs the transport as it was given: it pins a certificate to it, and
-// follows no redirect.
+// azidentity pins that endpoint's certificate to an HTTP client, so it accepts no
+// safeTransport.
 func onServiceFabric() bool {
 	for _, name := range []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"} {
 		if os.Getenv(name) == "" {
@@ -69,11 +62,13 @@ func onServiceFabric() bool {
 	return true
 }
 
+// A safeTransport sends token requests where they are addressed and nowhere else, and
+// bounds their responses: an endless one would be kept.
+type safeTransport struct{ policy.Transporter }
+
 // Do implements policy.Transporter.
 func (t safeTransport) Do(r *http.Request) (*http.Response, error) {
-	// The authority says where to post a secret. The host's own endpoints, which have no
-	// TLS, are asked by GET, or are on loopback.
-	if r.Method == http.MethodPost && r.URL.Scheme != "https" && !isLoopback(r.URL) {
+	if !isSecure(r) {
 		return nil, nonRetriable{fmt.Errorf("a secret was to be sent to %s://%s, without TLS", r.URL.Scheme, r.URL.Host)}
 	}
 	resp, err := t.Transporter.Do(r)
@@ -93,6 +88,20 @@ func (t safeTransport) Do(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// isSecure reports whether a request may be sent. An authority's metadata say where to post
+// a secret, so that they could name any address. Only what a host's own variables name,
+// or its platform has at a fixed address, is asked without TLS: by GET, or by POST where
+// that is Cloud Shell's endpoint or Azure Pipelines' on this machine.
+func isSecure(r *http.Request) bool {
+	switch {
+	case r.URL.Scheme == "https":
+		return true
+	case r.Method == http.MethodGet:
+		return isIdentityEndpoint(r.URL)
+	}
+	return isLocal(r.URL) && isNamedBy(r.URL, "MSI_ENDPOINT", "SYSTEM_OIDCREQUESTURI")
+}
+
 // location names where a response redirects to, without the path.
 func location(resp *http.Response) string {
 	u, err := resp.Location()
@@ -100,14 +109,6 @@ func location(resp *http.Response) string {
 		return "nowhere"
 	}
 	return u.Scheme + "://" + u.Host
-}
-
-func isLoopback(u *url.URL) bool {
-	if strings.EqualFold(u.Hostname(), "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return err == nil && ip.IsLoopback()
 }
 
 // A nonRetriable error is one that another try would not avoid, so azcore does not try
@@ -145,8 +146,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 }
 
 // readBody reads the body of a response and leaves it to be read again. A body that
-// breaks off is not requested again by POST: a code or a refresh token may be used up. A
-// body that is not JSON is refused here, because the libraries below would quote it.
+// breaks off is not requested again by POST: a code or a refresh token may be used up.
 func readBody(req *http.Request, resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
@@ -156,9 +156,6 @@ func readBody(req *http.Request, resp *http.Response) ([]byte, error) {
 			return nil, nonRetriable{err}
 		}
 		return nil, err
-	}
-	if resp.StatusCode/100 == 2 && len(b) > 0 && !json.Valid(b) {
-		return nil, nonRetriable{fmt.Errorf("the response of %s is not JSON", req.URL.Host)}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(b))
 	return b, nil

@@ -201,12 +201,21 @@ func TestNonRetriable(t *testing.T) {
 	}
 }
 
+// send sends a request as credentials do.
+func send(t *testing.T, transport policy.Transporter, method, url string) (*http.Response, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return safeTransport{transport}.Do(req)
+}
+
 // A response of 1 MiB is read.
 func TestLongestResponse(t *testing.T) {
-	transport := newSafeTransport(&fakeTransport{func(*http.Request) (*http.Response, error) {
+	resp, err := send(t, &fakeTransport{func(*http.Request) (*http.Response, error) {
 		return respond(http.StatusOK, strings.Repeat("x", maxResponseBytes)), nil
-	}})
-	resp, err := transport.Do(httptest.NewRequest(http.MethodGet, "http://h/", nil))
+	}}, http.MethodGet, "https://h/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,35 +228,67 @@ func TestLongestResponse(t *testing.T) {
 	}
 }
 
-// A secret is posted over TLS, or to this host.
+// What is not sent over TLS goes to the endpoints of this host alone: to those that its
+// variables name, with their scheme and port, and to the fixed ones.
 func TestSecretsNeedTLS(t *testing.T) {
+	const without = "a secret was to be sent to %s, without TLS"
 	rows := []struct {
-		method, url, want string
-		requests          int
+		method, url string
+		refused     string // scheme and host; "" if the request is sent
 	}{
-		{http.MethodPost, "https://login.example/token", "<nil>", 1},
-		{http.MethodPost, "http://login.example/token", "a secret was to be sent to http://login.example, without TLS", 0},
-		{http.MethodPost, "ftp://login.example/token", "a secret was to be sent to ftp://login.example, without TLS", 0},
-		{http.MethodPost, "http://127.0.0.1:1/token", "<nil>", 1},
-		{http.MethodPost, "http://[::1]:1/token", "<nil>", 1},
-		{http.MethodPost, "http://LOCALHOST/token", "<nil>", 1},
-		{http.MethodPost, "http://localhost.example/token", "a secret was to be sent to http://localhost.example, without TLS", 0},
-		{http.MethodPost, "http://169.254.169.254/token", "a secret was to be sent to http://169.254.169.254, without TLS", 0},
-		{http.MethodGet, "http://169.254.169.254/metadata", "<nil>", 1},
+		{http.MethodPost, "https://login.example/token", ""},
+		{http.MethodGet, "https://login.example/discovery", ""},
+		{http.MethodPost, "http://login.example/token", "http://login.example"},
+		{http.MethodGet, "http://login.example/discovery", "http://login.example"},
+		{http.MethodPost, "http://localhost.example/token", "http://localhost.example"},
+
+		// An authority's metadata could name any port of this machine.
+		{http.MethodPost, "http://127.0.0.1:1/token", "http://127.0.0.1:1"},
+		{http.MethodPost, "http://[::1]:1/token", "http://[::1]:1"},
+		{http.MethodPost, "http://LOCALHOST/token", "http://LOCALHOST"},
+		{http.MethodPost, "http://169.254.169.254/token", "http://169.254.169.254"},
+		{http.MethodPost, "http://127.0.0.1:40342/token", "http://127.0.0.1:40342"},
+		{http.MethodPost, "http://127.0.0.1:4001/token", "http://127.0.0.1:4001"},
+		{http.MethodGet, "http://127.0.0.1:1/token", "http://127.0.0.1:1"},
+
+		{http.MethodGet, "http://169.254.169.254/metadata", ""},
+		{http.MethodGet, "http://169.254.169.254:80/metadata", ""},
+		{http.MethodGet, "http://169.254.169.254:8080/metadata", "http://169.254.169.254:8080"},
+		{http.MethodGet, "http://127.0.0.1:40342/metadata", ""},
+		{http.MethodGet, "http://127.0.0.1:4001/other", ""},
+		{http.MethodGet, "http://identity.example/", ""},
+		{http.MethodGet, "http://IDENTITY.example.:80/", ""},
+		{http.MethodGet, "http://identity.example:81/", "http://identity.example:81"},
+		{http.MethodPost, "http://localhost:5001/oauth2/token", ""},
+		{http.MethodPost, "http://localhost:5002/oauth2/token", "http://localhost:5002"},
+		{http.MethodPost, "http://identity.example/", "http://identity.example"},
+		{http.MethodPost, "http://[::1]:6001/oidc", ""},
+		{http.MethodGet, "http://[::1]:6001/oidc", "http://[::1]:6001"},
 	}
+	entratest.CleanEnv(t)
+	t.Setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:4001/msi")
+	t.Setenv("IMDS_ENDPOINT", "http://identity.example")
+	t.Setenv("MSI_ENDPOINT", "http://localhost:5001/oauth2/token")
+	t.Setenv("SYSTEM_OIDCREQUESTURI", "http://[::1]:6001/oidc")
 	for _, row := range rows {
 		t.Run(row.method+" "+row.url, func(t *testing.T) {
 			requests := 0
-			transport := newSafeTransport(&fakeTransport{func(*http.Request) (*http.Response, error) {
+			transport := &fakeTransport{func(*http.Request) (*http.Response, error) {
 				requests++
 				return respond(http.StatusOK, "{}"), nil
-			}})
-			_, err := transport.Do(httptest.NewRequest(row.method, row.url, nil))
-			if got := fmt.Sprint(err); got != row.want {
-				t.Errorf("Do() = %s, want %s", got, row.want)
+			}}
+			_, err := send(t, transport, row.method, row.url)
+			want := "<nil>"
+			wantRequests := 1
+			if row.refused != "" {
+				want = fmt.Sprintf(without, row.refused)
+				wantRequests = 0
 			}
-			if requests != row.requests {
-				t.Errorf("%d requests, want %d", requests, row.requests)
+			if got := fmt.Sprint(err); got != want {
+				t.Errorf("Do() = %s, want %s", got, want)
+			}
+			if requests != wantRequests {
+				t.Errorf("%d requests, want %d", requests, wantRequests)
 			}
 		})
 	}
@@ -256,9 +297,9 @@ func TestSecretsNeedTLS(t *testing.T) {
 // A program's HTTP client is copied: its own requests still follow redirects.
 func TestClientIsCopied(t *testing.T) {
 	client := &http.Client{}
-	got, ok := newSafeTransport(client).(safeTransport).Transporter.(*http.Client)
+	got, ok := newTransport(client).(*http.Client)
 	if !ok || got == client {
-		t.Fatalf("newSafeTransport() wraps %T %p, want a copy of %p", got, got, client)
+		t.Fatalf("newTransport() = %T %p, want a copy of %p", got, got, client)
 	}
 	if got.CheckRedirect == nil {
 		t.Error("the copy follows redirects")
@@ -272,11 +313,9 @@ func TestClientIsCopied(t *testing.T) {
 func TestDefaultClient(t *testing.T) {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }))
 	defer web.Close()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, web.URL, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := newSafeTransport(nil).Do(req)
+	entratest.CleanEnv(t)
+	t.Setenv("IDENTITY_ENDPOINT", web.URL)
+	resp, err := send(t, newTransport(nil), http.MethodGet, web.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

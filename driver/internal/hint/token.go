@@ -2,6 +2,7 @@ package hint
 
 const (
 	checkResponse = "check what answers the token request"
+	checkHost     = "check that this host has a managed identity, and that this process can reach its endpoint; elsewhere set aad_auth to another mode, such as azure-cli"
 	checkProxyTLS = "a proxy that intercepts TLS between this machine and {authority}"
 )
 
@@ -47,12 +48,18 @@ var token = []Rule{
 	{Token, "the token expired at|aadsts", "", "check this machine's clock: it is {skew} the authority's", Inferred},
 	{Token, "the token expired at", "", "fetch a new one, and check this machine's clock", Inferred},
 	{Token, "multiple user assigned identities", "", "set aad_client_id to one of the host's identities: check which one, because it has several", Reported},
+	{Token, "is not assigned to this resource|no user assigned or delegated managed identity", "", "assign the identity to this host, or correct its ID", Seen},
+	{Token, "unable to load the proper managed identity*requested identity: the host's own", "", "set aad_client_id (AZURE_CLIENT_ID in mode default), or give this host a system-assigned identity: check which identities it has", Reported},
+	{Token, "unable to load the proper managed identity", "", "assign the identity to this host, or correct its ID: check which identities the host has", Reported},
 	{Token, "defaultazurecredential", "", "name the mode to see its own error, as in aad_auth=managed-identity, or azure-cli on a laptop", Seen},
-	{Token, "is not assigned to this resource|identity not found|no user assigned or delegated managed identity", "", "assign the identity to this host, or correct its ID", Seen},
+	{Token, "failed to authenticate a system assigned identity*identity not found", "", "set aad_client_id (AZURE_CLIENT_ID in mode default) to a user-assigned identity of this host, or give this host a system-assigned identity", Seen},
+	{Token, "identity not found", "", "assign the identity to this host, or correct its ID", Seen},
+	{Token, "is not json of a metadata service", "", "check that this host has a managed identity, and what answers at its endpoint, such as a proxy of the program's own transport; elsewhere set aad_auth to another mode, such as azure-cli", Ours},
+	{Token, "the managed identity's endpoint ", "", checkHost, Ours},
 	{Token, "too many requests|http 429", "", "wait: the authority has received too many requests, and gets no further ones until its Retry-After is over", Documented},
 	{Token, "http 500|http 502|http 503|http 504|aadsts90033:", "", "try again in a moment, and check Azure's status: the authority reports an error of its own", Inferred},
 	{Token, "malformed http|malformed mime|error parsing the json|json decode error|missing access_token|longer than 1 mib|is not json", "", "check for a proxy or a captive portal between this machine and {authority}: the response is not an authority's", Seen},
-	{Token, "managed identity timed out|no instance metadata service|169.254.169.254", "", "check that this host has a managed identity, and that this process can reach its endpoint; elsewhere set aad_auth to another mode, such as azure-cli", Seen},
+	{Token, "managed identity timed out|no instance metadata service|169.254.169.254", "", checkHost, Seen},
 	{Token, "az login", "", "run az login", Seen},
 	{Token, "azd auth login", "", "run azd auth login", Seen},
 	{Token, "connect-azaccount", "", "run Connect-AzAccount in PowerShell", Seen},

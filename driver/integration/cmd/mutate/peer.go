@@ -9,14 +9,24 @@ var peerMutants = []mutant{
 		}
 	}
 	return false`, "TestOnServiceFabric"},
-	{"driver/internal/credential/managed.go", `o.Transport = o.rawTransport`, `_ = o.rawTransport`, "driver: TestServiceFabric"},
+	{"driver/internal/credential/managed.go", `options.Transport = o.plainTransport`, `_ = o.plainTransport`, "driver: TestServiceFabric"},
+	{"driver/internal/credential/default.go", `	o.chained = o.chained || len(selected) > 1`, `	if onServiceFabric() {
+		o.Transport = o.plainTransport
+	}
+	o.chained = o.chained || len(selected) > 1`, "TestApplicationOnServiceFabric"},
 	{"driver/internal/credential/transport.go", `MaxResponseHeaderBytes: 64 << 10,`, ``, "driver: TestHeadersWithDefaultTransport"},
 	{"driver/internal/credential/transport.go", `return nil, nonRetriable{err}`, `return nil, err`, "TestResponseThatBreaksOff"},
 	{"driver/internal/credential/transport.go", `c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }`, ``, "TestNonRetriable"},
 	{"driver/internal/credential/transport.go", `if resp.StatusCode/100 == 3 {`, `if false {`, "TestNonRetriable"},
-	{"driver/internal/credential/transport.go", `r.URL.Scheme != "https" && !isLoopback(r.URL)`, `false`, "TestSecretsNeedTLS"},
-	{"driver/internal/credential/transport.go", `r.Method == http.MethodPost && r.URL.Scheme`, `r.URL.Scheme`, "TestSecretsNeedTLS"},
-	{"driver/internal/credential/transport.go", `err == nil && ip.IsLoopback()`, `err == nil && ip.IsValid()`, "TestSecretsNeedTLS"},
+	{"driver/internal/credential/transport.go", `if !isSecure(r) {`, `if false {`, "TestSecretsNeedTLS"},
+	{"driver/internal/credential/transport.go", `return isIdentityEndpoint(r.URL)`, `return true`, "TestSecretsNeedTLS"},
+	{"driver/internal/credential/transport.go", `return isLocal(r.URL) && isNamedBy`, `return isLocal(r.URL) || isNamedBy`, "TestSecretsNeedTLS"},
+	{"driver/internal/credential/endpoint.go", `named.Host != "" && origin(named) == origin(u)`, `named.Host != "" && named.Hostname() == u.Hostname()`, "TestSecretsNeedTLS"},
+	{"driver/internal/credential/endpoint.go", `if isLocal(r.URL) || isIdentityEndpoint(r.URL) {`, `if isLocal(r.URL) {`, "TestProxyFor"},
+	{"driver/internal/credential/endpoint.go", `if isLocal(r.URL) || isIdentityEndpoint(r.URL) {`, `if isIdentityEndpoint(r.URL) {`, "TestProxyFor"},
+	{"driver/internal/credential/endpoint.go", `ip.IsLoopback() || ip.IsLinkLocalUnicast()`, `ip.IsLoopback()`, "TestProxyFor"},
+	{"driver/internal/credential/endpoint.go", `return nil, nonRetriable{errors.New("the proxy in HTTPS_PROXY or HTTP_PROXY is not a URL")}`, `_ = errors.New
+		return nil, err`, "TestInvalidProxy"},
 	{"driver/internal/credential/transport.go", `left:       maxResponseBytes,`, `left:       64 * maxResponseBytes,`, "TestEndlessResponse"},
 	{"driver/internal/credential/transport.go", `left:       maxResponseBytes,`, `left:       maxResponseBytes - 1,`, "TestLongestResponse"},
 	{"driver/internal/credential/transport.go", `truncate:   resp.StatusCode >= 400,`, ``, "TestEndlessResponse"},
@@ -25,7 +35,7 @@ var peerMutants = []mutant{
 	{"driver/internal/credential/transport.go", `	if t == nil {
 		client = defaultClient()`, `	if t == nil {
 		return nil`, "driver: TestRedirectsWithDefaultTransport"},
-	{"driver/internal/credential/credential.go", `Transport:        newSafeTransport(o.Transport),`, `Transport:        o.Transport,`, "TestNonRetriable"},
+	{"driver/internal/credential/credential.go", `Transport:        safeTransport{plain},`, `Transport:        plain,`, "TestNonRetriable"},
 	{"driver/internal/credential/credential.go", `PerRetryPolicies: []policy.Policy{capturePolicy{}},`, ``, "TestNonRetriable"},
 	{"driver/internal/credential/credential.go", `if err := checkFiles(cfg); err != nil {`, `if false {
 		var err error`, "TestHugeFederatedTokenFile"},
