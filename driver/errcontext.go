@@ -28,6 +28,7 @@ type errContext struct {
 	secrets      []string     // that the peer was sent, and may repeat
 	newRole      *Role        // that is being made
 	skew         time.Duration
+	roots        roots
 }
 
 // errContext returns what is known about the attempt.
@@ -77,6 +78,7 @@ func (x errContext) facts(text string, err error) hint.Facts {
 	set("user_token", x.claims.Person() != "" && !x.claims.AppOnly())
 	set("static_token", x.staticToken)
 	set("long_token", len(x.secrets) > 0 && len(x.secrets[0]) > maxPgBouncerPassword)
+	x.roots.facts(f, text)
 	x.hostFacts(f, set)
 	x.roleFacts(f, set)
 	return f

@@ -50,7 +50,7 @@ func (p *preparation) parse(s string) error {
 	upgradeSSLMode(cfg)
 	config, err := parseConfig(cfg)
 	if err != nil {
-		return &Error{Step: StepDSN, Err: err}
+		return newError(StepDSN, err, rootsOf(cfg, nil).name())
 	}
 	if needsVerifyFull(cfg, config) {
 		verifyFull(config)
@@ -64,11 +64,12 @@ func (p *preparation) parse(s string) error {
 		// pgx would look for a socket in folders where any user can listen.
 		return newError(StepDSN, errNoHost, nil)
 	}
+	roots := rootsOf(cfg, config)
 	o.apply(config)
 	if config.RequireAuth == "" {
 		config.RequireAuth = requireAuth
 	}
-	p.c.baseContext = errContext{database: config.Database, host: config.Host}
+	p.c.baseContext = errContext{database: config.Database, host: config.Host, roots: roots.after(config)}
 	return p.c.policy.check(&config.Config)
 }
 

@@ -32,7 +32,12 @@ func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 		return nil, err
 	}
 	x.addSecrets(secrets)
+	x.update(func() { x.pending++ })
 	resp, body, err := do(req)
+	x.update(func() {
+		x.pending--
+		x.answered = x.answered || err == nil
+	})
 	x.recordWait(req.Raw().Context(), resp)
 	if err != nil {
 		x.recordFailure(req.Raw().Context(), err)

@@ -41,6 +41,7 @@ type options struct {
 	chained                  bool               // one of several modes
 	rawTransport             policy.Transporter // as the program gave it
 	prompt                   Prompt
+	scope                    string
 }
 
 func (o Options) forCloud(c Cloud) options {
@@ -56,7 +57,12 @@ func (o Options) forCloud(c Cloud) options {
 		},
 		disableInstanceDiscovery: !c.InstanceDiscovery,
 		rawTransport:             o.Transport,
-		prompt:                   prompt,
+		prompt: func(ctx context.Context, m azidentity.DeviceCodeMessage) error {
+			x := exchangeFrom(ctx)
+			x.update(func() { x.prompted = true })
+			return prompt(ctx, m)
+		},
+		scope: c.Scope,
 	}
 }
 
@@ -73,7 +79,12 @@ func newCredential(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 		return nil, err
 	}
 	if len(cfg.Auth) == 1 {
-		return constructors[cfg.Auth[0]].new(cfg, o)
+		mode := cfg.Auth[0]
+		cred, err := constructors[mode].new(cfg, o)
+		if err != nil {
+			return nil, err
+		}
+		return &member{cred, mode, cfg, o.scope}, nil
 	}
 	return newChain(cfg, o)
 }
@@ -114,7 +125,7 @@ func newChain(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 		if err != nil {
 			cred = unavailable(string(mode) + ": " + redact.FirstLine(err.Error()))
 		}
-		chain = append(chain, cred)
+		chain = append(chain, &member{cred, mode, cfg, o.scope})
 	}
 	return azidentity.NewChainedTokenCredential(chain, nil)
 }

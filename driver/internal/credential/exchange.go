@@ -35,6 +35,11 @@ type exchange struct {
 	endpoint string        // a URL without its path
 	failure  string        // why the latest try failed
 	seen     []string      // secrets that were sent or received
+	current  *member       // that is asked now, or was last; nil for the program's credential
+	failures []failure     // of the members that were asked
+	pending  int           // requests that have no response yet
+	answered bool          // a request has had a response
+	prompted bool          // a person was shown a device code
 }
 
 type exchangeKey struct{}

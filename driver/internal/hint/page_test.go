@@ -36,12 +36,19 @@ var sections = []struct{ step, title string }{
 // that they do, where another rule has the same text.
 var conditions = []struct{ fact, words string }{
 	{"app_token", "the token is an application's"},
+	{"asked", "an authority or endpoint was asked"},
 	{"certificate_names", "the certificate has names"},
+	{"certificate_variable", "SSL_CERT_FILE or SSL_CERT_DIR is set, and there are no root certificates"},
 	{"create_sql", "the SQL for the role is known"},
+	{"home_root_file", "sslrootcert is not set, and the file root.crt in the home directory is used"},
 	{"host_is_address", "the host is not a server's name"},
+	{"login_command", "a developer tool was asked"},
 	{"long_token", "the token has more than 2,047 bytes"},
+	{"no_roots", "there are no root certificates"},
+	{"own_roots", "the program sets the roots"},
 	{"person_name", "the user name looks like a person's"},
 	{"rebind_sql", "the SQL for the principal is known"},
+	{"root_file", "sslrootcert names a file"},
 	{"server_suffix", "the host is a server's name"},
 	{"server_suffix_double", "the user name ends in the server's name twice"},
 	{"server_suffix_extra", "the user name ends in the server's name, and aad_server_type is not single"},
@@ -49,6 +56,7 @@ var conditions = []struct{ fact, words string }{
 	{"set_own_user", "the token names the identity's role"},
 	{"skew", "the clocks differ by a minute or more"},
 	{"static_token", "the driver was given the token (aad_auth=access-token)"},
+	{"try_command", "a developer tool was asked"},
 	{"user_token", "the token is a person's"},
 }
 
@@ -56,12 +64,15 @@ var conditions = []struct{ fact, words string }{
 var placeholders = []struct{ fact, words string }{
 	{"authority", "<authority>"},
 	{"certificate_names", "<names in the certificate>"},
+	{"certificate_variable", "<the variable>"},
 	{"create_error", "<why there is none>"},
 	{"create_sql", "run as Entra administrator: <SQL that creates the role>"},
 	{"database_sql", "<database>"},
 	{"failure", "<its failure>"},
 	{"file", "<file>"},
+	{"home_root_file", "<file>"},
 	{"host", "<host>"},
+	{"login_command", "<the tool's login with the server's scope, and the tenant if it is known>"},
 	{"max_name", "<limit>"},
 	{"mode", "<mode>"},
 	{"name_length", "<length>"},
@@ -70,12 +81,14 @@ var placeholders = []struct{ fact, words string }{
 	{"resource", "<resource>"},
 	{"role", "<role>"},
 	{"role_sql", "<role>"},
+	{"root_file", "<file>"},
 	{"server_suffix", "@<server>"},
 	{"set_audience", "<the key of the DSN that requests that resource>"},
 	{"set_own_user", "user=<the identity's name>"},
 	{"set_user", "user=<role without @server>"},
 	{"skew", "<duration> ahead of or behind"},
 	{"token_age", "<age>"},
+	{"try_command", "<the tool's request for a token>"},
 }
 
 func wordsOf(list []struct{ fact, words string }, fact string) string {
