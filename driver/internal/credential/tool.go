@@ -107,8 +107,8 @@ func (o toolOutput) reason() string {
 	why := traceID.ReplaceAllString(o.why(), "")
 	why = cut(strings.TrimRight(longWord.ReplaceAllString(why, redact.Mask), " .:"), 300)
 	for _, line := range slices.Backward(o) {
-		line = strings.TrimSpace(line)
-		if login.MatchString(line) && !strings.Contains(why, strings.TrimRight(line, " .:")) {
+		line = strings.Trim(line, " .:")
+		if login.MatchString(line) && !strings.Contains(why, line) {
 			return why + " (" + cut(longWord.ReplaceAllString(line, redact.Mask), 160) + ")"
 		}
 		if login.MatchString(line) {
