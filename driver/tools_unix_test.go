@@ -5,9 +5,11 @@ package driver
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -172,7 +174,7 @@ func TestToolsReason(t *testing.T) {
 		},
 		{
 			name: "azd, signed out", mode: "azure-developer-cli", tool: "azd",
-			script: fails(`{"type":"consoleMessage","timestamp":"t","data":{"message":"\nERROR: not logged in, run `+"`azd auth login`"+` to login\n"}}`),
+			script: fails(`{"type":"consoleMessage","timestamp":"t","data":{"message":"\nERROR: not logged in, run ` + "`azd auth login`" + ` to login\n"}}`),
 			cause:  "AzureDeveloperCLICredential: ERROR: not logged in, run `azd auth login` to login",
 			hint:   "run azd auth login",
 		},
@@ -236,7 +238,9 @@ func TestToolHangs(t *testing.T) {
 		psTry  = `run pwsh -NoProfile -Command "Get-AzAccessToken -ResourceUrl https://ossrdbms-aad.database.windows.net | Out-Null" in a terminal`
 		warns  = "echo 'WARNING: opening the browser' >&2; " + hangs
 	)
-	unreachable := WithTransport(failingTransport(func(context.Context) error { return errors.New("dial tcp 169.254.169.254:80: connect: no route to host") }))
+	unreachable := WithTransport(failingTransport(func(context.Context) error {
+		return errors.New("dial tcp 169.254.169.254:80: connect: no route to host")
+	}))
 	rows := []struct {
 		name, mode string
 		tools      map[string]string
@@ -276,7 +280,9 @@ func TestToolHangs(t *testing.T) {
 // The hint is about the credential that could have worked here, and the error names it.
 func TestListsReason(t *testing.T) {
 	loggedOut := fails("ERROR: Please run 'az login' to setup account.")
-	unreachable := WithTransport(failingTransport(func(context.Context) error { return errors.New("dial tcp 169.254.169.254:80: connect: no route to host") }))
+	unreachable := WithTransport(failingTransport(func(context.Context) error {
+		return errors.New("dial tcp 169.254.169.254:80: connect: no route to host")
+	}))
 	rows := []struct {
 		name, mode string
 		tools      map[string]string
@@ -325,4 +331,34 @@ func TestToolHasNoYoungerToken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where nobody signs in in the browser, or enters the device code, the hint is to do so.
+func TestNobodySignsIn(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("browsers are opened by another program")
+	}
+	const discovery = `{"issuer":"https://login.microsoftonline.com/t/v2.0","authorization_endpoint":"https://login.microsoftonline.com/a","token_endpoint":"https://login.microsoftonline.com/t/token"}`
+	authority := WithTransport(&transport{func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(discovery)), Request: r}, nil
+	}})
+	setTools(t, map[string]string{"xdg-open": "exit 0"})
+	cause, hint := explained(t, "aad_token_timeout=1s aad_tenant_id=t aad_disable_instance_discovery=true aad_auth=interactive-browser", authority)
+	if want := "nobody has signed in before the time was up: context deadline exceeded"; cause != want {
+		t.Errorf("cause = %q, want %q", cause, want)
+	}
+	if want := "sign in sooner, or raise aad_token_timeout"; hint != want {
+		t.Errorf("hint = %q, want %q", hint, want)
+	}
+}
+
+// A connect whose own time is up says what the developer tool may be waiting for.
+func TestConnectEndsBeforeTheTool(t *testing.T) {
+	setTools(t, map[string]string{"az": hangs})
+	c := newConnector(t, "host=h user=u aad_auth=azure-cli")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := tokenOf(ctx, c)
+	checkSafeError(t, err, "waiting for the token: azure-cli: context deadline exceeded")
+	checkHint(t, err, "allow more time, or run az account get-access-token --output none --resource https://ossrdbms-aad.database.windows.net in a terminal")
 }

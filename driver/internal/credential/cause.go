@@ -1,11 +1,11 @@
 package credential
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -61,96 +61,6 @@ func outcomesOf(mode dsn.Mode, err error) []outcome {
 	return list
 }
 
-// shorten keeps the beginning and the end of a long text, in whole lines: a developer tool
-// prints what it likes, and a token must not be cut in two where it would not be recognized.
-func shorten(text string) string {
-	const half = 64 << 10
-	if len(text) <= 2*half {
-		return text
-	}
-	head := text[:half]
-	if i := strings.LastIndexByte(head, '\n'); i >= 0 {
-		head = head[:i]
-	}
-	tail := text[len(text)-half:]
-	i := strings.IndexByte(tail, '\n')
-	if i < 0 {
-		return head
-	}
-	return head + tail[i:]
-}
-
-// attempts returns the text of each credential of azidentity's list, or nil if text is not
-// that of a list's error.
-func attempts(text string) (texts []string) {
-	first, list, ok := strings.Cut(text, "\nAttempted credentials:\n")
-	if !ok || strings.Contains(first, "\n") {
-		return nil
-	}
-	for line := range strings.SplitSeq(list, "\n") {
-		line, ok := strings.CutPrefix(line, "\t")
-		if !ok || strings.TrimSpace(line) == "" {
-			continue
-		}
-		if further, ok := strings.CutPrefix(line, "\t"); ok && len(texts) > 0 {
-			texts[len(texts)-1] += "\n" + further
-			continue
-		}
-		texts = append(texts, line)
-	}
-	for i := 0; i < len(texts); i++ {
-		if inner := attempts(texts[i]); inner != nil {
-			texts = slices.Replace(texts, i, i+1, inner...)
-		}
-	}
-	return texts
-}
-
-// modes are those of azidentity's credentials that DefaultAzureCredential asks, by the name
-// that begins their errors.
-var modes = []struct {
-	name string
-	mode dsn.Mode
-}{
-	{"EnvironmentCredential", dsn.Environment},
-	{"ClientSecretCredential", dsn.Environment},
-	{"ClientCertificateCredential", dsn.Environment},
-	{"UsernamePasswordCredential", dsn.Environment},
-	{"WorkloadIdentityCredential", dsn.WorkloadIdentity},
-	{"ManagedIdentityCredential", dsn.ManagedIdentity},
-	{"AzureCLICredential", dsn.AzureCLI},
-	{"AzureDeveloperCLICredential", dsn.AzureDeveloperCLI},
-	{"AzurePowerShellCredential", dsn.AzurePowerShell},
-}
-
-// modeOf returns the mode that a text is about, given the one that was asked.
-func modeOf(text string, asked dsn.Mode) dsn.Mode {
-	if asked != "" && asked != dsn.Default {
-		return asked
-	}
-	for _, m := range modes {
-		if strings.HasPrefix(text, m.name) && (asked == dsn.Default || toolOf(m.mode) != nil) {
-			return m.mode
-		}
-	}
-	return asked
-}
-
-// isAbsence reports whether a text says that the environment lacks the credential.
-func isAbsence(text string) bool {
-	absences := []string{
-		"executable not found on path", "Az.Accounts module not found",
-		"missing environment variable", "incomplete environment variable configuration",
-		"no client ID specified", "no token file specified", "no tenant ID specified",
-		"managed identity timed out", "no instance metadata service",
-	}
-	if slices.ContainsFunc(absences, func(s string) bool { return strings.Contains(text, s) }) {
-		return true
-	}
-	// What is no metadata service's, such as a proxy's response, is absence too.
-	return strings.HasPrefix(text, "ManagedIdentityCredential: ") && !strings.Contains(text, "failed to authenticate")
-}
-
 // decisive returns the outcome that the reader can do something about: that of the
 // credential that ended the list, or else of the first one that the environment has. It is
 // nil if it has none of them.
@@ -175,45 +85,49 @@ func (o outcome) reason(named bool) string {
 			return strings.TrimPrefix(name+": ", ": ") + output.reason()
 		}
 	}
-	words := ""
 	line := redact.FirstLine(o.text)
+	if begins := o.begins(); begins != "" && named {
+		line = name + strings.TrimPrefix(line, begins)
+	}
 	if o.response != nil {
-		words = description(o.response)
-		line += fmt.Sprintf(" (HTTP %d)", o.response.StatusCode)
+		return refusal(line, o.response, named)
 	}
-	if words == "" {
-		words = line
+	if !named || name == "" || strings.HasPrefix(line, name) {
+		return line
 	}
-	if words == line && strings.HasPrefix(line, name) || !named {
-		return words
-	}
-	return name + ": " + words
+	return name + ": " + line
 }
 
 // name returns what the credential is called in its error, or else its mode.
 func (o outcome) name() string {
+	name := o.begins()
+	if name != "" && o.mode == dsn.Environment {
+		return "EnvironmentCredential" // which asks another one
+	}
+	return cmp.Or(name, string(o.mode))
+}
+
+// begins returns the name of azidentity's that the text begins with, or "".
+func (o outcome) begins() string {
 	for _, m := range modes {
 		if strings.HasPrefix(o.text, m.name) {
-			if m.mode == dsn.Environment && o.mode == dsn.Environment {
-				return "EnvironmentCredential" // which asks another one
-			}
 			return m.name
 		}
 	}
-	return string(o.mode)
+	return ""
 }
 
 // body returns the text without the credential's name and the link to azidentity's guide.
 func (o outcome) body() string {
-	text := redactTrailer(o.text)
-	if rest, ok := strings.CutPrefix(text, o.name()); ok && o.name() != "" {
+	text := withoutGuide(o.text)
+	if rest, ok := strings.CutPrefix(text, o.begins()); ok && o.begins() != "" {
 		return strings.TrimPrefix(strings.TrimPrefix(rest, ".GetToken()"), ": ")
 	}
 	return text
 }
 
-// redactTrailer removes the link to azidentity's guide.
-func redactTrailer(text string) string {
+// withoutGuide removes the link to azidentity's guide.
+func withoutGuide(text string) string {
 	if i := strings.LastIndex(text, "To troubleshoot, visit https://aka.ms/"); i >= 0 {
 		text = strings.TrimRight(text[:i], " ")
 		return strings.TrimSuffix(text, ".")
@@ -230,6 +144,20 @@ func (o outcome) detail() string {
 		}
 	}
 	return o.reason(true) + "\n" + text
+}
+
+// refusal replaces azidentity's reason by Entra's description, or adds the status if there
+// is none. In a chain the name of the credential stays in front.
+func refusal(reason string, resp *http.Response, chained bool) string {
+	words := description(resp)
+	if words == "" {
+		return reason + fmt.Sprintf(" (HTTP %d)", resp.StatusCode)
+	}
+	if !chained {
+		return words
+	}
+	name, _, _ := strings.Cut(reason, " ")
+	return strings.TrimSuffix(name, ":") + ": " + words
 }
 
 // description returns the error_description of a refusal, or "".

@@ -22,7 +22,8 @@ type fetcher struct {
 	scope      string
 	chained    bool // several endpoints may be asked, so none is named
 
-	latest atomic.Pointer[string] // the value of the latest token, which a later refusal may repeat
+	latest atomic.Pointer[string]   // the value of the latest token, which a later refusal may repeat
+	asking atomic.Pointer[exchange] // of the latest request
 }
 
 // Fetch implements token.Fetcher.
@@ -35,6 +36,7 @@ func (f *fetcher) Fetch(ctx context.Context, r token.Request) (token.Response, e
 		options.Claims = notBefore(r.IssuedAfter)
 	}
 	ctx, x := withExchange(ctx)
+	f.asking.Store(x)
 	x.chained = f.chained
 	if latest := f.latest.Load(); latest != nil {
 		x.addSecrets([]string{*latest})
@@ -58,6 +60,22 @@ func (f *fetcher) Fetch(ctx context.Context, r token.Request) (token.Response, e
 		// goroutine is left behind.
 		return x.failed(ctx, ctx.Err())
 	}
+}
+
+// Asking implements token.Asker.
+func (f *fetcher) Asking() token.Exchange {
+	x := f.asking.Load()
+	if x == nil {
+		return token.Exchange{}
+	}
+	known := x.known()
+	x.mu.Lock()
+	m := x.current
+	x.mu.Unlock()
+	if m != nil {
+		x.describe(&known, m.mode)
+	}
+	return known
 }
 
 type result struct {

@@ -82,7 +82,7 @@ func interrupted(text string) dsn.Mode {
 	if entries == nil {
 		entries = []string{text}
 	}
-	for len(entries) > 1 && strings.HasSuffix(redactTrailer(entries[len(entries)-1]), "Credential: "+context.DeadlineExceeded.Error()) {
+	for len(entries) > 1 && strings.HasSuffix(withoutGuide(entries[len(entries)-1]), "Credential: "+context.DeadlineExceeded.Error()) {
 		entries = entries[:len(entries)-1]
 	}
 	return modeOf(entries[len(entries)-1], dsn.Default)

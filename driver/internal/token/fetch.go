@@ -13,6 +13,12 @@ type Fetcher interface {
 	Fetch(ctx context.Context, r Request) (Response, error)
 }
 
+// An Asker is a Fetcher that knows whom it asks.
+type Asker interface {
+	// Asking returns what is known of the latest request, while it is under way.
+	Asking() Exchange
+}
+
 // A Request says which token will do.
 type Request struct {
 	// IssuedAfter, if it is not zero, asks past the credential's own cache for a token
