@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"database/sql/driver"
@@ -140,7 +141,7 @@ func rootsOf(cfg *dsn.Config, config *pgx.ConnConfig) roots {
 	if config != nil && config.TLSConfig != nil {
 		r.pool = config.TLSConfig.RootCAs
 	}
-	switch file := cfg.Params["sslrootcert"]; {
+	switch file := cmp.Or(cfg.Params["sslrootcert"], os.Getenv("PGSSLROOTCERT")); {
 	case file == "system":
 	case file != "":
 		r.file = file

@@ -77,7 +77,7 @@ func (p *preparation) parse(s string) error {
 func (p *preparation) parseWithoutToken() error {
 	config, err := parseConfig(p.cfg)
 	if err != nil {
-		return &Error{Step: StepDSN, Err: err}
+		return newError(StepDSN, err, rootsOf(p.cfg, nil).name())
 	}
 	p.c.config = config
 	p.options.apply(config)

@@ -43,7 +43,7 @@ var tls = []Rule{
 	{TLS, "afternetconnect returned a connection", "", "return a connection whose method NetConn returns the connection that it wraps", Ours},
 	{TLS, "certificate is valid for|certificate is not valid for|cannot validate certificate for|certificate relies on legacy", "", "check the host, and connect by the server's own full name: the certificate is for {certificate_names}", Seen},
 	{TLS, "certificate is valid for|certificate is not valid for|cannot validate certificate for|certificate relies on legacy", "", "check the host, and connect by the server's own full name", Seen},
-	{TLS, unknownAuthority, "", "check the host; if it is right, remove sslrootcert to use the system's roots, or name a file with the root of the server's certificate: {root_file} does not hold it", Seen},
+	{TLS, unknownAuthority, "", "check the host; if it is right, remove sslrootcert (PGSSLROOTCERT) to use the system's roots, or name a file with the root of the server's certificate: {root_file} does not hold it", Seen},
 	{TLS, unknownAuthority, "", "check the host; if it is right, set sslrootcert=system to use the system's roots: {home_root_file} exists, is used for that reason, and does not hold the root of the server's certificate", Seen},
 	{TLS, unknownAuthority, "own_roots", "check the host; if it is right, add the root of its certificate to the RootCAs that this program sets", Seen},
 	{TLS, unknownAuthority, "", correctRoots, Seen},
