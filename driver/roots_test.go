@@ -62,7 +62,7 @@ func homeFile(t *testing.T) string {
 // verified.
 func TestUnknownRoot(t *testing.T) {
 	const (
-		dropFile = "check the host; if it is right, remove sslrootcert (PGSSLROOTCERT) to use the system's roots"
+		dropFile = "check the host, and for a proxy that intercepts TLS; then remove sslrootcert (PGSSLROOTCERT) to use the system's roots"
 		setFile  = "check the host, that this machine has root certificates (package ca-certificates)"
 	)
 	rows := []struct {
@@ -95,14 +95,14 @@ func TestUnknownRoot(t *testing.T) {
 		{"a file of the home directory", func(t *testing.T) (string, []Option) {
 			otherRoot(t, homeFile(t))
 			return "", nil
-		}, "check the host; if it is right, set sslrootcert=system to use the system's roots", "root.crt"},
+		}, "check the host, and for a proxy that intercepts TLS; then set sslrootcert=system to use the system's roots", "root.crt"},
 		{"the system's, beside a file of the home directory", func(t *testing.T) (string, []Option) {
 			otherRoot(t, homeFile(t))
 			return "sslrootcert=system", nil
 		}, setFile, ""},
 		{"the program's", func(*testing.T) (string, []Option) {
 			return "", []Option{WithTLSConfig(&tls.Config{RootCAs: x509.NewCertPool()})}
-		}, "check the host; if it is right, add the root of its certificate to the RootCAs that this program sets", ""},
+		}, "check the host, and for a proxy that intercepts TLS; then correct the RootCAs that this program sets", ""},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -207,7 +207,7 @@ func testNoRootCertificates(t *testing.T, unset bool) {
 	t.Run("server, with a file", func(t *testing.T) {
 		s := newFakeServer(t, nil)
 		params := "sslrootcert=" + otherRoot(t, filepath.Join(t.TempDir(), "root.pem"))
-		checkHint(t, ping(t, s.dsn(params), WithCredential(&entratest.Credential{})), "check the host; if it is right, remove sslrootcert")
+		checkHint(t, ping(t, s.dsn(params), WithCredential(&entratest.Credential{})), "check the host, and for a proxy that intercepts TLS; then remove sslrootcert")
 	})
 	t.Run("authority", func(t *testing.T) {
 		web := httptest.NewTLSServer(nil)

@@ -80,7 +80,7 @@ func (x *exchange) explain(err error) (about dsn.Mode, reason, detail string) {
 		if several && o != best {
 			text = cut(text, maxReasons/len(list))
 		}
-		if doubt := x.doubt(o.mode, text); doubt != "" && o == best {
+		if doubt := x.doubt(o.mode, text); o == best && doubt != "" && !strings.Contains(text, doubt) {
 			text += " (" + doubt + ")"
 		}
 		reasons = append(reasons, text)

@@ -57,7 +57,7 @@ var token = []Rule{
 	{Token, "aadsts50057:", "", "ask an administrator to enable the user's account: it is disabled", Documented},
 	{Token, "aadsts7000229:", "", "check aad_tenant_id; if it is right, ask an administrator of that tenant to run az ad sp create --id with the application's client ID: the application has no service principal there", Reported},
 	{Token, "aadsts50194:", "", "set aad_tenant_id to the application's own tenant: it is not a multitenant application", Documented},
-	{Token, "aadsts7000218:", "", "check that the application allows public client flows, because this mode sends no secret; or use aad_auth=client-secret or client-certificate", Inferred},
+	{Token, "aadsts7000218:", "", "check that the application allows public client flows, which device-code and interactive-browser need, or use aad_auth=client-secret or client-certificate", Inferred},
 	{Token, "aadsts70011:", "", "correct aad_scope: the authority does not accept it; a scope is a resource followed by /.default", Documented},
 	{Token, "aadsts1002012:", "", "check aad_scope: a scope is a resource followed by /.default", Reported},
 	{Token, "aadsts50027:", "", "correct the federated token or assertion: its format, issuer, audience or validity is wrong", Documented},
