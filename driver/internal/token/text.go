@@ -31,6 +31,10 @@ func decode(b []byte) string {
 	return string(utf16.Decode(units))
 }
 
+// WithoutByteOrderMark returns a text that may begin with a byte order mark, in UTF-8 and
+// without it. Other bytes are returned as they are.
+func WithoutByteOrderMark(b []byte) []byte { return []byte(decode(b)) }
+
 // Trim returns s without white space and byte order marks around it.
 func Trim(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })

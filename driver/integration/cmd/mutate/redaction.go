@@ -87,6 +87,23 @@ func (a *attempt) onNotice`, "TestHostileServer/the_token_repeated.*"},
 	{"driver/internal/credential/fetcher.go", `known.Detail = detail[:min(len(detail), maxDetailBytes)]`, `known.Detail = detail`, "TestExchangeOfAFailure"},
 	{"driver/internal/credential/fetcher.go", `redact.Line(redact.Text(reason, secrets...))`, `redact.Line(reason)`, "driver: TestHostileAuthority/the_secret.*"},
 	{"driver/internal/credential/fetcher.go", `len(text) > 2*maxResponseBytes {`, `false {`, "TestExchangeOfAFailure"},
+	{"driver/internal/credential/fetcher.go", `with a value of type %T", panicking(), v)`, `with a value of type %v", panicking(), v)`, "TestCredentialPanics"},
+	{"driver/internal/credential/fetcher.go", `if v := recover(); v != nil {`, `if v := any(nil); v != nil {`, "TestCredentialPanics"},
+	{"driver/internal/credential/tool.go", `longWord.ReplaceAllString(why, redact.Mask)`, `why`, "TestHostileOutput"},
+	{"driver/internal/credential/tool.go", `cut(longWord.ReplaceAllString(line, redact.Mask), 160)`, `cut(line, 160)`, "TestHostileOutput"},
+	{"driver/internal/credential/tool.go", `if !plain.MatchString(value) {`, `if value == "" {`, "TestCommands"},
+	{"driver/internal/credential/list.go", `if i < 0 {
+		return head
+	}`, `if i < 0 {
+		return head + tail
+	}`, "TestShorten"},
+	{"driver/internal/credential/member.go", `if m.mode == dsn.WorkloadIdentity {`, `if false {`, "TestFederatedTokenFile"},
+	{"driver/internal/credential/member.go", `deadline.Add(-min(reserve, time.Until(deadline)/4))`, `deadline.Add(0 * reserve)`, "driver: TestToolHangs"},
+	{"driver/internal/credential/cause.go", `if !list[i].absent {`, `if true {`, "driver: TestListsReason"},
+	{"driver/explain.go", `delete(f, "authority")`, ``, "TestTokenHint"},
+	{"driver/config.go", `if !credential.HasRoots() {`, `if true {`, "TestUnknownRoot"},
+	{"driver/internal/credential/roots.go", `&& !pool.Equal(x509.NewCertPool())`, `&& pool != nil`, "driver: TestNoRootCertificates"},
+	{"driver/internal/token/text.go", `case text != string(b) || strings.ContainsRune(text, 0):`, `case strings.ContainsRune(text, 0):`, "TestCheckAssertion"},
 	{"driver/internal/credential/transport.go", `return u.Scheme + "://" + u.Host`, `return u.String()`, "TestLocation"},
 	{"driver/internal/credential/transport.go", `&& !json.Valid(b)`, `&& !json.Valid(b) && false`, "TestNonRetriable"},
 }
