@@ -94,6 +94,12 @@ func TestExchangeOfAFailure(t *testing.T) {
 			want:    token.Exchange{Cause: "rejected: xxxxx"},
 		},
 		{
+			name:    "kilobytes of a developer tool",
+			dsn:     "host=h user=u",
+			options: Options{Credential: failing(errors.New("flood\n" + strings.Repeat("x", 20<<10)))},
+			want:    token.Exchange{Cause: "flood"},
+		},
+		{
 			name:    "megabytes of a developer tool",
 			dsn:     "host=h user=u",
 			options: Options{Credential: failing(errors.New("flood\n" + strings.Repeat("x", 3<<20)))},
