@@ -65,6 +65,10 @@ func (x *exchange) explain(err error) (about dsn.Mode, reason, detail string) {
 	if errors.As(err, &timeout) {
 		return timeout.mode, timeout.text, timeout.text
 	}
+	if errors.Is(err, context.Canceled) {
+		// The request may be under way still, and read what its credentials have returned.
+		return "", err.Error(), err.Error()
+	}
 	x.mu.Lock()
 	failures := x.failures
 	asked := x.current != nil

@@ -295,3 +295,24 @@ func TestWaitingNamesTheCredential(t *testing.T) {
 		}
 	})
 }
+
+// A request that is canceled is nobody's failure, although a credential before has failed.
+func TestCanceledRequestBlamesNobody(t *testing.T) {
+	entratest.CleanEnv(t)
+	silent := &fakeTransport{func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}}
+	synctest.Test(t, func(t *testing.T) {
+		f := fetcherOf(t, "host=h user=u aad_auth=environment,managed-identity aad_client_id=canceled", Options{Transport: silent})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		got, err := f.Fetch(ctx, token.Request{})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Fetch() = %v, want context.Canceled", err)
+		}
+		if got.Credential != "" || strings.Contains(got.Cause, "environment") {
+			t.Errorf("Exchange = %+v, want one about no credential", got.Exchange)
+		}
+	})
+}
