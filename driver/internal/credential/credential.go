@@ -84,7 +84,7 @@ func newCredential(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &member{cred, mode, cfg, o.scope}, nil
+		return &modeCredential{cred, mode, cfg, o.scope}, nil
 	}
 	return newChain(cfg, o)
 }
@@ -125,7 +125,7 @@ func newChain(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 		if err != nil {
 			cred = unavailable(string(mode) + ": " + redact.FirstLine(err.Error()))
 		}
-		chain = append(chain, &member{cred, mode, cfg, o.scope})
+		chain = append(chain, &modeCredential{cred, mode, cfg, o.scope})
 	}
 	return azidentity.NewChainedTokenCredential(chain, nil)
 }

@@ -97,8 +97,8 @@ func (a *attempt) onNotice`, "TestHostileServer/the_token_repeated.*"},
 	}`, `if i < 0 {
 		return head + tail
 	}`, "TestShorten"},
-	{"driver/internal/credential/member.go", `if m.mode == dsn.WorkloadIdentity {`, `if false {`, "TestFederatedTokenFile"},
-	{"driver/internal/credential/member.go", `deadline.Add(-min(reserve, time.Until(deadline)/4))`, `deadline.Add(0 * reserve)`, "driver: TestToolHangs"},
+	{"driver/internal/credential/mode.go", `if m.mode == dsn.WorkloadIdentity {`, `if false {`, "TestFederatedTokenFile"},
+	{"driver/internal/credential/mode.go", `deadline.Add(-min(reserve, time.Until(deadline)/4))`, `deadline.Add(0 * reserve)`, "driver: TestToolHangs"},
 	{"driver/internal/credential/cause.go", `if !list[i].absent {`, `if true {`, "driver: TestListsReason"},
 	{"driver/explain.go", `delete(f, "authority")`, ``, "TestTokenHint"},
 	{"driver/config.go", `if !credential.HasRoots() {`, `if true {`, "TestUnknownRoot"},

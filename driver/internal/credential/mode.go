@@ -14,24 +14,24 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// A member is the credential of one mode of the DSN. It records in the exchange that it is
-// asked, and what came of it: when the time is up, or when several have failed, the error
-// says which one it is about.
-type member struct {
+// A modeCredential is the credential of one mode of the DSN. It records in the exchange that
+// it is asked, and what came of it: when the time is up, or when several have failed, the
+// error says which one it is about.
+type modeCredential struct {
 	azcore.TokenCredential
 	mode  dsn.Mode
 	cfg   *dsn.Config
 	scope string
 }
 
-// A failure is the error of one member.
+// A failure is the error of one of them.
 type failure struct {
-	*member
+	*modeCredential
 	err error
 }
 
 // GetToken implements azcore.TokenCredential.
-func (m *member) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+func (m *modeCredential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	x := exchangeFrom(ctx)
 	x.update(func() { x.current = m })
 	if m.mode == dsn.WorkloadIdentity {
@@ -50,7 +50,7 @@ func (m *member) GetToken(ctx context.Context, o policy.TokenRequestOptions) (az
 
 // request asks the credential. DefaultAzureCredential is a list of its own that does not
 // say whom it asks, but its error does. So it is stopped before the request's time is up.
-func (m *member) request(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+func (m *modeCredential) request(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	deadline, ok := ctx.Deadline()
 	if m.mode != dsn.Default || !ok {
 		return m.TokenCredential.GetToken(ctx, o)
@@ -90,7 +90,7 @@ func interrupted(text string) dsn.Mode {
 
 // assertionFile returns the file that holds the federated token, and the setting that
 // names it.
-func (m *member) assertionFile() (setting, path string) {
+func (m *modeCredential) assertionFile() (setting, path string) {
 	if m.cfg.FederatedTokenFile != "" && m.mode == dsn.WorkloadIdentity {
 		return "aad_federated_token_file", m.cfg.FederatedTokenFile
 	}
@@ -99,7 +99,7 @@ func (m *member) assertionFile() (setting, path string) {
 
 // checkAssertion says why the file of the federated token will not do. strict is for a
 // request that has failed: there may be a reason in what was not refused before.
-func (m *member) checkAssertion(strict bool) error {
+func (m *modeCredential) checkAssertion(strict bool) error {
 	setting, path := m.assertionFile()
 	if path == "" {
 		return nil
@@ -121,7 +121,7 @@ func (e *settingError) Unwrap() error { return e.err }
 
 // doubt returns what is wrong with the secret or the file that mode has sent, or "". It is
 // asked after a refusal: an authority does not say that a secret ends in a line break.
-func (m *member) doubt(mode dsn.Mode, reason string) string {
+func (m *modeCredential) doubt(mode dsn.Mode, reason string) string {
 	switch mode {
 	case dsn.WorkloadIdentity:
 		if err := m.checkAssertion(true); err != nil {
