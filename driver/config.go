@@ -1,16 +1,25 @@
 package driver
 
 import (
+	"cmp"
 	"context"
+	"crypto/x509"
 	"database/sql/driver"
 	"errors"
+	"maps"
 	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
+	"github.com/aadpostgres/aadpostgres/driver/internal/hint"
 	"github.com/aadpostgres/aadpostgres/driver/internal/socket"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 	"github.com/aadpostgres/aadpostgres/dsn"
@@ -124,4 +133,75 @@ func (c *Connector) Config() *pgx.ConnConfig {
 		return nil
 	}
 	return c.config.Copy()
+}
+
+// roots says what a server's certificate is verified by. The zero value is the system's
+// root certificates.
+type roots struct {
+	file string         // that sslrootcert names, or that pgx has found; "" for none
+	home bool           // pgx has found it in the home directory
+	own  bool           // the program has set them
+	pool *x509.CertPool // nil for the system's
+}
+
+// rootsOf returns the roots that pgx has read for cfg. config is nil if it could not.
+func rootsOf(cfg *dsn.Config, config *pgx.ConnConfig) roots {
+	var r roots
+	if config != nil && config.TLSConfig != nil {
+		r.pool = config.TLSConfig.RootCAs
+	}
+	switch file := cmp.Or(cfg.Params["sslrootcert"], os.Getenv("PGSSLROOTCERT")); {
+	case file == "system":
+	case file != "":
+		r.file = file
+	case config == nil || r.pool != nil:
+		r.file, r.home = homeRootFile()
+	}
+	return r
+}
+
+// after returns the roots after the program's options were applied.
+func (r roots) after(config *pgx.ConnConfig) roots {
+	if config.TLSConfig != nil && config.TLSConfig.RootCAs != r.pool {
+		return roots{own: config.TLSConfig.RootCAs != nil, pool: config.TLSConfig.RootCAs}
+	}
+	return r
+}
+
+// homeRootFile returns the file that pgx, as libpq, uses if it exists.
+func homeRootFile() (path string, exists bool) {
+	home, _ := os.UserHomeDir()
+	path = filepath.Join(home, ".postgresql", "root.crt")
+	if runtime.GOOS == "windows" {
+		path = filepath.Join(os.Getenv("APPDATA"), "postgresql", "root.crt")
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", false
+	}
+	return path, true
+}
+
+func (r roots) name() hint.Facts {
+	if r.home {
+		return hint.Facts{"home_root_file": strconv.Quote(r.file)}
+	}
+	if r.file != "" {
+		return hint.Facts{"root_file": strconv.Quote(r.file)}
+	}
+	return hint.Facts{}
+}
+
+// facts says why the root of a certificate may be unknown, if text is about a certificate.
+func (r roots) facts(f hint.Facts, text string) {
+	if !strings.Contains(text, "x509: ") {
+		return
+	}
+	maps.Copy(f, r.name())
+	if r.own {
+		f["own_roots"] = "yes"
+	}
+	if !credential.HasRoots() {
+		f["no_roots"] = "yes"
+		f["certificate_variable"] = credential.RootVariables()
+	}
 }

@@ -28,6 +28,7 @@ type errContext struct {
 	secrets      []string     // that the peer was sent, and may repeat
 	newRole      *Role        // that is being made
 	skew         time.Duration
+	roots        roots
 }
 
 // errContext returns what is known about the attempt.
@@ -80,6 +81,7 @@ func (x errContext) facts(text string, err error) hint.Facts {
 		f["token_length"] = strconv.Itoa(len(x.secrets[0]))
 	}
 	set("long_token", len(x.secrets) > 0 && len(x.secrets[0]) > maxPgBouncerPassword)
+	x.roots.facts(f, text)
 	x.hostFacts(f, set)
 	set("person_name", x.appTokenForUser() || x.otherPerson())
 	x.roleFacts(f, text)

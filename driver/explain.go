@@ -25,8 +25,24 @@ func (x errContext) explainToken(err error) *Error {
 	x.skew = failed.Exchange.Skew
 	x.cloud.Authority = cmp.Or(failed.Exchange.Endpoint, x.cloud.Authority)
 	text := failed.Detail()
-	h, _ := hint.Find(text, x.facts(text, err), hint.Token)
+	h, _ := hint.Find(text, x.tokenFacts(text, err, failed.Exchange), hint.Token)
 	return &Error{Step: StepToken, Hint: h, Err: failed.Err, cause: redact.Line(failed.Error())}
+}
+
+// tokenFacts adds what is known of the request. Nobody has asked the authority where a
+// developer tool or a managed identity of a list has failed.
+func (x errContext) tokenFacts(text string, err error, known token.Exchange) hint.Facts {
+	f := x.facts(text, err)
+	f["asked"] = known.Endpoint
+	f["login_command"] = known.LoginCommand
+	f["try_command"] = known.TryCommand
+	if known.Endpoint == "" && known.TryCommand != "" {
+		delete(f, "authority")
+	}
+	if known.Endpoint == "" && known.Credential == string(dsn.ManagedIdentity) {
+		f["authority"] = "the managed identity's endpoint"
+	}
+	return f
 }
 
 // explainCredential says what to do where a credential cannot be made.

@@ -84,10 +84,17 @@ func killChildren(t *testing.T, path string) {
 	if err != nil {
 		t.Fatalf("the tool did not run: %v", err)
 	}
-	for word := range strings.FieldsSeq(string(b)) {
+	if err := endProcesses(path, strings.Fields(string(b))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// endProcesses ends those of the processes that are still the tool's at path.
+func endProcesses(path string, pids []string) error {
+	for _, word := range pids {
 		pid, err := strconv.Atoi(word)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		// The number may be another process's by now.
 		cmdline, _ := os.ReadFile("/proc/" + word + "/cmdline")
@@ -95,4 +102,5 @@ func killChildren(t *testing.T, path string) {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
+	return nil
 }

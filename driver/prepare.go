@@ -50,7 +50,7 @@ func (p *preparation) parse(s string) error {
 	upgradeSSLMode(cfg)
 	config, err := parseConfig(cfg)
 	if err != nil {
-		return &Error{Step: StepDSN, Err: err}
+		return newError(StepDSN, err, rootsOf(cfg, nil).name())
 	}
 	if needsVerifyFull(cfg, config) {
 		verifyFull(config)
@@ -64,12 +64,18 @@ func (p *preparation) parse(s string) error {
 		// pgx would look for a socket in folders where any user can listen.
 		return newError(StepDSN, errNoHost, nil)
 	}
+	roots := rootsOf(cfg, config)
 	o.apply(config)
 	config.DialFunc = noticeVanished(config.DialFunc)
 	if config.RequireAuth == "" {
 		config.RequireAuth = requireAuth
 	}
-	p.c.baseContext = errContext{database: config.Database, host: config.Host, intent: intentOf(cfg, dsn.OS.Getenv, o.credential != nil)}
+	p.c.baseContext = errContext{
+		database: config.Database,
+		host:     config.Host,
+		intent:   intentOf(cfg, dsn.OS.Getenv, o.credential != nil),
+		roots:    roots.after(config),
+	}
 	return p.c.policy.check(&config.Config)
 }
 
@@ -77,7 +83,7 @@ func (p *preparation) parse(s string) error {
 func (p *preparation) parseWithoutToken() error {
 	config, err := parseConfig(p.cfg)
 	if err != nil {
-		return &Error{Step: StepDSN, Err: err}
+		return newError(StepDSN, err, rootsOf(p.cfg, nil).name())
 	}
 	p.c.config = config
 	p.options.apply(config)

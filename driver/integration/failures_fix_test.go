@@ -2,8 +2,13 @@ package integration
 
 import (
 	"context"
+	"encoding/pem"
 	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -202,6 +207,102 @@ func (c staleCredential) GetToken(_ context.Context, opts policy.TokenRequestOpt
 		}
 	})
 	return azcore.AccessToken{Token: token, ExpiresOn: time.Now().Add(time.Hour)}, nil
+}
+
+// file writes a file of the row's. A nil text leaves it out. Golden files have its name
+// alone.
+func (fx *fixture) file(t *testing.T, name string, text []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	fx.replacements = append(fx.replacements, path, "<"+name+">")
+	if text == nil {
+		return path
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// useRoot names the emulator's root certificate again.
+func useRoot(_ *testing.T, fx *fixture, dsn string, _ *driver.Error) string {
+	return regexp.MustCompile(`sslrootcert=\S+`).ReplaceAllLiteralString(dsn, "sslrootcert="+fx.az.CertFile())
+}
+
+// writeToken writes app's token into the file that the DSN names, as Windows does.
+func writeToken(t *testing.T, fx *fixture, dsn string, _ *driver.Error) string {
+	path := regexp.MustCompile(`aad_token_file=(\S+)`).FindStringSubmatch(dsn)[1]
+	if err := os.WriteFile(path, []byte("\ufeff"+appToken(fx)+"\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dsn
+}
+
+// otherRoot returns the root certificate of somebody else.
+func otherRoot(t *testing.T) []byte {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	t.Cleanup(web.Close)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
+}
+
+// secretFailure has a client secret that the authority refuses, because of what is around
+// it.
+func secretFailure(name, cause, secret string) failure {
+	return failure{name: name, dsn: "aad_auth=client-secret user=billing", cause: cause,
+		setup: func(t *testing.T, fx *fixture) {
+			t.Setenv("AZURE_TENANT_ID", emulator.TenantID)
+			t.Setenv("AZURE_CLIENT_ID", fx.app.ClientID)
+			t.Setenv("AZURE_CLIENT_SECRET", strings.ReplaceAll(secret, "{secret}", fx.app.Secret))
+		},
+		restore: func(t *testing.T, fx *fixture) { t.Setenv("AZURE_CLIENT_SECRET", fx.app.Secret) }}
+}
+
+// assertionFailure has a file of a federated token that no authority would accept. A nil
+// text leaves it out.
+func assertionFailure(name, cause string, text []byte) failure {
+	return failure{name: name, dsn: "aad_auth=workload-identity user=billing", cause: cause,
+		setup: func(t *testing.T, fx *fixture) {
+			fx.az.SetenvOn(t, emulator.Kubernetes, fx.app)
+			t.Setenv("AZURE_FEDERATED_TOKEN_FILE", fx.file(t, "federated-token", text))
+		},
+		restore: func(t *testing.T, fx *fixture) { fx.az.SetenvOn(t, emulator.Kubernetes, fx.app) }}
+}
+
+// toolFailure has developer tools that are shell scripts, until the user is logged in to
+// the emulator's.
+func toolFailure(name, mode, cause string, tools map[string]string) failure {
+	return failure{name: name, dsn: "aad_token_timeout=2s aad_auth=" + mode, cause: cause,
+		setup: func(t *testing.T, fx *fixture) {
+			if runtime.GOOS == "windows" {
+				t.Skip("the tools are shell scripts")
+			}
+			loggedOut(t, fx)
+			fx.noIMDS = true
+			fx.opts[0] = fx.newTransport()
+			bin := t.TempDir()
+			for name, script := range tools {
+				if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Setenv("PATH", bin+":/usr/bin:/bin")
+		},
+		restore: func(t *testing.T, fx *fixture) {
+			loggedOut(t, fx)
+			logIn(t, fx)
+		}}
+}
+
+// prints is the script of a tool that fails with these lines.
+func prints(lines ...string) string {
+	return "cat >&2 <<'END'\n" + strings.Join(lines, "\n") + "\nEND\nexit 1"
+}
+
+// A panickingCredential panics with a secret.
+type panickingCredential struct{}
+
+func (panickingCredential) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	panic("opensesame")
 }
 
 // loggedOut sets up a workstation without a login to any tool.

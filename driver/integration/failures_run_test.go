@@ -24,6 +24,8 @@ type failure struct {
 	single bool                            // on single server
 	token  func(fx *fixture) string        // in place of the password; nil: none
 	setup  func(t *testing.T, fx *fixture) // causes the failure; nil: the DSN does
+	root   func(t *testing.T) []byte       // contents of sslrootcert; nil: the emulator's root certificate
+	file   func(t *testing.T) []byte       // contents of {file} in the DSN
 	// Exactly one of these is set. fix follows the hint and returns a DSN that works.
 	// restore removes a fault that no client can fix.
 	fix     fixFunc
@@ -93,6 +95,12 @@ func (f failure) run(t *testing.T, fx *fixture) string {
 		f.setup(t, fx)
 	}
 	dsn := fx.dsn(f.dsn)
+	if f.root != nil {
+		dsn = strings.ReplaceAll(dsn, fx.az.CertFile(), fx.file(t, "root.pem", f.root(t)))
+	}
+	if f.file != nil {
+		dsn = strings.ReplaceAll(dsn, "{file}", fx.file(t, "file", f.file(t)))
+	}
 	_, err := connect(t, dsn, fx.opts...)
 	e := asError(t, err)
 	doctor, last := runDoctor(t, dsn, fx.opts...)

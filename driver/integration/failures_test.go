@@ -157,6 +157,9 @@ var failures = []failure{
 	// TLS, network.
 	faultFailure("certificate name mismatch", secretDSN+"user=billing", "the server's certificate is for another name", presentCertificate(emulator.WrongHostCertificate)),
 	faultFailure("certificate untrusted", secretDSN+"user=billing", "the server's certificate is issued by an untrusted authority", presentCertificate(emulator.UntrustedCertificate)),
+	{name: "sslrootcert of somebody else", dsn: secretDSN + "user=billing", cause: "sslrootcert holds another root", root: otherRoot, fix: useRoot},
+	{name: "sslrootcert without a certificate", dsn: secretDSN + "user=billing", cause: "sslrootcert is a text", root: func(*testing.T) []byte { return []byte("not a certificate") }, fix: useRoot},
+	{name: "sslrootcert missing", dsn: secretDSN + "user=billing", cause: "sslrootcert does not exist", root: func(*testing.T) []byte { return nil }, fix: useRoot},
 	faultFailure("certificate expired", secretDSN+"user=billing", "the server's certificate has expired", presentCertificate(emulator.ExpiredCertificate)),
 	faultFailure("connection closed", secretDSN+"user=billing", "connections are closed at once", (*emulator.Faults).HangUp),
 	{name: "no such host", dsn: "host=nowhere.postgres.database.azure.com " + secretDSN + "user=billing", cause: "the host name is not known", setup: func(_ *testing.T, fx *fixture) { fx.opts = append(fx.opts, failLookup) },
@@ -174,16 +177,41 @@ var failures = []failure{
 	{name: "tenant unknown", dsn: strings.Replace(secretDSN, "{tenant}", unknownID, 1) + "user=billing", cause: "the tenant is wrong", fix: replace(unknownID, "{tenant}")},
 	{name: "resource unknown", dsn: secretDSN + "user=billing aad_scope=http://typo/.default", cause: "the scope is wrong", fix: replace(" aad_scope=http://typo/.default", "")},
 	entraFailure("secret expired", 7000222, "The provided client secret keys for app 'x' are expired."),
+	secretFailure("secret with a line break", "the secret's variable ends in a line break", "{secret}\n"),
+	secretFailure("secret with a byte order mark", "the secret's variable begins with a byte order mark", "\ufeff{secret}"),
+	{name: "default mode, secret wrong", dsn: "user=billing", cause: "AZURE_CLIENT_SECRET is wrong",
+		setup: func(t *testing.T, fx *fixture) {
+			t.Setenv("AZURE_TENANT_ID", emulator.TenantID)
+			t.Setenv("AZURE_CLIENT_ID", fx.app.ClientID)
+			t.Setenv("AZURE_CLIENT_SECRET", "wrong")
+		},
+		restore: func(t *testing.T, fx *fixture) { t.Setenv("AZURE_CLIENT_SECRET", fx.app.Secret) }},
 	entraFailure("application disabled", 7000112, "Application 'x' is disabled."),
 	entraFailure("client certificate unknown", 700027, "The certificate with identifier used to sign the client assertion is not registered on application."),
 	entraFailure("federated subject unknown", 700213, "No matching federated identity record found for presented assertion subject 'x'."),
+	entraFailure("federated credential unknown", 70021, "No matching federated identity record found for presented assertion."),
 	entraFailure("federated issuer unknown", 700211, "No matching federated identity record found for presented assertion issuer 'x'."),
 	entraFailure("assertion outside its validity", 700024, "Client assertion is not within its valid time range."),
 	entraFailure("stored sign-in too old", 700082, "The refresh token has expired due to inactivity."),
+	entraFailure("sign-in frequency", 70043, "The refresh token has expired or is invalid due to sign-in frequency checks by conditional access."),
+	entraFailure("refresh token expired", 70008, "The provided authorization code or refresh token has expired due to inactivity."),
 	entraFailure("stored sign-in revoked", 50173, "The provided grant has expired due to it being revoked."),
 	entraFailure("user unknown", 50034, "The user account {EUII Hidden} does not exist in the x directory."),
 	entraFailure("user of another tenant", 50020, "User account 'x' from identity provider 'y' does not exist in tenant 'Contoso'."),
 	entraFailure("multi-factor authentication required", 50076, "Due to a configuration change made by your administrator, you must use multi-factor authentication to access 'x'."),
+	entraFailure("second factor too old", 50078, "Presented multi-factor authentication has expired due to policies configured by your administrator."),
+	entraFailure("device not compliant", 53000, "Device is not in required device state: compliant."),
+	entraFailure("device not managed", 530003, "Your device is required to be managed to access this resource."),
+	entraFailure("Conditional Access, risk", 50131, "Device is not in required device state."),
+	entraFailure("user not assigned", 50105, "The signed in user is blocked because they are not a direct member of a group with access."),
+	entraFailure("application not assigned", 501051, "Application 'x' is not assigned to a role for the application 'y'."),
+	entraFailure("user disabled", 50057, "The user account is disabled."),
+	entraFailure("service principal missing", 7000229, "The client application x is missing service principal in the tenant y."),
+	entraFailure("application of one tenant", 50194, "Application 'x' is not configured as a multi-tenant application."),
+	entraFailure("public client not allowed", 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."),
+	entraFailure("scope invalid", 70011, "The provided value for the input parameter 'scope' is not valid."),
+	entraFailure("scope without default", 1002012, "The provided value for scope x is not valid. Client credential flows must have a scope value with /.default suffixed."),
+	entraFailure("assertion malformed", 50027, "JWT token is invalid or malformed."),
 	entraFailure("Conditional Access", 53003, "Access has been blocked by Conditional Access policies."),
 	entraFailure("consent missing", 65001, "The user or administrator has not consented to use the application with ID 'x'."),
 	entraFailure("tenant of another cloud", 900382, "Confidential Client is not supported in Cross Cloud request."),
@@ -229,6 +257,44 @@ var failures = []failure{
 			fx.noIMDS = true
 			fx.opts[0] = fx.newTransport()
 		}, restore: logIn},
+	toolFailure("list, az logged out", "managed-identity,azure-cli", "a laptop, with az logged out", map[string]string{"az": prints("ERROR: Please run 'az login' to setup account.")}),
+	toolFailure("default mode, az logged out", "default", "a laptop, with az logged out", map[string]string{"az": prints("ERROR: Please run 'az login' to setup account.")}),
+	toolFailure("default mode, nothing here", "default", "a laptop without any tool", nil),
+	toolFailure("list, nothing here", "managed-identity,azure-cli", "a laptop without az", nil),
+	toolFailure("az hangs", "azure-cli", "az waits for something", map[string]string{"az": "exec sleep 4"}),
+	toolFailure("azd hangs", "azure-developer-cli", "azd waits for something", map[string]string{"azd": "exec sleep 4"}),
+	toolFailure("pwsh hangs", "azure-powershell", "pwsh waits for something", map[string]string{"pwsh": "exec sleep 4"}),
+	toolFailure("list, az hangs", "managed-identity,azure-cli", "az waits for something", map[string]string{"az": "exec sleep 4"}),
+	toolFailure("default mode, az hangs", "default", "az warns, and waits for something", map[string]string{"az": "echo 'WARNING: opening the browser' >&2; exec sleep 4"}),
+	toolFailure("az wants a second factor", "azure-cli aad_tenant_id={tenant}", "the tenant requires multi-factor authentication for the server's scope", map[string]string{
+		"az": prints("ERROR: AADSTS50076: Due to a configuration change made by your administrator, you must use multi-factor authentication to access 'x'. Trace ID: 1 Correlation ID: 2 Timestamp: 3",
+			"Run the command below to authenticate interactively; additional arguments may be added as needed:", `az login --tenant "t" --scope "https://ossrdbms-aad.database.windows.net/.default"`)}),
+	toolFailure("az wants a claims challenge", "azure-cli", "the tenant requires more for the server's scope", map[string]string{
+		"az": prints("ERROR: AADSTS50076: You must use multi-factor authentication.", `az login --scope "https://ossrdbms-aad.database.windows.net/.default" --claims-challenge "eyJhY2Nlc3NfdG9rZW4iOnt9fQ=="`)}),
+	toolFailure("az, Conditional Access", "azure-cli", "the tenant's Conditional Access blocks the sign-in", map[string]string{
+		"az": prints("ERROR: AADSTS53003: Access has been blocked by Conditional Access policies.", "Interactive authentication is needed. Please run:", "az login --scope https://ossrdbms-aad.database.windows.net/.default")}),
+	toolFailure("az, sign-in too old", "azure-cli", "az was last used long ago", map[string]string{
+		"az": prints("ERROR: AADSTS700082: The refresh token has expired due to inactivity.", "Interactive authentication is needed. Please run:", "az login --scope https://ossrdbms-aad.database.windows.net/.default")}),
+	toolFailure("az, another refusal", "azure-cli", "Entra refuses az with a code that is not in the table", map[string]string{
+		"az": prints("ERROR: AADSTS999: Something new.", "Interactive authentication is needed. Please run:", "az login --scope https://ossrdbms-aad.database.windows.net/.default")}),
+	toolFailure("az warns first", "azure-cli", "az warns before it fails", map[string]string{"az": prints("WARNING: You have 2 updates available.", "ERROR: Please run 'az login' to setup account.")}),
+	toolFailure("az breaks", "azure-cli", "az fails with a traceback", map[string]string{"az": prints("ERROR: The command failed with an unexpected error. Here is the traceback:", "Traceback (most recent call last):", `  File "x.py", line 1, in f`, "PermissionError: [Errno 13] Permission denied: '/root/.azure/az.json'")}),
+	toolFailure("az without network", "azure-cli", "az cannot resolve the authority's name", map[string]string{"az": prints("ERROR: HTTPSConnectionPool(host='login.microsoftonline.com', port=443): Max retries exceeded")}),
+	toolFailure("az behind a proxy", "azure-cli", "a proxy intercepts TLS", map[string]string{"az": prints("ERROR: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in certificate chain")}),
+	toolFailure("az prints no token", "azure-cli", "az is another program", map[string]string{"az": "echo hello"}),
+	toolFailure("azd wants a second factor", "azure-developer-cli", "the tenant requires multi-factor authentication for the server's scope", map[string]string{
+		"azd": prints("ERROR: fetching token: AADSTS50076: You must use multi-factor authentication.", "Suggestion: run `azd auth login --scope https://ossrdbms-aad.database.windows.net/.default` to acquire a new token.")}),
+	toolFailure("azd, sign-in too old", "azure-developer-cli", "azd wants another sign-in", map[string]string{"azd": prints("ERROR: reauthentication required, run `azd auth login --scope x` to log in")}),
+	toolFailure("PowerShell without its module", "azure-powershell", "the module Az.Accounts is missing", map[string]string{"pwsh": prints("Write-Error: Az.Accounts module not found")}),
+	toolFailure("PowerShell, an error", "azure-powershell", "Get-AzAccessToken fails", map[string]string{
+		"pwsh": `printf 'WARNING: old\n\033[31;1mGet-AzAccessToken: \033[0m\nLine |\n  21 |  $token = Get-AzAccessToken @params\n     |  ~~~~\n     | \033[31;1mThe tenant is unknown.\033[0m\n' >&2; exit 1`}),
+	{name: "credential panics", dsn: "user=billing", cause: "the program's credential panics",
+		setup: func(_ *testing.T, fx *fixture) {
+			fx.opts = append(fx.opts, driver.WithCredential(panickingCredential{}))
+		},
+		restore: func(_ *testing.T, fx *fixture) {
+			fx.opts = append(fx.opts, driver.WithCredential(staleCredential{fx}))
+		}},
 	{name: "az logged out", dsn: "aad_auth=azure-cli", cause: "a workstation, with az logged out", setup: loggedOut, restore: logIn},
 	{name: "azd logged out", dsn: "aad_auth=azure-developer-cli", cause: "a workstation, with azd logged out", setup: loggedOut, restore: logIn},
 	{name: "PowerShell logged out", dsn: "aad_auth=azure-powershell", cause: "a workstation, with Azure PowerShell logged out", setup: loggedOut, restore: logIn},
@@ -248,6 +314,13 @@ var failures = []failure{
 	{name: "TLS disabled", dsn: secretDSN + "user=billing sslmode=disable", cause: "sslmode=disable", fix: replace(" sslmode=disable", "")},
 	{name: "cloud and host differ", dsn: azureHost + secretDSN + "user=billing aad_cloud=usgov", cause: "a host in the public cloud", fix: replace(" aad_cloud=usgov", "")},
 	{name: "federated token missing", dsn: "aad_auth=workload-identity user=billing", cause: "no workload identity", restore: func(t *testing.T, fx *fixture) { fx.az.SetenvOn(t, emulator.Kubernetes, fx.app) }},
+	assertionFailure("federated token's file missing", "AZURE_FEDERATED_TOKEN_FILE names no file", nil),
+	assertionFailure("federated token's file empty", "AZURE_FEDERATED_TOKEN_FILE names an empty file", []byte("\n")),
+	assertionFailure("federated token's file with a byte order mark", "AZURE_FEDERATED_TOKEN_FILE names a file that Windows has written", []byte("\ufeffa.b.c")),
+	{name: "token file empty", dsn: tokenDSN + "user=billing aad_token_file={file}", cause: "aad_token_file names an empty file",
+		file: func(*testing.T) []byte { return []byte("\r\n") }, fix: writeToken},
+	{name: "token file of another kind", dsn: tokenDSN + "user=billing aad_token_file={file}", cause: "aad_token_file holds az's JSON",
+		file: func(*testing.T) []byte { return []byte(`{"accessToken":"opaque"}`) }, fix: writeToken},
 	{name: "environment variables missing", dsn: "aad_auth=environment user=billing", cause: "no AZURE_ variables", restore: func(t *testing.T, fx *fixture) {
 		t.Setenv("AZURE_TENANT_ID", emulator.TenantID)
 		t.Setenv("AZURE_CLIENT_ID", fx.app.ClientID)

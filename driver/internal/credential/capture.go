@@ -31,10 +31,15 @@ func (capturePolicy) Do(req *policy.Request) (*http.Response, error) {
 		return nil, err
 	}
 	x.addSecrets(secrets)
+	x.update(func() { x.pending++ })
 	resp, body, err := do(req)
 	if err == nil {
 		err = x.checkForm(req.Raw(), resp, body)
 	}
+	x.update(func() {
+		x.pending--
+		x.answered = x.answered || err == nil
+	})
 	foreign := errors.As(err, new(foreignError))
 	if !foreign || !x.chained {
 		x.recordWait(req.Raw().Context(), resp)

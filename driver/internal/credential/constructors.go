@@ -45,6 +45,7 @@ var constructors = map[dsn.Mode]constructor{
 		if err != nil {
 			return nil, fmt.Errorf("aad_client_certificate: %w", err)
 		}
+		data = token.WithoutByteOrderMark(data) // else the first certificate would be overlooked
 		certs, key, err := azidentity.ParseCertificates(data, []byte(cfg.ClientCertificatePassword))
 		if err != nil {
 			return nil, fmt.Errorf("parsing the certificate in %s: %w", cfg.ClientCertificate, err)

@@ -76,6 +76,35 @@ func TestConstructors(t *testing.T) {
 	}
 }
 
+// A certificate's file may have been saved by a Windows program.
+func TestCertificateWithByteOrderMark(t *testing.T) {
+	text, err := os.ReadFile(certificateFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := []byte{0xff, 0xfe}
+	for _, b := range text {
+		wide = append(wide, b, 0)
+	}
+	rows := []struct {
+		name     string
+		contents []byte
+	}{{"UTF-8", append([]byte("\ufeff"), text...)}, {"UTF-16", wide}}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			entratest.CleanEnv(t)
+			file := filepath.Join(t.TempDir(), "certificate.pem")
+			if err := os.WriteFile(file, row.contents, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cfg, cloud := parse(t, "host=h user=u aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate="+file)
+			if _, err := newCredential(cfg, Options{}.forCloud(cloud)); err != nil {
+				t.Errorf("newCredential() = %v, want no error", err)
+			}
+		})
+	}
+}
+
 // certificateFile writes a certificate with its key.
 func certificateFile(t *testing.T) string {
 	t.Helper()

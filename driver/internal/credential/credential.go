@@ -41,6 +41,7 @@ type options struct {
 	chained                  bool               // one of several modes
 	plainTransport           policy.Transporter // for Service Fabric's endpoint alone
 	prompt                   Prompt
+	scope                    string
 }
 
 func (o Options) forCloud(c Cloud) options {
@@ -57,7 +58,12 @@ func (o Options) forCloud(c Cloud) options {
 		},
 		disableInstanceDiscovery: !c.InstanceDiscovery,
 		plainTransport:           plain,
-		prompt:                   prompt,
+		prompt: func(ctx context.Context, m azidentity.DeviceCodeMessage) error {
+			x := exchangeFrom(ctx)
+			x.update(func() { x.prompted = true })
+			return prompt(ctx, m)
+		},
+		scope: c.Scope,
 	}
 }
 
@@ -74,7 +80,12 @@ func newCredential(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 		return nil, err
 	}
 	if len(cfg.Auth) == 1 {
-		return constructors[cfg.Auth[0]].new(cfg, o)
+		mode := cfg.Auth[0]
+		cred, err := constructors[mode].new(cfg, o)
+		if err != nil {
+			return nil, err
+		}
+		return &modeCredential{cred, mode, cfg, o.scope}, nil
 	}
 	return newChain(cfg, o)
 }
@@ -115,7 +126,7 @@ func newChain(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 		if err != nil {
 			cred = unavailable(string(mode) + ": " + redact.FirstLine(err.Error()))
 		}
-		chain = append(chain, cred)
+		chain = append(chain, &modeCredential{cred, mode, cfg, o.scope})
 	}
 	return azidentity.NewChainedTokenCredential(chain, nil)
 }

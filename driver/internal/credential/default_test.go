@@ -44,7 +44,7 @@ func TestDefaultIsAzidentitys(t *testing.T) {
 				original, wantErr := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
 					ClientOptions: azcore.ClientOptions{Transport: silent}})
 				cfg, cloud := parse(t, "host=h user=u")
-				ours, err := newCredential(cfg, Options{Transport: silent}.forCloud(cloud))
+				ours, err := newDefault(cfg, Options{Transport: silent}.forCloud(cloud))
 				if fmt.Sprint(err) != fmt.Sprint(wantErr) {
 					t.Fatalf("newCredential() = %v, want %v", err, wantErr)
 				}

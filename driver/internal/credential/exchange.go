@@ -28,16 +28,21 @@ import (
 type exchange struct {
 	chained bool // several may be asked: endpoint and failure would say too little
 
-	mu       sync.Mutex    // guards what follows
-	wait     time.Duration // how long the authority wants to be left alone
-	skew     time.Duration // how far this machine's clock is ahead of the authority's
-	refused  []byte        // body of the latest refusal
-	endpoint string        // a URL without its path
-	ofHost   bool          // the endpoint is a managed identity's
-	foreign  int           // responses of a managed identity's endpoint that are not a metadata service's
-	absence  string        // why a managed identity is taken to be absent
-	failure  string        // why the latest try failed
-	seen     []string      // secrets that were sent or received
+	mu       sync.Mutex      // guards what follows
+	wait     time.Duration   // how long the authority wants to be left alone
+	skew     time.Duration   // how far this machine's clock is ahead of the authority's
+	refused  []byte          // body of the latest refusal
+	endpoint string          // a URL without its path
+	ofHost   bool            // the endpoint is a managed identity's
+	foreign  int             // responses of a managed identity's endpoint that are not a metadata service's
+	absence  string          // why a managed identity is taken to be absent
+	failure  string          // why the latest try failed
+	seen     []string        // secrets that were sent or received
+	current  *modeCredential // that is asked now, or was last; nil for the program's credential
+	failures []failure       // of the modes that were asked
+	pending  int             // requests that have no response yet
+	answered bool            // a request has had a response
+	prompted bool            // a person was shown a device code
 }
 
 type exchangeKey struct{}

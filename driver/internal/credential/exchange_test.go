@@ -50,6 +50,7 @@ func TestExchangeOfAFailure(t *testing.T) {
 				RetryAfter: time.Minute,
 				Skew:       10 * time.Minute,
 				Cause:      "AADSTS7000215: Invalid client secret xxxxx",
+				Credential: "client-secret",
 			},
 		},
 		{
@@ -60,7 +61,7 @@ func TestExchangeOfAFailure(t *testing.T) {
 				resp.Header.Set("Date", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
 				return resp, nil
 			})},
-			want: token.Exchange{Endpoint: "https://login.microsoftonline.com", Skew: -time.Hour, Cause: "AADSTS700024: outside its valid time"},
+			want: token.Exchange{Endpoint: "https://login.microsoftonline.com", Skew: -time.Hour, Cause: "AADSTS700024: outside its valid time", Credential: "client-secret"},
 		},
 		{
 			name: "refusal of the metadata service",
@@ -68,7 +69,7 @@ func TestExchangeOfAFailure(t *testing.T) {
 			options: Options{Transport: &fakeTransport{func(*http.Request) (*http.Response, error) {
 				return respond(http.StatusBadRequest, `{"error":"invalid_request","error_description":"Identity not found"}`), nil
 			}}},
-			want: token.Exchange{Endpoint: "http://169.254.169.254", Cause: `Identity not found (requested identity: "refused")`},
+			want: token.Exchange{Endpoint: "http://169.254.169.254", Cause: `Identity not found (requested identity: "refused")`, Credential: "managed-identity"},
 		},
 		{
 			name: "timeout",
@@ -77,7 +78,7 @@ func TestExchangeOfAFailure(t *testing.T) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			})},
-			want: token.Exchange{Endpoint: "https://login.microsoftonline.com", Cause: "no response from https://login.microsoftonline.com: context deadline exceeded"},
+			want: token.Exchange{Endpoint: "https://login.microsoftonline.com", Cause: "no response from https://login.microsoftonline.com: context deadline exceeded", Credential: "client-secret"},
 			is:   context.DeadlineExceeded,
 		},
 		{
@@ -91,6 +92,12 @@ func TestExchangeOfAFailure(t *testing.T) {
 			dsn:     "host=h user=u",
 			options: Options{Credential: failing(errors.New("rejected: " + entratest.JWT(map[string]any{"oid": "o"})))},
 			want:    token.Exchange{Cause: "rejected: xxxxx"},
+		},
+		{
+			name:    "kilobytes of a developer tool",
+			dsn:     "host=h user=u",
+			options: Options{Credential: failing(errors.New("flood\n" + strings.Repeat("x", 20<<10)))},
+			want:    token.Exchange{Cause: "flood"},
 		},
 		{
 			name:    "megabytes of a developer tool",

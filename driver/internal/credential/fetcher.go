@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +22,8 @@ type fetcher struct {
 	scope      string
 	chained    bool // several endpoints may be asked, so none is named
 
-	latest atomic.Pointer[string] // the value of the latest token, which a later refusal may repeat
+	latest atomic.Pointer[string]   // the value of the latest token, which a later refusal may repeat
+	asking atomic.Pointer[exchange] // of the latest request
 }
 
 // Fetch implements token.Fetcher.
@@ -33,19 +36,13 @@ func (f *fetcher) Fetch(ctx context.Context, r token.Request) (token.Response, e
 		options.Claims = notBefore(r.IssuedAfter)
 	}
 	ctx, x := withExchange(ctx)
+	f.asking.Store(x)
 	x.chained = f.chained
 	if latest := f.latest.Load(); latest != nil {
 		x.addSecrets([]string{*latest})
 	}
-	type result struct {
-		token azcore.AccessToken
-		err   error
-	}
 	done := make(chan result, 1)
-	go func() {
-		at, err := f.credential.GetToken(ctx, options)
-		done <- result{at, err}
-	}()
+	go getToken(ctx, f.credential, options, done)
 	select {
 	case got := <-done:
 		if got.err != nil {
@@ -65,6 +62,59 @@ func (f *fetcher) Fetch(ctx context.Context, r token.Request) (token.Response, e
 	}
 }
 
+// Asking implements token.Asker.
+func (f *fetcher) Asking() token.Exchange {
+	x := f.asking.Load()
+	if x == nil {
+		return token.Exchange{}
+	}
+	known := x.known()
+	x.mu.Lock()
+	m := x.current
+	x.mu.Unlock()
+	if m != nil {
+		x.describe(&known, m.mode)
+	}
+	return known
+}
+
+type result struct {
+	token azcore.AccessToken
+	err   error
+}
+
+// getToken sends what a credential returns, which may be the program's. One that panics or
+// ends its goroutine must not end the program, or leave the request without a result: the
+// goroutine is this driver's.
+func getToken(ctx context.Context, c azcore.TokenCredential, o policy.TokenRequestOptions, done chan<- result) {
+	got := result{err: errors.New("the credential has ended its goroutine (runtime.Goexit)")}
+	defer func() {
+		if v := recover(); v != nil {
+			// What it panicked with may hold a secret.
+			got = result{err: fmt.Errorf("the credential panicked in %s with a value of type %T", panicking(), v)}
+		}
+		done <- got
+	}()
+	at, err := c.GetToken(ctx, o)
+	got = result{at, err}
+}
+
+// panicking returns the name of the function that has panicked. A deferred function calls
+// it.
+func panicking() string {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") {
+			return frame.Function
+		}
+		if !more {
+			return "an unknown function"
+		}
+	}
+}
+
 // notBefore is a claim that the token be issued no earlier than t. It asks past
 // azidentity's cache. Its form is that of continuous access evaluation.
 func notBefore(t time.Time) string {
@@ -78,6 +128,7 @@ const maxDetailBytes = 8 << 10
 func (x *exchange) failed(ctx context.Context, err error) (token.Response, error) {
 	x.restoreBody(err)
 	err = x.timedOut(ctx, err)
+	about, reason, detail := x.explain(err)
 	text := err.Error()
 	if len(text) > 2*maxResponseBytes { // not a response, but the output of a developer tool
 		text = text[:maxResponseBytes]
@@ -86,39 +137,13 @@ func (x *exchange) failed(ctx context.Context, err error) (token.Response, error
 	secrets := x.secrets()
 	known := x.known()
 	known.RetryAfter = x.retryAfter(err)
-	known.Cause = redact.Line(redact.Text(cause(err), secrets...))
+	known.Cause = redact.Line(redact.Text(reason, secrets...))
+	detail = redact.Text(detail, secrets...)
+	known.Detail = detail[:min(len(detail), maxDetailBytes)]
+	x.describe(&known, about)
 	redacted := redact.Text(text, secrets...)
-	known.Detail = redacted[:min(len(redacted), maxDetailBytes)]
 	if redacted != text {
 		err = errors.New(redacted)
 	}
 	return token.Response{Exchange: known}, err
-}
-
-// A timeoutError is a request that ran out of time, with what is known of it.
-type timeoutError struct {
-	text string
-	err  error // the context's
-}
-
-func (e *timeoutError) Error() string { return e.text }
-func (e *timeoutError) Unwrap() error { return e.err }
-
-// timedOut says of a request that ran out of time how far it came.
-func (x *exchange) timedOut(ctx context.Context, err error) error {
-	x.mu.Lock()
-	endpoint := x.endpoint
-	ofHost := x.ofHost
-	failure := x.failure
-	x.mu.Unlock()
-	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || endpoint == "" {
-		return err
-	}
-	if failure != "" {
-		return &timeoutError{failure + ", and no better response in time", context.DeadlineExceeded}
-	}
-	if ofHost {
-		endpoint = "the managed identity's endpoint " + endpoint
-	}
-	return &timeoutError{"no response from " + endpoint + ": " + context.DeadlineExceeded.Error(), context.DeadlineExceeded}
 }

@@ -159,17 +159,23 @@ func TestReleaseCancelsTheRequest(t *testing.T) {
 	})
 }
 
-// The error of a chain lists what each of its credentials said, in one line.
+// The error of a list has what each of its credentials said. A list may hold another one.
 func TestAttempts(t *testing.T) {
 	rows := []struct {
 		name, text string
 		want       []string
 	}{
-		{"not a chain's", "one line", nil},
+		{"not a list's", "one line", nil},
+		{"a tool that quotes one", "AzureCLICredential: ERROR: no\nmore\nAttempted credentials:\n\tfalse: no", nil},
 		{
 			name: "credentials with several lines each",
 			text: "ChainedTokenCredential: failed to acquire a token.\nAttempted credentials:\n\tone: failed.\n\t\tdetails\n\n\ttwo: failed too.\nno tab\n",
-			want: []string{"one: failed", "two: failed too"},
+			want: []string{"one: failed.\ndetails", "two: failed too."},
+		},
+		{
+			name: "a list in a list",
+			text: "ChainedTokenCredential: failed to acquire a token.\nAttempted credentials:\n\tone: failed\n\tDefaultAzureCredential: failed to acquire a token.\n\t\tAttempted credentials:\n\t\t\ttwo: failed\n\t\t\t\tdetails\n\t\t\tthree: failed",
+			want: []string{"one: failed", "two: failed\ndetails", "three: failed"},
 		},
 	}
 	for _, row := range rows {

@@ -182,7 +182,7 @@ func TestFind(t *testing.T) {
 		{"parts in another order", "i/o timeout at lookup", nil, []string{Network}, "firewall rules", Network},
 		{"a refusal in mode default", "ManagedIdentityCredential: Unable to load the proper Managed Identity (requested identity: the host's own)\nDefaultAzureCredential: failed", nil, []string{Token}, "set aad_client_id (AZURE_CLIENT_ID in mode default)", Token},
 		{"a refusal of another identity", "Unable to load the proper Managed Identity (requested identity: \"x\")", nil, []string{Token}, "correct its ID", Token},
-		{"an absent endpoint in mode default", "managed-identity: the response of http://h (HTTP 502) is not JSON of a metadata service\nDefaultAzureCredential: failed", nil, []string{Token}, "name the mode", Token},
+		{"no credential is available", "none of the credentials is available here: managed-identity: the response of http://h (HTTP 502) is not JSON of a metadata service", nil, []string{Token}, "check which of them this host is to have", Token},
 		{"an absent endpoint", "the response of http://h (HTTP 502) is not JSON of a metadata service", Facts{"authority": "https://login"}, []string{Token}, "check that this host has a managed identity", Token},
 		{"several steps", "server refused TLS", nil, []string{SignIn, TLS, Network}, "Azure always offers TLS", TLS},
 		{"a refusal that quotes the network", "server did not complete the authentication: unexpected EOF", nil, []string{SignIn, TLS, Network}, "check the host", SignIn},

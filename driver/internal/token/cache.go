@@ -103,6 +103,9 @@ func (c *Cache) start(t *Token, rejected bool, now time.Time, o Observer) *Call 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 	c.call = &Call{done: make(chan struct{}), cancel: cancel}
+	if f, ok := c.fetcher.(Asker); ok {
+		c.call.asking = f.Asking
+	}
 	c.count.requests.Add(1)
 	go c.run(ctx, c.call, refresh{old: t, rejected: rejected, noRetry: c.backoff > 0}, o)
 	return c.call

@@ -11,6 +11,7 @@ type Call struct {
 	cancel context.CancelFunc
 	token  *Token
 	err    error
+	asking func() Exchange // what is known of the request under way; nil: nothing
 }
 
 // completed returns a call that needed no request.
@@ -32,8 +33,22 @@ func (c *Call) Token(ctx context.Context) (*Token, error) {
 	case <-c.done:
 		return c.token, c.err
 	case <-ctx.Done():
-		return nil, &Error{Err: fmt.Errorf("waiting for the token: %w", context.Cause(ctx))}
+		return nil, c.unfinished(context.Cause(ctx))
 	}
+}
+
+// unfinished returns the error of a caller that has stopped waiting, with what is known of
+// the request.
+func (c *Call) unfinished(cause error) *Error {
+	e := &Error{Err: fmt.Errorf("waiting for the token: %w", cause)}
+	if c.asking == nil {
+		return e
+	}
+	e.Exchange = c.asking()
+	if e.Exchange.Credential != "" {
+		e.Exchange.Cause = fmt.Sprintf("waiting for the token: %s: %v", e.Exchange.Credential, cause)
+	}
+	return e
 }
 
 // Err returns why the request failed, and nil while it is under way.

@@ -15,16 +15,16 @@ const maxTokenBytes = 65534
 
 // checkFormat refuses what cannot be a token, so that nothing else is put into a
 // message of the protocol or of SASL. Tokens are opaque, but of printable ASCII
-// (RFC 6750).
-func checkFormat(value string) error {
+// (RFC 6750). name says which token it is.
+func checkFormat(name, value string) error {
 	if value == "" {
 		return errors.New("the response holds no token")
 	}
 	if len(value) > maxTokenBytes {
-		return fmt.Errorf("the response's token has %d bytes, and PostgreSQL accepts %d", len(value), maxTokenBytes)
+		return fmt.Errorf("%s has %d bytes, and PostgreSQL accepts %d", name, len(value), maxTokenBytes)
 	}
 	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("the response's token holds characters that no token has")
+		return fmt.Errorf("%s holds characters that no token has", name)
 	}
 	return nil
 }
@@ -32,7 +32,7 @@ func checkFormat(value string) error {
 // check refuses what cannot be a token, or is for another resource than PostgreSQL,
 // before a server does so in fewer words.
 func (t *Token) check(scope string) error {
-	if err := checkFormat(t.Value); err != nil {
+	if err := checkFormat("the response's token", t.Value); err != nil {
 		return err
 	}
 	return checkAudience(t.Claims.Audience, scope)

@@ -13,6 +13,12 @@ type Fetcher interface {
 	Fetch(ctx context.Context, r Request) (Response, error)
 }
 
+// An Asker is a Fetcher that knows whom it asks.
+type Asker interface {
+	// Asking returns what is known of the latest request, while it is under way.
+	Asking() Exchange
+}
+
 // A Request says which token will do.
 type Request struct {
 	// IssuedAfter, if it is not zero, asks past the credential's own cache for a token
@@ -36,7 +42,11 @@ type Exchange struct {
 	RetryAfter time.Duration // how long it wants to be left alone; 0 if it did not say
 	Skew       time.Duration // how far this machine's clock is ahead of its clock
 	Cause      string        // why it failed, in one line without secrets; "" for the error's own text
-	Detail     string        // the beginning of the error's text, without secrets; "" for the error's own text
+	Detail     string        // the text that a hint is found by, without secrets; "" for the cause
+
+	Credential   string // mode of the DSN that a failure is about; "" if unknown
+	LoginCommand string // command that signs a person in to that mode's developer tool; "" if it has none
+	TryCommand   string // command that does what that mode does, and prints no token; "" if there is none
 }
 
 // followedBy returns what is known after a second exchange, which may have seen less.
@@ -47,6 +57,10 @@ func (x Exchange) followedBy(y Exchange) Exchange {
 		Skew:       cmp.Or(y.Skew, x.Skew),
 		Cause:      y.Cause,
 		Detail:     y.Detail,
+
+		Credential:   y.Credential,
+		LoginCommand: y.LoginCommand,
+		TryCommand:   y.TryCommand,
 	}
 }
 
@@ -65,11 +79,11 @@ func (e *Error) Error() string {
 	return e.Err.Error()
 }
 
-// Detail returns what there is to find a hint by: the cause, and the beginning of the
-// error's text.
+// Detail returns the text to find a hint by. It is not that of the cause if several
+// credentials have failed: the hint is about one of them.
 func (e *Error) Detail() string {
 	if e.Exchange.Detail != "" {
-		return e.Error() + "\n" + e.Exchange.Detail
+		return e.Exchange.Detail
 	}
 	return e.Error()
 }

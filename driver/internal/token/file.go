@@ -1,7 +1,6 @@
 package token
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -72,7 +71,11 @@ func (f *File) read() (*Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("aad_token_file: %w", err)
 	}
-	return present(string(bytes.TrimSpace(b)), f.Scope, f.MaxAge)
+	value := Trim(decode(b))
+	if len(value) == 0 {
+		return nil, fmt.Errorf("aad_token_file: %s is empty: %w", f.Path, errNoToken)
+	}
+	return present(value, f.Scope, f.MaxAge)
 }
 
 // warn tells o once if others may read or replace the file.
@@ -97,13 +100,18 @@ func (f *File) Exposed() fs.FileMode {
 	return info.Mode()
 }
 
+var errNoToken = errors.New("no access token is given")
+
 // present makes a token of a value that somebody else requested.
 func present(value, scope string, maxAge time.Duration) (*Token, error) {
 	if value == "" {
-		return nil, errors.New("no access token is given")
+		return nil, errNoToken
 	}
 	if strings.ContainsAny(value, " \t\r\n\"'{}") {
 		return nil, errors.New("the given access token holds quotes, spaces or braces")
+	}
+	if err := checkFormat("the given access token", value); err != nil {
+		return nil, err
 	}
 	now := wallClock()
 	expiresOn := ParseClaims(value).ExpiresTime()

@@ -35,7 +35,7 @@ func (c *Cache) request(ctx context.Context, r refresh) (*Token, Exchange, error
 		younger, errYounger = c.fetcher.Fetch(ctx, Request{IssuedAfter: now, NoRetry: r.noRetry})
 		now = wallClock()
 		exchange = exchange.followedBy(younger.Exchange)
-		if errYounger == nil && checkFormat(younger.Value) == nil {
+		if errYounger == nil && checkFormat("", younger.Value) == nil {
 			response = younger
 			t = New(response, now, c.maxAge)
 		}
@@ -44,7 +44,9 @@ func (c *Cache) request(ctx context.Context, r refresh) (*Token, Exchange, error
 		return nil, exchange, errYounger // the rejected token stays, and the cache backs off
 	}
 	if errYounger != nil && t.tooOld(response, now) {
-		exchange.Cause = "requesting a younger token: " + (&Error{errYounger, exchange}).Error()
+		const prefix = "requesting a younger token: "
+		exchange.Detail = prefix + (&Error{errYounger, exchange}).Detail()
+		exchange.Cause = prefix + (&Error{errYounger, exchange}).Error()
 		return nil, exchange, errYounger
 	}
 	exchange.Cause = "" // the errors below are this package's own

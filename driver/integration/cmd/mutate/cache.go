@@ -87,7 +87,7 @@ var cacheMutants = []mutant{
 	{"driver/internal/token/request.go", `unusable != nil && t.Value == unusable.Value`, `false && unusable != nil`, "TestUnusableTokenIsNotKept"},
 	{"driver/internal/token/request.go", `c.unusable.Store(t) // the`, `// the`, "TestUnusableTokenIsNotKept"},
 	{"driver/internal/token/request.go", `c.unusable.Store(r.old) // a`, `// a`, "TestRejectedTokenDoesNotComeBack"},
-	{"driver/internal/token/request.go", `errYounger == nil && checkFormat(younger.Value) == nil`, `errYounger == nil`, "TestUnusableReplacement"},
+	{"driver/internal/token/request.go", `errYounger == nil && checkFormat("", younger.Value) == nil`, `errYounger == nil`, "TestUnusableReplacement"},
 	{"driver/internal/token/request.go", `return c.maxAge > 0 && (r.returned(t)`, `return false && (r.returned(t)`, "TestMaxAge"},
 	{"driver/internal/token/request.go", `if errYounger != nil && r.rejected && r.returned(t) {`, `if false {`, "TestFailedReplacement"},
 	{"driver/internal/token/request.go", `	if t.tooOld(response, now) {

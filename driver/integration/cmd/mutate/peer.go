@@ -61,7 +61,7 @@ var peerMutants = []mutant{
 	{"driver/hooks.go", `a.limiter.done.Store(true)`, ``, "TestLimitEndsWithTheSignIn"},
 	{"driver/hooks.go", `buildFrontend:   a.buildFrontend,`, `buildFrontend:   a.original.buildFrontend,`, "TestHostileServer"},
 
-	{"driver/internal/token/check.go", `if err := checkFormat(t.Value); err != nil {`, `if false {
+	{"driver/internal/token/check.go", `if err := checkFormat("the response's token", t.Value); err != nil {`, `if false {
 		var err error`, "TestFormat"},
 	{"driver/internal/token/check.go", `if len(value) > maxTokenBytes {`, `if false {`, "TestFormat"},
 	{"driver/internal/token/check.go", `r <= ' ' || r > '~'`, `r > '~'`, "TestFormat"},
