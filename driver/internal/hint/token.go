@@ -31,7 +31,7 @@ var token = []Rule{
 	{Token, "the federated token's file * does not exist", "", "mount the federated token there, or correct aad_federated_token_file (AZURE_FEDERATED_TOKEN_FILE)", Ours},
 	{Token, "the federated token's file", "", "write the federated token alone into a file that this process can read, in UTF-8 without a byte order mark", Ours},
 	{Token, "white space or a byte order mark around the secret", "", "remove the white space, line break or byte order mark from the client secret or its variable", Ours},
-	{Token, "requesting a younger token: *challenge", "", "raise aad_token_max_age: this developer tool returns no younger token on request", Seen},
+	{Token, "requesting a younger token: *claims-challenge|requesting a younger token: *claimschallenge", "", "raise aad_token_max_age: this developer tool returns no younger token on request", Seen},
 	{Token, "the response holds no token|the response's token", "", checkResponse, Ours},
 	{Token, "aad_token_file: * is empty", "", "write the token into that file, as az account get-access-token --query accessToken --output tsv prints it", Ours},
 	{Token, "no access token is given", "", "set aad_token_file, or pass the token in the place of the password (PGPASSWORD)", Ours},
