@@ -18,7 +18,9 @@ import (
 type fetcher struct {
 	credential azcore.TokenCredential
 	scope      string
-	chained    bool // several endpoints may be asked, so none is named
+	chained    bool     // several endpoints may be asked, so none is named
+	key        cacheKey // under which connectors share it
+	closeIdle  func()   // closes idle connections to the token endpoint; nil if they are the program's
 
 	latest atomic.Pointer[string] // the value of the latest token, which a later refusal may repeat
 }
@@ -62,6 +64,13 @@ func (f *fetcher) Fetch(ctx context.Context, r token.Request) (token.Response, e
 		// Several of azidentity's credentials wait for a mutex and do not notice: the
 		// goroutine is left behind.
 		return x.failed(ctx, ctx.Err())
+	}
+}
+
+// CloseIdle implements token.Fetcher.
+func (f *fetcher) CloseIdle() {
+	if f.closeIdle != nil {
+		f.closeIdle()
 	}
 }
 
