@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
@@ -96,10 +97,14 @@ var constructors = map[dsn.Mode]constructor{
 	}},
 }
 
-// refreshesAlone reports whether a credential of the program's own is known to have a cache
-// that a request can go past, and to ask nobody. That of another type may ask a person.
-func refreshesAlone(cred azcore.TokenCredential) bool {
-	switch cred.(type) {
+// mayAskPastCache reports whether a token can be requested past the credential's own cache
+// without need: own's, or that of the modes of cfg if own is nil. Of own it must be known,
+// because it may ask a person.
+func mayAskPastCache(cfg *dsn.Config, own azcore.TokenCredential) bool {
+	if own == nil {
+		return !slices.ContainsFunc(cfg.Auth, func(m dsn.Mode) bool { return constructors[m].person })
+	}
+	switch own.(type) {
 	case *azidentity.ClientSecretCredential, *azidentity.ClientCertificateCredential, *azidentity.ClientAssertionCredential,
 		*azidentity.EnvironmentCredential, *azidentity.WorkloadIdentityCredential, *azidentity.AzurePipelinesCredential,
 		*azidentity.ManagedIdentityCredential, *azidentity.DefaultAzureCredential:

@@ -29,6 +29,28 @@ func digestFiles(cfg *dsn.Config) string {
 	return hex.EncodeToString(all.Sum(nil))
 }
 
+// statFiles returns what identifies the files that digestFiles reads; nil for one that is
+// missing.
+func statFiles(cfg *dsn.Config) []os.FileInfo {
+	var infos []os.FileInfo
+	for _, path := range identityFiles(cfg) {
+		info, err := os.Stat(path)
+		if err != nil {
+			info = nil
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+// sameFile reports whether a and b are the same file with the same contents.
+func sameFile(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
 // identityFiles lists the files that the modes of cfg read.
 func identityFiles(cfg *dsn.Config) []string {
 	reads := func(mode dsn.Mode) bool {

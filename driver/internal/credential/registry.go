@@ -74,18 +74,17 @@ func CacheFor(cfg *dsn.Config, c Cloud, o Options) (*token.Cache, error) {
 		cache.Retain()
 		return cache, nil
 	}
-	for {
-		cache, f, err := newCache(cfg, c, o)
-		if err != nil {
-			return nil, err
-		}
-		now := keyOf(cfg, c, o)
-		if now == key {
-			share(cache, f, key)
-			return cache, nil
-		}
-		key = now // a file was replaced while the credential was made, which may have read either
+	before := statFiles(cfg)
+	key = keyOf(cfg, c, o)
+	cache, f, err := newCache(cfg, c, o)
+	if err != nil {
+		return nil, err
 	}
+	if !slices.EqualFunc(before, statFiles(cfg), sameFile) {
+		return cache, nil // a file was replaced: one of key and cache may have its old contents
+	}
+	share(cache, f, key)
+	return cache, nil
 }
 
 // sharedCache returns the cache of key, or nil if there is none. caches is locked.
@@ -112,20 +111,23 @@ func share(cache *token.Cache, f *fetcher, key cacheKey) {
 
 func newCache(cfg *dsn.Config, c Cloud, o Options) (*token.Cache, *fetcher, error) {
 	f := &fetcher{credential: o.Credential, scope: c.Scope, chained: len(cfg.Auth) > 1 || cfg.Auth[0] == dsn.Default}
-	pastCache := refreshesAlone(o.Credential)
 	if f.credential == nil {
 		var err error
 		f.credential, err = newCredential(cfg, o.forCloud(c))
 		if err != nil {
 			return nil, nil, err
 		}
-		pastCache = !slices.ContainsFunc(cfg.Auth, func(m dsn.Mode) bool { return constructors[m].person })
 		if o.Transport == nil {
 			f.closeIdle = closeIdleConnections
 		}
 	}
-	cache := token.NewCache(token.Config{Fetcher: f, Scope: c.Scope, MaxAge: cfg.TokenMaxAge, Timeout: cfg.TokenTimeout, PastCache: pastCache})
-	return cache, f, nil
+	return token.NewCache(token.Config{
+		Fetcher:   f,
+		Scope:     c.Scope,
+		MaxAge:    cfg.TokenMaxAge,
+		Timeout:   cfg.TokenTimeout,
+		PastCache: mayAskPastCache(cfg, o.Credential),
+	}), f, nil
 }
 
 // evict removes what is left of collected caches whose keys have that hash.
