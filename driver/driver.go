@@ -42,7 +42,8 @@
 // # Tokens
 //
 // Connectors of the same identity share one token cache. At most one token request per cache
-// is in flight. Tokens are refreshed in the background when a connection is opened, so there
+// is in flight, and all of them together wait between requests after failures and rejections.
+// Tokens are refreshed in the background when a connection is opened, so there
 // are no goroutines while idle. Only new connections need a token: the driver does not close
 // connections when their token expires.
 //
