@@ -156,8 +156,9 @@ func WithConnConfig(f func(*pgx.ConnConfig)) Option {
 // other t must not follow redirects, because it would send the secret to the new address. At
 // most 1 MiB of a response is read. On Service Fabric, modes default and managed-identity use
 // t unchanged. Credentials that run a developer tool, and [WithCredential], do not use t.
-// Only connectors with the same t share tokens. The default, and the meaning of nil, is a
-// client like azcore's.
+// Only connectors with the same t share tokens, and Close does not close t's idle
+// connections. The default, and the meaning of nil, is a client like azcore's that keeps an
+// idle connection for a second.
 func WithTransport(t policy.Transporter) Option {
 	return func(o *options) {
 		o.transport = t

@@ -305,9 +305,15 @@ func TestReleaseClosesIdleConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	cache.Release()
-	for state := range states {
-		if state == http.StateClosed {
-			return
+	end := time.After(10 * time.Second)
+	for {
+		select {
+		case state := <-states:
+			if state == http.StateClosed {
+				return
+			}
+		case <-end:
+			t.Fatal("the connection is still open, want it closed")
 		}
 	}
 }

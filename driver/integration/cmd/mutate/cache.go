@@ -120,7 +120,7 @@ var cacheMutants = []mutant{
 	{"driver/internal/token/token.go", ` || !now.After(t.notBefore)`, ``, "TestClockJumps"},
 	{"driver/internal/token/token.go", `t == nil || !now.Before(t.refreshOn)`, `t == nil || !now.Before(t.ExpiresOn)`, "TestRefreshAhead"},
 	{"driver/internal/token/token.go", `at := earlier(now.Add(maxBackoff), expiresOn)`, `at := refreshOn`, "TestNew"},
-	{"driver/internal/token/token.go", `from.Add(jitter(by.Sub(from)))`, `by`, "TestNew"},
+	{"driver/internal/token/token.go", `from.Add(jitter(by.Sub(from)))`, `from.Add(by.Sub(from))`, "TestNew"},
 	{"driver/internal/token/token.go", `by = earlier(by, refreshOn.Add(spread))`, `by = earlier(by, refreshOn)`, "TestNew"},
 	{"driver/internal/token/request.go", `c.pastCache && r.tooEarly(t, now)`, `false`, "TestEarlyRefresh|TestFleet"},
 	{"driver/internal/token/request.go", `c.pastCache && r.tooEarly(t, now)`, `r.tooEarly(t, now)`, "TestEarlyRefresh"},
