@@ -136,6 +136,7 @@ func TestOpenSeesTheEnvironment(t *testing.T) {
 		}
 		for _, step := range steps { // each continues the one before
 			t.Setenv(step.variable, step.value)
+			runtime.GC() // only the driver holds the tokens
 			conn, err := d.Open("host=h dbname=d aad_insecure=unverified")
 			if err != nil {
 				t.Fatalf("%s: Open() = %v, want no error", step.name, err)

@@ -21,7 +21,6 @@ var cacheMutants = []mutant{
 	{"driver/internal/credential/registry.go", `runtime.AddCleanup(cache, evict, hash)`, `runtime.AddCleanup(cache, func(k cacheKey) { evict(k.hash()) }, key)`, "driver: TestPoolsAreCollected"},
 	{"driver/internal/credential/registry.go", `ref.fetcher.Value().key == key`, `true`, "TestSharingFollowsTheOptions"},
 	{"driver/internal/credential/registry.go", `append(env, c.DSN(), files)`, `append(env, c.DSN())`, "TestSharingFollowsFiles"},
-	{"driver/internal/credential/registry.go", `if !slices.EqualFunc(before, statFiles(cfg), sameFile) {`, `if _ = before; false {`, "TestFileReplacedMeanwhile"},
 	{"driver/internal/credential/registry.go", `	k.owner = owner
 `, ``, "TestSharingByOwner"},
 	{"driver/internal/credential/registry.go", `			f.closeIdle = closeIdleConnections
