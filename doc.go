@@ -212,13 +212,17 @@
 // # Tokens
 //
 // At most one token request per identity is in flight. It runs while pgx dials. Tokens are
-// refreshed in the background at RefreshOn if the credential sets it, otherwise five minutes
-// before expiry, or halfway through lifetimes under ten minutes. The old token is used
-// meanwhile. A failed request is repeated after a second at first, then later and later, up
-// to 30 seconds, and not before the authority's Retry-After. If the server rejects a token and
-// a newer one may help, the driver requests one and tries once more. A caller's context bounds
-// that caller only, and aad_token_timeout bounds the request. There are no background
-// goroutines while idle.
+// refreshed in the background by five minutes before expiry, or by halfway through lifetimes
+// under ten minutes. The time is random, so that processes that start together do not
+// request together: within the last 3/8 of the time until then, or after RefreshOn if the
+// credential sets it. The old token is used meanwhile. A failed request is repeated after a
+// second at first, then later and later, up to 30 seconds, and not before the authority's
+// Retry-After. If the server rejects a token and a newer one may help, the driver requests one
+// and tries once more. A caller's context bounds that caller only, and aad_token_timeout
+// bounds the request. There are no background goroutines while idle, and an idle connection to
+// the token endpoint is closed after a second. A connector that is opened after a client
+// certificate was replaced, or after a person signed in to a developer tool again, requests
+// its own token.
 //
 // Azure caches a managed identity's token for up to 24 hours, so a new group membership can
 // take that long to have an effect.

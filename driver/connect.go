@@ -70,7 +70,7 @@ func (a *attempt) callErr() error {
 		return nil
 	}
 	err := a.call.Err()
-	if err == nil {
+	if err == nil || a.call.Abandoned() {
 		return nil
 	}
 	return a.c.baseContext.explainToken(err)

@@ -29,10 +29,9 @@ type Connector struct {
 	driver      *Driver
 	err         error // what Connect returns instead of connecting, if the environment did not complete the DSN; else nil
 
-	count    connectorCount
-	signedIn atomic.Bool             // the server has accepted a token
-	renewal  atomic.Pointer[renewal] // since the last token that the server accepted
-	closed   atomic.Bool
+	*history
+	count  connectorCount
+	closed atomic.Bool
 }
 
 var (
@@ -61,11 +60,14 @@ var (
 // Connect, BeforeConnect and Credentials of that Connector return the error, and Config may
 // return nil.
 func NewConnector(dsn string, opts ...Option) (*Connector, error) {
-	return (&Driver{opts}).connector(dsn)
+	return newDriver(opts).connector(dsn)
 }
 
 func (d *Driver) connector(dsn string) (*Connector, error) {
 	p := &preparation{options: newOptions(d.opts)}
+	if d.kept != nil {
+		p.options.owner = d.kept
+	}
 	err := p.run(dsn)
 	if err == nil {
 		p.c.driver = d
@@ -74,7 +76,7 @@ func (d *Driver) connector(dsn string) (*Connector, error) {
 	if dsn != "" && !errors.Is(err, errNoHost) {
 		return nil, err
 	}
-	c := &Connector{err: err, driver: d}
+	c := &Connector{err: err, driver: d, history: &history{}}
 	if p.c != nil {
 		c.maskedDSN = p.c.maskedDSN
 		c.config = p.c.config
@@ -127,9 +129,11 @@ func (c *Connector) connectWithoutToken(ctx context.Context) (driver.Conn, error
 func (c *Connector) Driver() driver.Driver { return c.driver }
 
 // Close implements io.Closer, and sql.DB.Close calls it. Programs that use pgx or pgxpool
-// call it themselves. It cancels the token request in flight, unless another open Connector
-// shares the token cache. Open connections are not affected, and the Connector can still
-// connect. Close always returns nil, and further calls do nothing.
+// call it themselves. If no other open Connector shares the token cache, Close cancels a
+// token request in flight that no connect waits for, and closes idle connections to the
+// token endpoint, unless they belong to a transport of [WithTransport]. Open connections to
+// the server are not affected, and the Connector can still connect, for example if two
+// sql.DB share it. Close always returns nil, and further calls do nothing.
 func (c *Connector) Close() error {
 	cache, ok := c.source.(*token.Cache)
 	if ok && c.closed.CompareAndSwap(false, true) {

@@ -329,3 +329,18 @@ func (b *syncBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.text.String()
 }
+
+// rejectAfter returns a verdict that accepts every token while *accept, and then rejects the
+// tokens that it has accepted, in words that do not name the token.
+func rejectAfter(accept *bool, seen *string) func(string) []pgproto3.BackendMessage {
+	return func(response string) []pgproto3.BackendMessage {
+		if *accept {
+			*seen = response
+			return authOK
+		}
+		if response == *seen {
+			return errorResponse("28P01", passwordFailed)
+		}
+		return authOK
+	}
+}

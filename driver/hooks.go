@@ -170,7 +170,7 @@ func (a *attempt) onSuccess() {
 	a.c.count.signIns.Add(1)
 	a.c.signedIn.Store(true)
 	if a.lastPgError == nil {
-		a.c.renewal.Store(nil)
+		a.c.settled.Store(a.c.source.Renewals().Latest())
 	}
 	a.token = nil
 	a.call = nil

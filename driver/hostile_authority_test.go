@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -19,7 +20,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -34,6 +37,7 @@ type tokenMode struct {
 	name, mode, params string            // {url} is the server's
 	env                map[string]string // likewise
 	endpoints          []string          // the ends of the paths that it requests; "": of every path
+	timeout            string            // of a token request; "": enough for one under load
 }
 
 // applicationModes are the modes that request a token from an authority.
@@ -79,8 +83,7 @@ func tokenModes(t *testing.T) []tokenMode {
 	return slices.Concat(applicationModes(t), managedIdentityModes, imdsModes)
 }
 
-// connector returns a connector that requests tokens in mode m from the server at url,
-// within half a second.
+// connector returns a connector that requests tokens in mode m from the server at url.
 func (m tokenMode) connector(t *testing.T, url string, transport policy.Transporter, opts ...Option) *Connector {
 	t.Helper()
 	entratest.CleanEnv(t)
@@ -91,7 +94,8 @@ func (m tokenMode) connector(t *testing.T, url string, transport policy.Transpor
 	for name, v := range m.env {
 		t.Setenv(name, strings.ReplaceAll(v, "{url}", url))
 	}
-	dsn := "host=h user=u aad_token_timeout=500ms aad_auth=" + m.mode + " " + strings.ReplaceAll(m.params, "{url}", url)
+	timeout := cmp.Or(m.timeout, "2s") // some errors are tried again until then
+	dsn := "host=h user=u aad_token_timeout=" + timeout + " aad_auth=" + m.mode + " " + strings.ReplaceAll(m.params, "{url}", url)
 	return newConnector(t, dsn, append(opts, WithTransport(transport))...)
 }
 
@@ -123,6 +127,61 @@ func newWebServer(t *testing.T, handle func(w http.ResponseWriter, r *http.Reque
 	web.StartTLS()
 	t.Cleanup(web.Close)
 	return web
+}
+
+// newPipeServer is newWebServer in a synctest bubble: its client reaches it through pipes, so
+// that time passes only while both wait.
+func newPipeServer(t *testing.T, handle func(w http.ResponseWriter, r *http.Request, url string)) *httptest.Server {
+	t.Helper()
+	web := httptest.NewUnstartedServer(nil)
+	web.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(w, r, web.URL) })
+	ln := &pipeListener{Listener: web.Listener, conns: make(chan net.Conn), closed: make(chan struct{})}
+	web.Listener = ln
+	web.StartTLS()
+	client := web.Client().Transport.(*http.Transport)
+	client.DialContext = ln.dial
+	t.Cleanup(func() {
+		client.CloseIdleConnections()
+		web.Close()
+		time.Sleep(10 * time.Second) // if both ends close at once, each waits for five seconds to say so
+	})
+	return web
+}
+
+// A pipeListener accepts pipes. It has the address of a listener that nobody uses.
+type pipeListener struct {
+	net.Listener
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+// Accept implements net.Listener.
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return client, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // recordRequests returns a handler that records each request and responds with a token.
@@ -284,11 +343,17 @@ func TestMetadata(t *testing.T) {
 // repeats is in the error or the log.
 func TestHostileAuthority(t *testing.T) {
 	token := entratest.JWT(map[string]any{"oid": "o"})
-	expires := time.Now().Add(4 * time.Minute).Unix()
 	respond := func(status int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
 			io.WriteString(w, body)
+		}
+	}
+	// The token is made when it is requested, in the bubble's time.
+	respondToken := func(value string, cutOff int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			body := tokenBody(value)
+			io.WriteString(w, body[:len(body)-cutOff])
 		}
 	}
 	megabyte := strings.Repeat("x", 1<<20)
@@ -345,19 +410,21 @@ func TestHostileAuthority(t *testing.T) {
 		{name: "a closed connection", respond: func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, want: "token: "},
 		{name: "an empty body", respond: respond(200, ""), want: "token: "},
 		{name: "HTML", respond: respond(200, "<html>\x1b[31m sign in </html>"), want: "token: "},
-		{name: "JSON cut off", respond: respond(200, tokenBody(token)[:len(tokenBody(token))-2]), want: "token: "},
+		{name: "JSON cut off", respond: respondToken(token, 2), want: "token: "},
 		{name: "JSON of another form", respond: respond(200, `{"access_token":{"token":"`+token+`"},"expires_in":240}`), want: "token: "},
 		{name: "JSON with an error in its third line", respond: respond(200, "{\n\t\"access_token\": \""+token+"\",\n\t\"expires_in\": 240,\n\t\"expires_on\": ????\n}"), want: "token: "},
 		{name: "JSON nested deeply", respond: respond(200, strings.Repeat(`{"a":`, 100000)), want: "token: "},
-		{name: "an array", respond: respond(200, `[`+tokenBody(token)+`]`), want: "token: "},
-		{name: "no token", respond: respond(200, `{"token_type":"Bearer","expires_in":240,"expires_on":"`+fmt.Sprint(expires)+`"}`), want: "token: "},
-		{name: "an empty token", respond: respond(200, tokenBody("")), want: "token: "},
-		{name: "a token of several lines", respond: respond(200, tokenBody(token+"\nHost: evil")), want: "the response's token holds characters that no token has"},
-		{name: "a token with a field of SASL", respond: respond(200, tokenBody(token+"\x01host=evil\x01")), want: "the response's token holds characters that no token has"},
-		{name: "a token with a NUL byte", respond: respond(200, tokenBody(token+"\x00"+token)), want: "the response's token holds characters that no token has"},
-		{name: "a token with a character that is not ASCII", respond: respond(200, tokenBody(token+"é")), want: "the response's token holds characters that no token has"},
-		{name: "a token of 100 KB", respond: respond(200, tokenBody(strings.Repeat("x", 100<<10))), want: "the response's token has 102400 bytes, and PostgreSQL accepts 65534"},
-		{name: "a token of 10 MB", respond: respond(200, tokenBody(strings.Repeat("x", 10<<20))), want: "is longer than 1 MiB"},
+		{name: "an array", respond: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "["+tokenBody(token)+"]") }, want: "token: "},
+		{name: "no token", respond: func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `{"token_type":"Bearer","expires_in":240,"expires_on":"%d"}`, time.Now().Add(4*time.Minute).Unix())
+		}, want: "token: "},
+		{name: "an empty token", respond: respondToken("", 0), want: "token: "},
+		{name: "a token of several lines", respond: respondToken(token+"\nHost: evil", 0), want: "the response's token holds characters that no token has"},
+		{name: "a token with a field of SASL", respond: respondToken(token+"\x01host=evil\x01", 0), want: "the response's token holds characters that no token has"},
+		{name: "a token with a NUL byte", respond: respondToken(token+"\x00"+token, 0), want: "the response's token holds characters that no token has"},
+		{name: "a token with a character that is not ASCII", respond: respondToken(token+"é", 0), want: "the response's token holds characters that no token has"},
+		{name: "a token of 100 KB", respond: respondToken(strings.Repeat("x", 100<<10), 0), want: "the response's token has 102400 bytes, and PostgreSQL accepts 65534"},
+		{name: "a token of 10 MB", respond: respondToken(strings.Repeat("x", 10<<20), 0), want: "is longer than 1 MiB"},
 		{name: "a token that has expired", respond: respond(200, fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":-5,"expires_on":"1"}`, token)), want: "token: "},
 		{name: "the secret repeated", respond: func(w http.ResponseWriter, r *http.Request) {
 			r.ParseForm()
@@ -399,28 +466,32 @@ func TestHostileAuthority(t *testing.T) {
 	} {
 		for _, m := range tokenModes(t) {
 			t.Run(tt.name+", "+m.name, func(t *testing.T) {
-				web := newWebServer(t, func(w http.ResponseWriter, r *http.Request, url string) {
-					if !serveDiscovery(w, r, url, url) && !serveOIDC(w, r) {
-						tt.respond(w, r)
+				entratest.CleanEnv(t)
+				synctest.Test(t, func(t *testing.T) {
+					web := newPipeServer(t, func(w http.ResponseWriter, r *http.Request, url string) {
+						if !serveDiscovery(w, r, url, url) && !serveOIDC(w, r) {
+							tt.respond(w, r)
+						}
+					})
+					log := &syncBuffer{}
+					m.timeout = "500ms"
+					c := m.connector(t, web.URL, imdsClient(web), WithLogger(slog.New(slog.NewJSONHandler(log, nil))))
+					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+					defer cancel()
+					var err error
+					cost := measure(func() { _, err = tokenOf(ctx, c) })
+					want := tt.want
+					if m.name == chainMode && err != nil && strings.Contains(err.Error(), noIMDS) {
+						want = noIMDS
+					}
+					checkSafeError(t, err, want)
+					cost.check(t, 128<<20, 3*time.Second)
+					checkNoSecret(t, "log", log.String())
+					var failed *azidentity.AuthenticationFailedError
+					if tt.sdkError && !slices.ContainsFunc(imdsModes, func(i tokenMode) bool { return i.name == m.name }) && !errors.As(err, &failed) {
+						t.Errorf("the cause is %#v, want a %T", errors.Unwrap(err), failed)
 					}
 				})
-				log := &syncBuffer{}
-				c := m.connector(t, web.URL, imdsClient(web), WithLogger(slog.New(slog.NewJSONHandler(log, nil))))
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-				defer cancel()
-				var err error
-				cost := measure(func() { _, err = tokenOf(ctx, c) })
-				want := tt.want
-				if m.name == chainMode && err != nil && strings.Contains(err.Error(), noIMDS) {
-					want = noIMDS
-				}
-				checkSafeError(t, err, want)
-				cost.check(t, 128<<20, 3*time.Second)
-				checkNoSecret(t, "log", log.String())
-				var failed *azidentity.AuthenticationFailedError
-				if tt.sdkError && !slices.ContainsFunc(imdsModes, func(i tokenMode) bool { return i.name == m.name }) && !errors.As(err, &failed) {
-					t.Errorf("the cause is %#v, want a %T", errors.Unwrap(err), failed)
-				}
 			})
 		}
 	}

@@ -30,6 +30,7 @@ type options struct {
 	transport     policy.Transporter
 	prompt        *credential.Prompt
 	open          openFunc
+	owner         any // the driver's; nil without options
 }
 
 // An openFunc connects to the server.
@@ -94,7 +95,7 @@ func completeTLS(t, dsn *tls.Config, host string) *tls.Config {
 }
 
 func (o *options) forCredential() credential.Options {
-	return credential.Options{Credential: o.credential, Transport: o.transport, Prompt: o.prompt}
+	return credential.Options{Credential: o.credential, Transport: o.transport, Prompt: o.prompt, Owner: o.owner}
 }
 
 // WithCredential requests tokens from cred instead of the mode that aad_auth names. GetToken
@@ -102,7 +103,8 @@ func (o *options) forCredential() credential.Options {
 // aad_token_timeout. TokenRequestOptions.Claims is set to request a newer token than the one
 // that cred has cached. Connectors share a token cache if they have the same cred, scope and
 // authority, the same other aad_ keys, and the same environment variables that azidentity
-// reads. If cred's type is not comparable, its tokens are not shared. A nil cred is an error.
+// reads. If cred's type is not comparable, only connectors of one [Driver] share its tokens,
+// such as those opened by a name of [Register]. A nil cred is an error.
 func WithCredential(cred azcore.TokenCredential) Option {
 	return func(o *options) {
 		o.credential = cred
@@ -156,9 +158,10 @@ func WithConnConfig(f func(*pgx.ConnConfig)) Option {
 // an *http.Client. Credentials that run a developer tool, and [WithCredential], do not use t.
 //
 // A proxy of t applies to every request that t sends. Exclude from it link-local addresses
-// and the endpoint of the managed identity, which have no TLS. The default, and the meaning
-// of nil, is a client like azcore's, which never uses a proxy for them. Only connectors with
-// the same t share tokens.
+// and the endpoint of the managed identity, which have no TLS. Only connectors with the same
+// t share tokens, and Close does not close t's idle connections. The default, and the meaning
+// of nil, is a client like azcore's that keeps an idle connection for a second and never uses
+// a proxy for the endpoints of this host.
 func WithTransport(t policy.Transporter) Option {
 	return func(o *options) {
 		o.transport = t

@@ -40,7 +40,7 @@ func (p *preparation) parse(s string) error {
 		return &Error{Step: StepDSN, Err: err}
 	}
 	p.cfg = cfg
-	p.c = &Connector{maskedDSN: cfg.String(), policy: tlsPolicy{insecure: cfg.Insecure}, open: openPgx, log: o.logger}
+	p.c = &Connector{maskedDSN: cfg.String(), policy: tlsPolicy{insecure: cfg.Insecure}, open: openPgx, log: o.logger, history: &history{}}
 	if o.open != nil {
 		p.c.open = o.open
 	}

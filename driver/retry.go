@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,12 +19,19 @@ const (
 	maxRenewalWait   = 30 * time.Second
 )
 
-// A renewal is what a connector requested after the server rejected a token.
-type renewal struct {
-	rejected *token.Token
-	call     *token.Call   // nil: nothing has been requested yet
-	wait     time.Duration // firstRenewalWait, doubling to maxRenewalWait
-	nextAt   time.Time     // when to request again if the answer is rejected too
+// A history is what is known of sign-ins with one role. The connectors that [Driver.Open]
+// makes for one DSN share it.
+type history struct {
+	signedIn atomic.Bool                   // the server has accepted a token
+	settled  atomic.Pointer[token.Renewal] // the latest renewal of the identity, before the latest sign-in
+}
+
+// since returns the identity's latest renewal if it is not older than the latest sign-in.
+func (h *history) since(latest *token.Renewal) *token.Renewal {
+	if latest == h.settled.Load() {
+		return nil
+	}
+	return latest
 }
 
 // handleRejection requests a newer token where that may help. A token may be rejected
@@ -41,58 +49,51 @@ func (a *attempt) handleRejection(e *pgconn.PgError) {
 	now := time.Now()
 	c.count.rejected.Add(1)
 	c.log.Warn("sign-in rejected", slog.String("code", e.Code), slog.String("message", redact.Line(e.Message)), slog.Time("token_issued", a.token.IssuedAt))
-	old := c.renewal.Load()
-	next := a.nextRenewal(old, aboutToken(e), now)
+	renewals := c.source.Renewals()
+	latest := renewals.Latest()
+	next := a.nextRenewal(c.since(latest), aboutToken(e), now)
 	if next == nil {
 		return
 	}
-	if next.nextAt.IsZero() {
+	if next.NextAt.IsZero() {
 		a.replacement = c.source.Refresh(a.token, observer{c})
-		next.call = a.replacement
-		next.nextAt = now.Add(next.wait)
+		next.Call = a.replacement
+		next.NextAt = now.Add(next.Wait)
 	}
-	c.renewal.CompareAndSwap(old, next)
+	renewals.Replace(latest, next)
 }
 
 func aboutToken(e *pgconn.PgError) bool { return hint.SaysTokenRejected(e.Message) }
 
 // nextRenewal decides what follows on old, which may be nil: nothing, a renewal now, or
-// one that waits until nextAt, if that is set.
+// one that waits until NextAt, if that is set. old is the identity's, not the connector's
+// alone: many pools that are rejected together request no more than one.
 //
 // Where the words are about the token, and it is recent or one that was requested after
 // a rejection, the credential may be out of order, or the server. Neither must be
 // flooded, nor must a pool be left with a bad token when all is well again: it requests
 // after a second, doubling to half a minute.
-func (a *attempt) nextRenewal(old *renewal, aboutToken bool, now time.Time) *renewal {
+func (a *attempt) nextRenewal(old *token.Renewal, aboutToken bool, now time.Time) *token.Renewal {
 	recent := a.call != nil || a.token.RecentlyIssued(now)
 	if !aboutToken && (recent || !a.c.signedIn.Load()) {
 		return nil
 	}
-	next := &renewal{rejected: a.token, wait: firstRenewalWait}
+	next := &token.Renewal{Rejected: a.token, Wait: firstRenewalWait}
 	if old == nil {
 		if recent {
-			next.nextAt = now.Add(next.wait)
+			next.NextAt = now.Add(next.Wait)
 		}
 		return next
 	}
-	if old.pending(a.token) {
-		next.wait = old.wait
+	if old.Pending(a.token) {
+		next.Wait = old.Wait
 		return next
 	}
-	if !aboutToken || now.Before(old.nextAt) {
+	if !aboutToken || now.Before(old.NextAt) {
 		return nil
 	}
-	next.wait = min(2*old.wait, maxRenewalWait)
+	next.Wait = min(2*old.Wait, maxRenewalWait)
 	return next
-}
-
-// pending reports whether r is still what to do about a rejection of t: its request
-// failed, or it was made for t and has not returned t again.
-func (r *renewal) pending(t *token.Token) bool {
-	if r.call == nil {
-		return false
-	}
-	return r.call.Err() != nil || (r.rejected == t && !r.call.Returned(t))
 }
 
 // shouldRetry reports whether err is a rejection for which there is another token now.

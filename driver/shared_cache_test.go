@@ -98,26 +98,29 @@ func TestCloseEndsTheRequest(t *testing.T) {
 // canceled.
 func TestNobodyJoinsAnEndedRequest(t *testing.T) {
 	entratest.CleanEnv(t)
-	cred := &entratest.Credential{Delay: 5 * time.Millisecond, Get: func(int64, string) (azcore.AccessToken, error) {
-		return azcore.AccessToken{Token: "x", ExpiresOn: time.Now().Add(time.Millisecond)}, nil
-	}}
-	open := func() *Connector {
-		c, err := NewConnector("host=h user=u", WithCredential(cred))
-		if err != nil {
-			t.Fatalf("NewConnector() = %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		cred := &entratest.Credential{Delay: 5 * time.Millisecond, Get: func(int64, string) (azcore.AccessToken, error) {
+			return azcore.AccessToken{Token: "x", ExpiresOn: time.Now().Add(time.Millisecond)}, nil
+		}}
+		open := func() *Connector {
+			c, err := NewConnector("host=h user=u", WithCredential(cred))
+			if err != nil {
+				t.Fatalf("NewConnector() = %v", err)
+			}
+			return c
 		}
-		return c
-	}
-	for range 200 {
-		c := open()
-		c.source.Token(observer{c})
-		c.Close()
-		next := open()
-		if _, err := next.Credentials(t.Context()); err != nil {
-			t.Fatalf("Credentials() = %v, want no error", err)
+		for range 200 {
+			c := open()
+			c.source.Token(observer{c})
+			c.Close()
+			next := open()
+			if _, err := next.Credentials(t.Context()); err != nil {
+				t.Fatalf("Credentials() = %v, want no error", err)
+			}
+			next.Close()
+			time.Sleep(time.Millisecond) // until the token has expired
 		}
-		next.Close()
-	}
+	})
 }
 
 // Connectors share a token cache if their options are the same.

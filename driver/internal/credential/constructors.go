@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
@@ -18,6 +19,7 @@ type constructor struct {
 	// ambient: in a list, an error of new means that this environment lacks the mode, and
 	// the next one is tried. An error of another mode is a wrong setting, and is returned.
 	ambient bool
+	person  bool // a request past its cache may ask a person to sign in
 }
 
 // constructors goes with the table of dsn.Modes, which says the rest of each mode. The
@@ -58,7 +60,7 @@ var constructors = map[dsn.Mode]constructor{
 		return azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{
 			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants, Subscription: cfg.Subscription})
 	}},
-	dsn.AzureDeveloperCLI: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+	dsn.AzureDeveloperCLI: {person: true, new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 		return azidentity.NewAzureDeveloperCLICredential(&azidentity.AzureDeveloperCLICredentialOptions{
 			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants})
 	}},
@@ -75,16 +77,32 @@ var constructors = map[dsn.Mode]constructor{
 			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
 			AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants})
 	}},
-	dsn.InteractiveBrowser: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+	dsn.InteractiveBrowser: {person: true, new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 		return azidentity.NewInteractiveBrowserCredential(&azidentity.InteractiveBrowserCredentialOptions{
 			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
 			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants,
 			ClientID: cfg.ClientID, LoginHint: cfg.LoginHint, RedirectURL: cfg.RedirectURL})
 	}},
-	dsn.DeviceCode: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
+	dsn.DeviceCode: {person: true, new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 		return azidentity.NewDeviceCodeCredential(&azidentity.DeviceCodeCredentialOptions{
 			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
 			TenantID: cfg.TenantID, AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants,
 			ClientID: cfg.ClientID, UserPrompt: o.prompt})
 	}},
+}
+
+// mayAskPastCache reports whether a token can be requested past the credential's own cache
+// without need: own's, or that of the modes of cfg if own is nil. Of own it must be known,
+// because it may ask a person.
+func mayAskPastCache(cfg *dsn.Config, own azcore.TokenCredential) bool {
+	if own == nil {
+		return !slices.ContainsFunc(cfg.Auth, func(m dsn.Mode) bool { return constructors[m].person })
+	}
+	switch own.(type) {
+	case *azidentity.ClientSecretCredential, *azidentity.ClientCertificateCredential, *azidentity.ClientAssertionCredential,
+		*azidentity.EnvironmentCredential, *azidentity.WorkloadIdentityCredential, *azidentity.AzurePipelinesCredential,
+		*azidentity.ManagedIdentityCredential, *azidentity.DefaultAzureCredential:
+		return true
+	}
+	return false
 }

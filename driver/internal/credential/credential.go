@@ -28,6 +28,10 @@ type Options struct {
 	Credential azcore.TokenCredential // in place of the DSN's modes; nil for these
 	Transport  policy.Transporter     // for token requests; nil for a client like azcore's
 	Prompt     *Prompt                // for device codes; nil for standard error
+
+	// Owner stands for a Credential or Transport that cannot be compared: with the same Owner
+	// they are the same. It is a pointer, or nil if nothing is known.
+	Owner any
 }
 
 // A Prompt shows a device code. Options hold a pointer to it because functions cannot be

@@ -20,7 +20,9 @@ import (
 type fetcher struct {
 	credential azcore.TokenCredential
 	scope      string
-	chained    bool // several endpoints may be asked, so none is named
+	chained    bool     // several endpoints may be asked, so none is named
+	key        cacheKey // under which connectors share it
+	closeIdle  func()   // closes idle connections to the token endpoint; nil if they are the program's
 
 	latest atomic.Pointer[string]   // the value of the latest token, which a later refusal may repeat
 	asking atomic.Pointer[exchange] // of the latest request
@@ -112,6 +114,13 @@ func panicking() string {
 		if !more {
 			return "an unknown function"
 		}
+	}
+}
+
+// CloseIdle implements token.Fetcher.
+func (f *fetcher) CloseIdle() {
+	if f.closeIdle != nil {
+		f.closeIdle()
 	}
 }
 

@@ -42,13 +42,16 @@ var defaultClient = sync.OnceValue(func() *http.Client {
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           100,
 		MaxIdleConnsPerHost:    10,
-		IdleConnTimeout:        90 * time.Second,
+		IdleConnTimeout:        time.Second, // the requests for one token, not those of the next hour
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, Renegotiation: tls.RenegotiateFreelyAsClient},
 	}}
 })
+
+// closeIdleConnections closes those of the clients that no program has given.
+func closeIdleConnections() { defaultClient().CloseIdleConnections() }
 
 // onServiceFabric reports whether a managed identity's endpoint is Service Fabric's.
 // azidentity pins that endpoint's certificate to an HTTP client, so it accepts no

@@ -13,18 +13,20 @@ import (
 // is under way at a time. It has no goroutine while idle. It is safe for
 // concurrent use.
 type Cache struct {
-	fetcher Fetcher
-	scope   string
-	maxAge  time.Duration
-	timeout time.Duration
+	fetcher   Fetcher
+	scope     string
+	maxAge    time.Duration
+	timeout   time.Duration
+	pastCache bool
 
 	current  atomic.Pointer[Token]
 	unusable atomic.Pointer[Token] // the latest token that no server would accept, or that one rejected
 	skew     atomic.Int64          // of this machine's clock, by the latest response
 	count    struct{ requests, failures, waits, refreshes atomic.Int64 }
+	renewals Renewals
 
 	mu          sync.Mutex // guards what follows; never held across a request
-	users       int        // connectors that are not closed
+	users       int        // who may want a token later: see Retain
 	call        *Call      // under way, or nil
 	backoff     time.Duration
 	failed      *Call         // the latest failure, until retryAt
@@ -39,11 +41,15 @@ type Config struct {
 	Scope   string        // what the tokens must be for
 	MaxAge  time.Duration // of a token that is presented; 0: until it expires
 	Timeout time.Duration // of one request, its retries included
+
+	// PastCache lets a refresh that comes before the credential's own cache has a newer
+	// token ask past that cache. It must be false if that could ask a person.
+	PastCache bool
 }
 
 // NewCache returns a cache with one user. It requests nothing yet.
 func NewCache(c Config) *Cache {
-	return &Cache{fetcher: c.Fetcher, scope: c.Scope, maxAge: c.MaxAge, timeout: c.Timeout, users: 1}
+	return &Cache{fetcher: c.Fetcher, scope: c.Scope, maxAge: c.MaxAge, timeout: c.Timeout, pastCache: c.PastCache, users: 1}
 }
 
 const (
@@ -76,6 +82,9 @@ func (c *Cache) Refresh(rejected *Token, o Observer) *Call {
 	return c.start(rejected, true, now, o)
 }
 
+// Renewals implements [Source].
+func (c *Cache) Renewals() *Renewals { return &c.renewals }
+
 // start joins the call under way or begins one, for a caller that saw t, which a server
 // may have rejected. After a failure start returns the failed call until the backoff is
 // over, so that a pool that retries cannot flood the authority.
@@ -102,7 +111,7 @@ func (c *Cache) start(t *Token, rejected bool, now time.Time, o Observer) *Call 
 		return c.failed
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
-	c.call = &Call{done: make(chan struct{}), cancel: cancel}
+	c.call = &Call{done: make(chan struct{}), cache: c, cancel: cancel, observer: o}
 	if f, ok := c.fetcher.(Asker); ok {
 		c.call.asking = f.Asking
 	}
@@ -137,6 +146,9 @@ func (c *Cache) run(ctx context.Context, call *Call, r refresh, o Observer) {
 		c.succeeded(t, r, began.Round(0))
 	case !canceled:
 		wait = c.failedWith(call, exchange.RetryAfter)
+	}
+	if !call.abandoned {
+		call.observer = nil // the call may outlive the connector
 	}
 	c.mu.Unlock()
 	close(call.done) // after the counts, which a waiter may read
@@ -173,22 +185,37 @@ func (c *Cache) failedWith(call *Call, retryAfter time.Duration) time.Duration {
 	return c.retryIn
 }
 
-// Retain adds a user to the cache.
+// Retain adds a user: someone who may want a token later, such as an open connector. Who
+// waits for a [Call] need not be one.
 func (c *Cache) Retain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.users++
 }
 
-// Release removes a user. When the last one goes, the request under way is canceled.
+// Release removes a user. When the last one goes, the request under way is canceled unless
+// somebody waits for it, and the fetcher closes its idle connections. The cache can still be
+// used.
 func (c *Cache) Release() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.users--
-	if c.users <= 0 && c.call != nil {
-		c.call.cancel()
-		c.call = nil // nobody may join it any more
+	last := c.users <= 0
+	c.cancelUnwanted()
+	c.mu.Unlock()
+	if last {
+		c.fetcher.CloseIdle()
 	}
+}
+
+// cancelUnwanted cancels the request under way if nobody may want its token: there is no
+// user, and nobody waits for it. c.mu is held.
+func (c *Cache) cancelUnwanted() {
+	if c.call == nil || c.users > 0 || c.call.waiters > 0 {
+		return
+	}
+	c.call.abandoned = true
+	c.call.cancel()
+	c.call = nil // nobody may join it any more
 }
 
 // Skew returns how far this machine's clock is ahead of the authority's, by the latest

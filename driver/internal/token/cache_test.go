@@ -233,6 +233,113 @@ func TestRelease(t *testing.T) {
 	})
 }
 
+// What somebody waits for is not canceled: neither by the last user's release, nor by
+// another waiter who gives up. When the last of them has gone, it is canceled.
+func TestReleaseKeepsWhatSomebodyWaitsFor(t *testing.T) {
+	waits := []struct {
+		name string
+		wait func(context.Context, *Call) error
+	}{
+		{"Token", func(ctx context.Context, call *Call) error {
+			_, err := call.Token(ctx)
+			return err
+		}},
+		{"Run", func(ctx context.Context, call *Call) error {
+			return call.Run(ctx, func(ctx context.Context) error {
+				select {
+				case <-call.done:
+					return call.Err()
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+		}},
+	}
+	for _, row := range waits {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fakeFetcher{delay: 10 * time.Second}
+				c := cacheOf(f)
+				_, call := c.Token(quiet)
+				waited := make(chan error, 1)
+				go func() { waited <- row.wait(t.Context(), call) }()
+				impatient, cancel := context.WithCancel(t.Context())
+				go row.wait(impatient, call)
+				synctest.Wait()
+				c.Release()
+				cancel()
+				synctest.Wait()
+				wantError(t, call.Err(), "")
+				wantError(t, <-waited, "")
+				f.wantCalls(t, 1)
+
+				time.Sleep(2 * time.Hour) // until the token has expired
+				_, call = c.Token(quiet)
+				alone, cancel := context.WithCancel(t.Context())
+				go row.wait(alone, call)
+				synctest.Wait()
+				cancel()
+				synctest.Wait()
+				if got := call.Err(); !errors.Is(got, context.Canceled) {
+					t.Errorf("after the last waiter has gone: Err() = %v, want %v", got, context.Canceled)
+				}
+			})
+		})
+	}
+}
+
+// A call that was canceled before somebody waited for it is made again for whoever does.
+func TestAbandonedCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFetcher{delay: time.Second}
+		c := cacheOf(f)
+		_, call := c.Token(quiet)
+		c.Release()
+		got, err := call.Token(t.Context())
+		if err != nil || !got.Valid(time.Now()) {
+			t.Errorf("Token() = %v, %v, want a valid token", got, err)
+		}
+		if !call.Abandoned() {
+			t.Error("Abandoned() = false, want true")
+		}
+		ctx, stop := call.WithCancelOnFailure(t.Context())
+		synctest.Wait()
+		if ctx.Err() != nil {
+			t.Errorf("the context of WithCancelOnFailure ends with %v, want none", context.Cause(ctx))
+		}
+		stop()
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = call.Token(over)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("with a context that is over: got error %v, want %v", err, context.Canceled)
+		}
+		f.wantCalls(t, 2)
+	})
+}
+
+// The last release closes what the fetcher holds open. So does each that follows a use.
+func TestReleaseClosesIdleConnections(t *testing.T) {
+	f := &fakeFetcher{}
+	c := cacheOf(f)
+	c.Retain()
+	steps := []struct {
+		name string
+		do   func()
+		want int64
+	}{
+		{"the first of two users", c.Release, 0},
+		{"the last user", c.Release, 1},
+		{"another user", func() { c.Retain(); c.Release() }, 2},
+	}
+	for _, step := range steps { // each continues the one before
+		step.do()
+		if got := f.closed.Load(); got != step.want {
+			t.Errorf("%s: CloseIdle was called %d times, want %d", step.name, got, step.want)
+		}
+	}
+}
+
 func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeFetcher{get: fail}

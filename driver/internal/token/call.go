@@ -5,13 +5,20 @@ import (
 	"fmt"
 )
 
-// A Call is one token request, shared by its waiters. It is safe for concurrent use.
+// A Call is one token request, shared by its waiters. If nobody waits for it and its cache
+// has no user, it is canceled. It is safe for concurrent use.
 type Call struct {
-	done   chan struct{} // closed when token and err are written
-	cancel context.CancelFunc
-	token  *Token
-	err    error
-	asking func() Exchange // what is known of the request under way; nil: nothing
+	done     chan struct{} // closed when token and err are written
+	cache    *Cache        // nil if there was no request
+	cancel   context.CancelFunc
+	observer Observer
+	token    *Token
+	err      error
+	asking   func() Exchange // what is known of the request under way; nil: nothing
+
+	// The cache's mu guards these. Once done is closed, abandoned does not change.
+	waiters   int
+	abandoned bool // canceled because nobody wanted it
 }
 
 // completed returns a call that needed no request.
@@ -21,9 +28,52 @@ func completed(t *Token, err error) *Call {
 	return c
 }
 
-// Token waits until the request ends, or ctx does. The request goes on for others. Errors
-// are of type [*Error].
+// join makes the caller one who waits for the request, until it calls leave.
+func (c *Call) join() (leave func()) {
+	if c.cache == nil {
+		return func() {}
+	}
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	c.waiters++
+	return func() {
+		c.cache.mu.Lock()
+		defer c.cache.mu.Unlock()
+		c.waiters--
+		c.cache.cancelUnwanted()
+	}
+}
+
+// Token waits until the request ends, or ctx does. The request goes on for others. If it
+// was canceled before somebody waited for it, Token makes another. Errors are of type
+// [*Error].
 func (c *Call) Token(ctx context.Context) (*Token, error) {
+	for {
+		leave := c.join()
+		t, err := c.wait(ctx)
+		leave()
+		if !c.Abandoned() || ctx.Err() != nil {
+			return t, err
+		}
+		t, c = c.cache.Token(c.observer)
+		if c == nil {
+			return t, nil
+		}
+	}
+}
+
+// Abandoned reports whether the request was canceled because nobody wanted its token. Who
+// wants it after all gets it by [Call.Token].
+func (c *Call) Abandoned() bool {
+	select {
+	case <-c.done:
+		return c.abandoned
+	default:
+		return false
+	}
+}
+
+func (c *Call) wait(ctx context.Context) (*Token, error) {
 	select {
 	case <-c.done: // first: a caller whose time is up still gets what is there
 		return c.token, c.err
@@ -75,10 +125,12 @@ func (c *Call) Returned(t *Token) bool {
 // error as the cause. The caller must call the function that comes with it.
 func (c *Call) WithCancelOnFailure(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	leave := c.join()
 	go func() {
+		defer leave()
 		select {
 		case <-c.done:
-			if c.err != nil {
+			if c.err != nil && !c.abandoned {
 				cancel(c.err)
 			}
 		case <-ctx.Done():

@@ -11,6 +11,8 @@ type Fetcher interface {
 	// Fetch makes one request and returns when ctx ends, at the latest. With an error the
 	// response has its Exchange alone. The error must not hold a secret.
 	Fetch(ctx context.Context, r Request) (Response, error)
+	// CloseIdle closes the connections that no request uses. Requests may follow.
+	CloseIdle()
 }
 
 // An Asker is a Fetcher that knows whom it asks.

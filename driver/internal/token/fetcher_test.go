@@ -44,9 +44,10 @@ var quiet discard
 // A fakeFetcher counts its calls and returns what get does, after delay. Without a get it
 // returns a token of an hour. Its fields may change between requests only.
 type fakeFetcher struct {
-	calls atomic.Int64
-	delay time.Duration
-	get   func(call int, r Request) (Response, error)
+	calls  atomic.Int64
+	closed atomic.Int64 // calls of CloseIdle
+	delay  time.Duration
+	get    func(call int, r Request) (Response, error)
 }
 
 // Fetch implements Fetcher.
@@ -62,6 +63,9 @@ func (f *fakeFetcher) Fetch(ctx context.Context, r Request) (Response, error) {
 	}
 	return Response{Value: entratest.JWT(map[string]any{"oid": "o"}), ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
+
+// CloseIdle implements Fetcher.
+func (f *fakeFetcher) CloseIdle() { f.closed.Add(1) }
 
 // wantCalls reports another number of requests than want.
 func (f *fakeFetcher) wantCalls(t *testing.T, want int64) {

@@ -17,7 +17,12 @@ type Static struct {
 	Value  string
 	Scope  string
 	MaxAge time.Duration // 0: until the token expires
+
+	renewals Renewals
 }
+
+// Renewals implements [Source].
+func (s *Static) Renewals() *Renewals { return &s.renewals }
 
 // Token implements [Source].
 func (s *Static) Token(Observer) (*Token, *Call) {
@@ -40,8 +45,12 @@ type File struct {
 	Scope  string
 	MaxAge time.Duration // 0: until the token expires
 
-	warned atomic.Bool
+	renewals Renewals
+	warned   atomic.Bool
 }
+
+// Renewals implements [Source].
+func (f *File) Renewals() *Renewals { return &f.renewals }
 
 // Token implements [Source].
 func (f *File) Token(o Observer) (*Token, *Call) {

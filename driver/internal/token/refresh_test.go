@@ -17,8 +17,8 @@ func TestRefreshAhead(t *testing.T) {
 		name            string
 		life, noRefresh time.Duration // for that long no refresh is due
 	}{
-		{"life of an hour", time.Hour, 54 * time.Minute},
-		{"life of six minutes", 6 * time.Minute, 2 * time.Minute},
+		{"life of an hour", time.Hour, 34 * time.Minute},
+		{"life of six minutes", 6 * time.Minute, 112 * time.Second},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -196,7 +196,7 @@ func TestClockJumps(t *testing.T) {
 		connect(2)
 		connect(2)
 		future := *c.current.Load() // back: the token comes from the future
-		for _, at := range []*time.Time{&future.IssuedAt, &future.notBefore, &future.refreshOn, &future.ExpiresOn} {
+		for _, at := range []*time.Time{&future.IssuedAt, &future.notBefore, &future.refreshOn, &future.refreshBy, &future.ExpiresOn} {
 			*at = at.Add(time.Hour)
 		}
 		c.current.Store(&future)

@@ -30,7 +30,11 @@ func (c *Cache) request(ctx context.Context, r refresh) (*Token, Exchange, error
 	t := New(response, now, c.maxAge)
 	exchange := response.Exchange
 	var errYounger error
-	if c.needsYounger(t, response, r, now) {
+	if !c.needsYounger(t, response, r, now) {
+		if c.pastCache && r.tooEarly(t, now) {
+			t, exchange = c.requestEarly(ctx, t, now, exchange)
+		}
+	} else {
 		var younger Response
 		younger, errYounger = c.fetcher.Fetch(ctx, Request{IssuedAfter: now, NoRetry: r.noRetry})
 		now = wallClock()
@@ -54,7 +58,37 @@ func (c *Cache) request(ctx context.Context, r refresh) (*Token, Exchange, error
 	if err := c.accept(t, response, r, now); err != nil {
 		return nil, exchange, err
 	}
+	if r.tooEarly(t, now) {
+		t.refreshOn = earlier(r.old.refreshBy, t.refreshBy)
+		t.refreshBy = t.refreshOn
+	}
+	next := now.Add(max(maxBackoff, exchange.RetryAfter))
+	if r.returned(t) && t.refreshOn.Before(next) && next.Before(t.ExpiresOn) {
+		t.refreshOn = next // there is no other yet: ask again, but not with each connect
+	}
 	return t, exchange, nil
+}
+
+// tooEarly reports whether t, which is the old token again, is not due yet: the
+// credential's cache has a newer one only from refreshBy on.
+func (r refresh) tooEarly(t *Token, now time.Time) bool {
+	return r.returned(t) && !r.rejected && now.Before(r.old.refreshBy)
+}
+
+// requestEarly asks past the credential's cache for a token in the place of t, which need
+// not be replaced yet. A failure costs nothing: t stays until it is due.
+func (c *Cache) requestEarly(ctx context.Context, t *Token, now time.Time, x Exchange) (*Token, Exchange) {
+	response, err := c.fetcher.Fetch(ctx, Request{IssuedAfter: now, NoRetry: true})
+	x = x.followedBy(response.Exchange)
+	if err != nil {
+		return t, x
+	}
+	now = wallClock()
+	younger := New(response, now, c.maxAge)
+	if younger.check(c.scope) != nil || younger.ExpiresOn.Before(t.ExpiresOn) {
+		return t, x
+	}
+	return younger, x
 }
 
 // needsYounger reports whether to ask past the credential's own cache: it has returned
@@ -89,10 +123,6 @@ func (c *Cache) accept(t *Token, response Response, r refresh, now time.Time) er
 	}
 	if !t.Valid(now) {
 		return fmt.Errorf("the token expired at %s", response.ExpiresOn.UTC().Format(time.RFC3339))
-	}
-	next := now.Add(maxBackoff)
-	if r.returned(t) && t.refreshOn.Before(next) && next.Before(t.ExpiresOn) {
-		t.refreshOn = next // there is no other yet: ask again, but not with each connect
 	}
 	return nil
 }

@@ -15,24 +15,30 @@ func TestNew(t *testing.T) {
 	at := func(d time.Duration) time.Time { return now.Add(d) }
 	const m = time.Minute
 	rows := []struct {
-		name                             string
-		life, refreshOn, age, maxAge     time.Duration // refreshOn 0: none; age < 0: no claim
-		wantExpires, wantRefresh, wantIn time.Duration // after now; wantIn: when it was issued
+		name                          string
+		life, refreshOn, age, maxAge  time.Duration // refreshOn 0: none; age < 0: no claim
+		wantExpires, wantFrom, wantBy time.Duration // after now; the refresh is due in between
+		wantIn                        time.Duration // after now: when it was issued
 	}{
-		{"an hour", 60 * m, 0, -1, 0, 60 * m, 55 * m, 0},
-		{"ten minutes", 10 * m, 0, -1, 0, 10 * m, 5 * m, 0},
-		{"less than ten minutes", 6 * m, 0, -1, 0, 6 * m, 3 * m, 0},
-		{"expired", -m, 0, -1, 0, -m, -m, 0},
-		{"refresh wanted", 60 * m, 30 * m, -1, 0, 60 * m, 30 * m, 0},
-		{"refresh wanted after the end", 60 * m, 90 * m, -1, 0, 60 * m, 55 * m, 0},
-		{"refresh wanted already", 60 * m, -m, -1, 0, 60 * m, m / 2, 0},
-		{"refresh wanted already, near the end", 10 * time.Second, -m, -1, 0, 10 * time.Second, 10 * time.Second, 0},
-		{"dated back", 60 * m, 0, 5 * m, 0, 60 * m, 55 * m, 0},
-		{"dated back by less", 60 * m, 0, 2 * m, 0, 60 * m, 55 * m, 0},
-		{"issued before", 60 * m, 0, 15 * m, 0, 60 * m, 55 * m, -10 * m},
-		{"young enough", 60 * m, 0, 15 * m, 30 * m, 20 * m, 15 * m, -10 * m},
-		{"too old", 60 * m, 0, 45 * m, 30 * m, -10 * m, -10 * m, -40 * m},
-		{"ends before it is too old", 10 * m, 0, -1, 30 * m, 10 * m, 5 * m, 0},
+		{"an hour", 60 * m, 0, -1, 0, 60 * m, 55 * m * 5 / 8, 55 * m, 0},
+		{"a day", 1440 * m, 0, -1, 0, 1440 * m, 1435 * m * 5 / 8, 1435 * m, 0},
+		{"ten minutes", 10 * m, 0, -1, 0, 10 * m, 5 * m * 5 / 8, 5 * m, 0},
+		{"less than ten minutes", 6 * m, 0, -1, 0, 6 * m, 3 * m * 5 / 8, 3 * m, 0},
+		{"less than two minutes", m, 0, -1, 0, m, m / 2, m / 2, 0},
+		{"expired", -m, 0, -1, 0, -m, -m, -m, 0},
+		{"refresh wanted", 60 * m, 30 * m, -1, 0, 60 * m, 30 * m, 30*m + 55*m*3/8, 0},
+		{"refresh wanted, with little time after it", 60 * m, 50 * m, -1, 0, 60 * m, 55 * m * 5 / 8, 55 * m, 0},
+		{"refresh wanted at half of a day", 1440 * m, 720 * m, -1, 0, 1440 * m, 720 * m, 720*m + 1435*m*3/8, 0},
+		{"refresh wanted in the last five minutes", 60 * m, 58 * m, -1, 0, 60 * m, 55 * m * 5 / 8, 55 * m, 0},
+		{"refresh wanted after the end", 60 * m, 90 * m, -1, 0, 60 * m, 55 * m * 5 / 8, 55 * m, 0},
+		{"refresh wanted already", 60 * m, -m, -1, 0, 60 * m, m / 2, m / 2, 0},
+		{"refresh wanted already, near the end", 10 * time.Second, -m, -1, 0, 10 * time.Second, 10 * time.Second, 10 * time.Second, 0},
+		{"dated back", 60 * m, 0, 5 * m, 0, 60 * m, 55 * m * 5 / 8, 55 * m, 0},
+		{"dated back by less", 60 * m, 0, 2 * m, 0, 60 * m, 55 * m * 5 / 8, 55 * m, 0},
+		{"issued before", 60 * m, 0, 15 * m, 0, 60 * m, 55 * m * 5 / 8, 55 * m, -10 * m},
+		{"young enough", 60 * m, 0, 15 * m, 30 * m, 20 * m, 15 * m * 5 / 8, 15 * m, -10 * m},
+		{"too old", 60 * m, 0, 45 * m, 30 * m, -10 * m, -10 * m, -10 * m, -40 * m},
+		{"ends before it is too old", 10 * m, 0, -1, 30 * m, 10 * m, 5 * m * 5 / 8, 5 * m, 0},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -47,8 +53,24 @@ func TestNew(t *testing.T) {
 			if want := at(row.wantExpires); !got.ExpiresOn.Equal(want) {
 				t.Errorf("ExpiresOn = %s, want %s", got.ExpiresOn, want)
 			}
-			if want := at(row.wantRefresh); !got.refreshOn.Equal(want) {
-				t.Errorf("refreshOn = %s, want %s", got.refreshOn, want)
+			from, by := at(row.wantFrom), at(row.wantBy)
+			if !got.refreshBy.Equal(by) {
+				t.Errorf("refreshBy = %s, want %s", got.refreshBy, by)
+			}
+			earliest, latest := by, from
+			for range 200 {
+				refreshOn := New(r, now, row.maxAge).refreshOn
+				earliest = earlier(earliest, refreshOn)
+				if refreshOn.After(latest) {
+					latest = refreshOn
+				}
+			}
+			if earliest.Before(from) || latest.After(by) {
+				t.Errorf("refreshOn = %s to %s, want %s to %s", earliest, latest, from, by)
+			}
+			// 200 of a window fill nine tenths of it.
+			if filled, window := latest.Sub(earliest), by.Sub(from); filled < window*9/10 {
+				t.Errorf("refreshOn is spread over %s, want %s", filled, window)
 			}
 			if want := at(row.wantIn); !got.IssuedAt.Equal(want) {
 				t.Errorf("IssuedAt = %s, want %s", got.IssuedAt, want)
@@ -143,6 +165,7 @@ func TestTimesAreWallClock(t *testing.T) {
 		{"IssuedAt", token.IssuedAt},
 		{"ExpiresOn", token.ExpiresOn},
 		{"refreshOn", token.refreshOn},
+		{"refreshBy", token.refreshBy},
 		{"notBefore", token.notBefore},
 	}
 	for _, row := range rows {

@@ -2,9 +2,9 @@ package main
 
 // cacheMutants are about whose token is presented, and about when one is requested.
 var cacheMutants = []mutant{
-	{"driver/internal/credential/registry.go", `append(env, c.DSN())`, `env`, "TestSharing"},
-	{"driver/internal/credential/registry.go", `append(env, c.DSN())`, `append(env[:0], c.DSN())`, "TestSharingFollowsTheEnvironment"},
-	{"driver/internal/credential/registry.go", `append(env, c.DSN())`, `append(env, c.String())`, "TestSharing"},
+	{"driver/internal/credential/registry.go", `append(env, c.DSN(), files)`, `append(env, files)`, "TestSharing"},
+	{"driver/internal/credential/registry.go", `append(env, c.DSN(), files)`, `append(env[:0], c.DSN(), files)`, "TestSharingFollowsTheEnvironment"},
+	{"driver/internal/credential/registry.go", `append(env, c.DSN(), files)`, `append(env, c.String(), files)`, "TestSharing"},
 	{"driver/internal/credential/registry.go", `c.Scope = cloud.Scope`, `c.Scope = ""`, "TestSharing"},
 	{"driver/internal/credential/registry.go", `c.AuthorityHost = cloud.Authority`, `c.AuthorityHost = ""`, "TestSharing"},
 	{"driver/internal/credential/registry.go", `c.DisableInstanceDiscovery = !cloud.InstanceDiscovery`, `c.DisableInstanceDiscovery = true`, "TestSharing"},
@@ -17,7 +17,26 @@ var cacheMutants = []mutant{
 	{"driver/internal/credential/registry.go", `if !key.comparable() {`, `if false {`, "TestSharingFollowsTheOptions"},
 	{"driver/internal/credential/registry.go", `"AZURE_", "IDENTITY_"`, `"AZURE_"`, "TestSharingFollowsTheEnvironment"},
 	{"driver/internal/credential/registry.go", `cache.Retain()`, ``, "driver: TestCloseEndsTheRequest"},
-	{"driver/internal/credential/registry.go", `runtime.AddCleanup(cache, evict, key)`, `runtime.KeepAlive(cache)`, "TestCachesAreCollected"},
+	{"driver/internal/credential/registry.go", `runtime.AddCleanup(cache, evict, hash)`, `runtime.KeepAlive(cache)`, "TestCachesAreCollected"},
+	{"driver/internal/credential/registry.go", `runtime.AddCleanup(cache, evict, hash)`, `runtime.AddCleanup(cache, func(k cacheKey) { evict(k.hash()) }, key)`, "driver: TestPoolsAreCollected"},
+	{"driver/internal/credential/registry.go", `ref.fetcher.Value().key == key`, `true`, "TestSharingFollowsTheOptions"},
+	{"driver/internal/credential/registry.go", `append(env, c.DSN(), files)`, `append(env, c.DSN())`, "TestSharingFollowsFiles"},
+	{"driver/internal/credential/registry.go", `	k.owner = owner
+`, ``, "TestSharingByOwner"},
+	{"driver/internal/credential/registry.go", `			f.closeIdle = closeIdleConnections
+`, `			_ = closeIdleConnections
+`, "TestReleaseClosesIdleConnections"},
+	{"driver/internal/credential/registry.go", `if o.Transport == nil {`, `if true {`, "TestReleaseLeavesTheProgramsTransport"},
+	{"driver/internal/credential/registry.go", `"AZD_", `, ``, "TestSharingFollowsToolVariables"},
+	{"driver/internal/credential/digest.go", `		paths = append(paths, cfg.ClientCertificate)
+`, ``, "TestSharingFollowsFiles"},
+	{"driver/internal/credential/transport.go", `IdleConnTimeout:        time.Second`, `IdleConnTimeout:        time.Minute`, "driver: TestCloseLeavesNothing"},
+	{"driver/internal/credential/constructors.go", `return !slices.ContainsFunc(cfg.Auth, func(m dsn.Mode) bool { return constructors[m].person })`, `return true`, "TestWhoIsAskedEarly"},
+	{"driver/driver.go", `	d.keptCaches().keep(dsn, c)
+`, ``, "TestOpenFinishesTheRefresh"},
+	{"driver/driver.go", `old.maskedDSN == c.maskedDSN`, `true`, "TestOpenDoesNotMixRoles"},
+	{"driver/driver.go", `old.cache == cache && `, ``, "TestOpenSeesTheEnvironment|TestOpenFinishesTheRefresh"},
+	{"driver/driver.go", `left > 0`, `false`, "TestOpenLetsGo"},
 	{"driver/internal/credential/managed.go", `	if err != nil || c.accepts(at) {
 		return at, err
 	}
@@ -72,13 +91,20 @@ var cacheMutants = []mutant{
 		wait =`, `	default:
 		wait =`, "TestRelease"},
 	{"driver/internal/token/cache.go", `c.call = nil // nobody may join it any more`, ``, "TestRelease"},
-	{"driver/internal/token/cache.go", `if c.users <= 0 && c.call != nil {`, `if c.call != nil {`, "TestRelease"},
-	{"driver/internal/token/cache.go", `		c.call.cancel()
+	{"driver/internal/token/cache.go", `c.users > 0 || c.call.waiters > 0`, `c.call.waiters > 0`, "TestRelease"},
+	{"driver/internal/token/cache.go", `c.users > 0 || c.call.waiters > 0`, `c.users > 0`, "TestReleaseKeepsWhatSomebodyWaitsFor"},
+	{"driver/internal/token/cache.go", `	c.call.cancel()
 `, ``, "TestRelease"},
+	{"driver/internal/token/cache.go", `		c.fetcher.CloseIdle()
+`, ``, "TestReleaseClosesIdleConnections"},
+	{"driver/internal/token/call.go", `		c.cache.cancelUnwanted()
+`, ``, "TestReleaseKeepsWhatSomebodyWaitsFor"},
+	{"driver/internal/token/call.go", `c.err != nil && !c.abandoned`, `c.err != nil`, "TestAbandonedCall"},
+	{"driver/internal/token/call.go", `if !c.Abandoned() || ctx.Err() != nil {`, `if true {`, "TestAbandonedCall"},
 	{"driver/internal/token/call.go", `	case <-c.done: // first: a caller whose time is up still gets what is there
 		return c.token, c.err
 `, ``, "TestCallThatHasEnded"},
-	{"driver/internal/token/call.go", `			if c.err != nil {
+	{"driver/internal/token/call.go", `			if c.err != nil && !c.abandoned {
 				cancel(c.err)
 			}`, ``, "TestWithCancelOnFailure"},
 	{"driver/internal/token/call.go", `bound.Err() != nil && ctx.Err() == nil`, `false`, "TestRun"},
@@ -98,7 +124,17 @@ var cacheMutants = []mutant{
 	{"driver/internal/token/token.go", `maxAge > 0 && tooOld.Before(t.ExpiresOn)`, `false && tooOld.Before(t.ExpiresOn)`, "TestMaxAge"},
 	{"driver/internal/token/token.go", ` || !now.After(t.notBefore)`, ``, "TestClockJumps"},
 	{"driver/internal/token/token.go", `t == nil || !now.Before(t.refreshOn)`, `t == nil || !now.Before(t.ExpiresOn)`, "TestRefreshAhead"},
-	{"driver/internal/token/token.go", `return earlier(now.Add(maxBackoff), expiresOn)`, `return refreshOn`, "TestNew"},
+	{"driver/internal/token/token.go", `at := earlier(now.Add(maxBackoff), expiresOn)`, `at := refreshOn`, "TestNew"},
+	{"driver/internal/token/token.go", `from.Add(jitter(by.Sub(from)))`, `from.Add(by.Sub(from))`, "TestNew"},
+	{"driver/internal/token/token.go", `by = earlier(by, refreshOn.Add(spread))`, `by = earlier(by, refreshOn)`, "TestNew"},
+	{"driver/internal/token/request.go", `c.pastCache && r.tooEarly(t, now)`, `false`, "TestEarlyRefresh|TestFleet"},
+	{"driver/internal/token/request.go", `c.pastCache && r.tooEarly(t, now)`, `r.tooEarly(t, now)`, "TestEarlyRefresh"},
+	{"driver/internal/token/request.go", `younger.check(c.scope) != nil || `, ``, "TestEarlyRefreshKeepsTheBetterToken"},
+	{"driver/internal/token/request.go", ` || younger.ExpiresOn.Before(t.ExpiresOn)`, ``, "TestEarlyRefreshKeepsTheBetterToken"},
+	{"driver/internal/token/request.go", `	if r.tooEarly(t, now) {
+		t.refreshOn`, `	if false {
+		t.refreshOn`, "TestEarlyRefresh"},
+	{"driver/internal/token/request.go", `max(maxBackoff, exchange.RetryAfter)`, `maxBackoff`, "TestEarlyRefreshObeysRetryAfter"},
 	{"driver/internal/token/token.go", `if left < shortLife {`, `if false {`, "TestNew|TestRefreshAhead"},
 	{"driver/internal/token/token.go", `return t != nil && now.Before(t.ExpiresOn)`, `return t != nil`, "TestValid"},
 	{"driver/internal/token/token.go", `now.Sub(t.IssuedAt).Abs() < recent`, `now.Sub(t.IssuedAt) < recent`, "TestRecentlyIssued"},

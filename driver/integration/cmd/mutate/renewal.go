@@ -10,24 +10,25 @@ var renewalMutants = []mutant{
 	{"driver/retry.go", `!aboutToken && (recent || !a.c.signedIn.Load())`, `!aboutToken && (a.token.RecentlyIssued(now) || !a.c.signedIn.Load())`, "TestRenewalAfterRejection"},
 	{"driver/retry.go", `!aboutToken && (recent || !a.c.signedIn.Load())`, `!aboutToken && recent`, "TestRenewalAfterRejection|TestRejected"},
 	{"driver/retry.go", `		if recent {
-			next.nextAt`, `		if false {
-			next.nextAt`, "TestRenewalAfterRejection"},
-	{"driver/retry.go", `if !aboutToken || now.Before(old.nextAt) {`, `if !aboutToken {`, "TestBadTokensAreReplaced"},
-	{"driver/retry.go", `if !aboutToken || now.Before(old.nextAt) {`, `if now.Before(old.nextAt) {`, "TestRenewalAfterRejection"},
-	{"driver/retry.go", `next.wait = min(2*old.wait, maxRenewalWait)`, `next.wait = old.wait`, "TestBadTokensAreReplaced"},
-	{"driver/retry.go", `next.wait = min(2*old.wait, maxRenewalWait)`, `next.wait = 2 * old.wait`, "TestBadTokensAreReplaced"},
-	{"driver/retry.go", `return r.call.Err() != nil || (r.rejected`, `return (r.rejected`, "TestRejectionsShareOneRenewal"},
-	{"driver/retry.go", ` || (r.rejected == t && !r.call.Returned(t))`, ``, "TestRejectionsShareOneRenewal"},
-	{"driver/retry.go", `		next.wait = old.wait
+			next.NextAt`, `		if false {
+			next.NextAt`, "TestRenewalAfterRejection"},
+	{"driver/retry.go", `if !aboutToken || now.Before(old.NextAt) {`, `if !aboutToken {`, "TestBadTokensAreReplaced"},
+	{"driver/retry.go", `if !aboutToken || now.Before(old.NextAt) {`, `if now.Before(old.NextAt) {`, "TestRenewalAfterRejection"},
+	{"driver/retry.go", `next.Wait = min(2*old.Wait, maxRenewalWait)`, `next.Wait = old.Wait`, "TestBadTokensAreReplaced"},
+	{"driver/retry.go", `next.Wait = min(2*old.Wait, maxRenewalWait)`, `next.Wait = 2 * old.Wait`, "TestBadTokensAreReplaced"},
+	{"driver/internal/token/renewal.go", `return r.Call.Err() != nil || (r.Rejected`, `return (r.Rejected`, "driver: TestRejectionsShareOneRenewal"},
+	{"driver/internal/token/renewal.go", ` || (r.Rejected == t && !r.Call.Returned(t))`, ``, "driver: TestRejectionsShareOneRenewal"},
+	{"driver/retry.go", `		next.Wait = old.Wait
 		return next`, `		return nil`, "TestRejectionsShareOneRenewal"},
-	{"driver/retry.go", `	if r.call == nil {
+	{"driver/internal/token/renewal.go", `	if r.Call == nil {
 		return false
-	}`, ``, "TestRenewalAfterRejection"},
+	}`, ``, "driver: TestRenewalAfterRejection"},
 	{"driver/retry.go", `errors.As(err, &e) && e != a.lastPgError`, `errors.As(err, &e) && false`, "TestOAuthBearerRefused"},
 	{"driver/retry.go", `if err != nil || t.Value == a.token.Value {`, `if _ = t; err != nil {`, "TestRenewalAfterRejection"},
 	{"driver/hooks.go", `	if a.lastPgError == nil {
-		a.c.renewal.Store(nil)
-	}`, `	a.c.renewal.Store(nil)`, "TestOneHostRejectsAnotherAccepts"},
+		a.c.settled.Store(a.c.source.Renewals().Latest())
+	}`, `	a.c.settled.Store(a.c.source.Renewals().Latest())`, "TestOneHostRejectsAnotherAccepts"},
+	{"driver/retry.go", `a.nextRenewal(c.since(latest)`, `a.nextRenewal(latest`, "TestRenewalOfAnotherRole"},
 	{"driver/hooks.go", `	a.replacement = nil
 `, ``, "TestProgramRejectsTheNextHost"},
 	{"driver/connector.go", `if retried || !a.shouldRetry(ctx, err) {`, `if _ = retried; !a.shouldRetry(ctx, err) {`, "TestRetriedOnce"},
