@@ -43,7 +43,7 @@ func programEnv(config *dsn.Config, cred driver.Credentials) ([]string, error) {
 		vars["PGOPTIONS"] = strings.TrimSpace(cmp.Or(vars["PGOPTIONS"], os.Getenv("PGOPTIONS")) + options)
 	}
 	vars["PGUSER"] = cred.User
-	vars["PGPASSWORD"] = cred.Password
+	vars["PGPASSWORD"] = cred.Password.Value()
 	if config.Auth[0] != dsn.Password {
 		err := protectToken(config, vars)
 		if err != nil {

@@ -43,7 +43,7 @@ var constructors = map[dsn.Mode]constructor{
 	}},
 	dsn.ManagedIdentity: {new: newManagedIdentity},
 	dsn.ClientSecret: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
-		return azidentity.NewClientSecretCredential(cfg.TenantID, cfg.ClientID, cfg.ClientSecret, &azidentity.ClientSecretCredentialOptions{
+		return azidentity.NewClientSecretCredential(cfg.TenantID, cfg.ClientID, cfg.ClientSecret.Value(), &azidentity.ClientSecretCredentialOptions{
 			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
 			AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants})
 	}},
@@ -52,7 +52,7 @@ var constructors = map[dsn.Mode]constructor{
 		if err != nil {
 			return nil, fmt.Errorf("aad_client_certificate: %w", err)
 		}
-		certs, key, err := azidentity.ParseCertificates(data, []byte(cfg.ClientCertificatePassword))
+		certs, key, err := azidentity.ParseCertificates(data, []byte(cfg.ClientCertificatePassword.Value()))
 		if err != nil {
 			return nil, fmt.Errorf("parsing the certificate in %s: %w", cfg.ClientCertificate, err)
 		}

@@ -11,10 +11,10 @@ var redactionMutants = []mutant{
 	{"dsn/format.go", `if !secretParam(name) {`, `if true {`, "TestSecretsAreMasked"},
 	{"dsn/format.go", `return nil, errors.New("dsn: a Config`, `return []byte(c.DSN()), errors.New("dsn: a Config`, "TestSecretsAreMasked"},
 	{"dsn/format.go", `add(k.Name, v, k.Secret)`, `add(k.Name, v, false)`, "TestSecretsAreMasked"},
-	{"driver/credentials.go", `fmt.Sprintf("%q, password xxxxx", c.User)`, `fmt.Sprintf("%q, password %s", c.User, c.Password)`, "TestNothingExportedPrintsASecret"},
+	{"driver/credentials.go", `fmt.Sprintf("%q, password xxxxx", c.User)`, `fmt.Sprintf("%q, password %s", c.User, c.Password.Value())`, "TestNothingExportedPrintsASecret"},
 	{"driver/credentials.go", `func (c Credentials) Format(`, `func (c Credentials) Printed(`, "TestNothingExportedPrintsASecret"},
-	{"driver/credentials.go", `return []byte(c.String()), nil`, `return []byte(c.Password), nil`, "TestNothingExportedPrintsASecret"},
-	{"driver/credentials.go", `return nil, errors.New("driver: Credentials hold a token and cannot be encoded")`, `return []byte(c.Password), errors.ErrUnsupported`, "TestNothingExportedPrintsASecret"},
+	{"driver/credentials.go", `return []byte(c.String()), nil`, `return []byte(c.Password.Value()), nil`, "TestNothingExportedPrintsASecret"},
+	{"driver/credentials.go", `return nil, errors.New("driver: Credentials hold a token and cannot be encoded")`, `return []byte(c.Password.Value()), errors.ErrUnsupported`, "TestNothingExportedPrintsASecret"},
 	{"driver/connector.go", `func (c *Connector) Format(`, `func (c *Connector) Printed(`, "TestNothingExportedPrintsASecret|TestDeferredConnectorIsMasked"},
 	{"driver/prepare.go", `p.password = config.Password
 	config.Password = ""`, `p.password = config.Password`, "TestAccessToken|TestNothingExportedPrintsASecret"},

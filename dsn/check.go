@@ -1,0 +1,214 @@
+package dsn
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// sslModes are the values of sslmode.
+var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+
+// enums are the settings of pgx that have one of a few values.
+var enums = []struct {
+	name    string
+	allowed []string
+}{
+	{"sslmode", sslModes},
+	{"sslnegotiation", []string{"postgres", "direct"}},
+	{"channel_binding", []string{"disable", "prefer", "require"}},
+	{"target_session_attrs", []string{"any", "read-write", "read-only", "primary", "standby", "prefer-standby"}},
+}
+
+// checkValue rejects a value that cannot be meant, and one that contains what may be a
+// secret although the key's value is none: without an error it would be printed, and sent
+// to the server. subject begins the error, which does not quote the value.
+func checkValue(subject, name, value string) error {
+	if err := checkControl(subject, value); err != nil {
+		return err
+	}
+	if isSecret(name) {
+		return nil
+	}
+	if err := checkHidden(subject, name, value); err != nil {
+		return err
+	}
+	if name == "host" {
+		return checkHosts(subject, value)
+	}
+	if slices.Contains(connectionNames, name) && strings.ContainsRune(value, ';') {
+		return fmt.Errorf("%s contains a semicolon; separate the pairs by spaces, as in host=app.postgres.database.azure.com dbname=app", subject)
+	}
+	if name == "port" && strings.Trim(value, "0123456789,") != "" {
+		return fmt.Errorf("%s is an invalid port; write its number, as in port=5432", subject)
+	}
+	if name == "connect_timeout" && strings.Trim(value, "0123456789- ") != "" {
+		return fmt.Errorf("%s is not a number; write seconds, as in connect_timeout=10", subject)
+	}
+	for _, e := range enums {
+		if name == e.name && value != "" && !slices.Contains(e.allowed, value) {
+			return fmt.Errorf("%s is not one of %s; %s", subject, strings.Join(e.allowed, ", "), enumHint(name, value, e.allowed))
+		}
+	}
+	return nil
+}
+
+// checkControl rejects a value with a control character.
+func checkControl(subject, value string) error {
+	if strings.ContainsFunc(value, isControl) {
+		return fmt.Errorf("%s contains a line break or another control character; remove it", subject)
+	}
+	return nil
+}
+
+// isControl reports whether r does not print and cannot be a part of a name.
+func isControl(r rune) bool {
+	const byteOrderMark, lineSeparator, paragraphSeparator = '\ufeff', '\u2028', '\u2029'
+	return unicode.IsControl(r) || r == byteOrderMark || r == lineSeparator || r == paragraphSeparator
+}
+
+func enumHint(name, value string, allowed []string) string {
+	if nearest := nearestTo(strings.ToLower(value), allowed, maxEdits); nearest != "" {
+		return "did you mean " + nearest + "?"
+	}
+	if name == "sslmode" {
+		return "remove it to get verify-full"
+	}
+	return "write one of these, or remove it"
+}
+
+var (
+	jwtPattern = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}`)
+	urlOfUser  = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@`)
+	dsnURL     = regexp.MustCompile(`(?i)(postgres|postgresql|aadpostgres)(\+\w+)?:/`)
+
+	// authority is the beginning of a URL, whose colons assign nothing.
+	authority = regexp.MustCompile(`^[A-Za-z]+://[A-Za-z0-9.-]+(:[0-9]+)?`)
+
+	// assignment is a name and what separates it from its value in any notation.
+	assignment = regexp.MustCompile(`([A-Za-z0-9_.$-]+)["'\s\\]*[=:>]`)
+
+	// setting is a name at the beginning of a value or after a separator, and an =.
+	setting = regexp.MustCompile(`(?:^|[;&?,{|\s])\s*([A-Za-z][A-Za-z0-9_. -]*?)\s*=`)
+
+	// option is a long option of a command, such as --password.
+	option = regexp.MustCompile(`(?:^|\s)--?([A-Za-z][A-Za-z0-9_.-]*)\s`)
+)
+
+// checkHidden rejects a value that contains a secret, as far as that can be seen, in the
+// notation of another driver, a shell, JSON, YAML or a URL.
+func checkHidden(subject, name, value string) error {
+	texts := []string{value}
+	for range 2 { // twice encoded
+		decoded, err := url.PathUnescape(texts[len(texts)-1])
+		if err != nil || decoded == texts[len(texts)-1] {
+			break
+		}
+		texts = append(texts, decoded)
+	}
+	for _, text := range texts {
+		switch {
+		case strings.Contains(text, "-----BEGIN"):
+			return fmt.Errorf("%s contains a certificate or a key; write the path of a file that contains it", subject)
+		case jwtPattern.MatchString(text):
+			return fmt.Errorf("%s contains a token; write the token as password with aad_auth=access-token", subject)
+		case !isLocation(name) && (dsnURL.MatchString(text) || urlOfUser.MatchString(text)):
+			return fmt.Errorf("%s contains a URL; write the DSN alone, without a name and = before it", subject)
+		case assignsSecret(text):
+			return fmt.Errorf("%s contains another setting, whose value may be a secret; %s", subject, separateHint)
+		case name != "options" && assignsKey(text):
+			return fmt.Errorf("%s contains another setting; %s", subject, separateHint)
+		}
+	}
+	return nil
+}
+
+// isLocation reports whether a key takes a URL, which its own check keeps free of users.
+func isLocation(name string) bool {
+	k := lookupKey(name)
+	if k == nil {
+		return false
+	}
+	_, ok := k.field(&Config{}).(*location)
+	return ok
+}
+
+// separateHint says how this grammar separates settings.
+const separateHint = "separate name=value pairs by spaces, or in a URL by & alone after the first ?"
+
+// assignsSecret reports whether text assigns a value to a name that looks like that of a
+// secret.
+func assignsSecret(text string) bool {
+	text = authority.ReplaceAllString(text, "")
+	for _, m := range append(assignment.FindAllStringSubmatch(text, -1), option.FindAllStringSubmatch(text, -1)...) {
+		if looksSecret(m[1]) || looksSecret(strings.ToLower(m[1])) {
+			return true
+		}
+	}
+	return false
+}
+
+// assignsKey reports whether text assigns a value to a known key, or to its name in
+// another driver.
+func assignsKey(text string) bool {
+	for _, m := range setting.FindAllStringSubmatch(text, -1) {
+		if isKnown(m[1]) || intended(m[1]) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// checkHosts rejects what is no list of host names, addresses and folders of sockets.
+func checkHosts(subject, list string) error {
+	if strings.Contains(list, ";") {
+		return fmt.Errorf("%s contains a semicolon; separate the pairs by spaces, as in host=app.postgres.database.azure.com dbname=app", subject)
+	}
+	// The first @ of a URL ends the user, so a second one is part of the host.
+	if strings.Contains(list, "@") {
+		return fmt.Errorf("%s contains an @; write each @ of a user name or password as %%40, as in me%%40contoso.com@host", subject)
+	}
+	if strings.HasSuffix(list, ",") {
+		return fmt.Errorf("%s ends in a comma; separate the pairs by spaces, and write commas between hosts only", subject)
+	}
+	for host := range strings.SplitSeq(list, ",") {
+		if err := checkHost(host); err != nil {
+			return fmt.Errorf("%s %w", subject, err)
+		}
+	}
+	return nil
+}
+
+var (
+	driveFolder   = regexp.MustCompile(`^[A-Za-z]:\\`)
+	hostAndPort   = regexp.MustCompile(`^[^:]*:[0-9]*$`)
+	hostProtocol  = regexp.MustCompile(`(?i)^(tcp|np|lpc|admin|ssl|tls|http|https):`)
+	bracketedHost = regexp.MustCompile(`^\[.*\]`)
+)
+
+// checkHost rejects what is no host. Its error continues a sentence.
+func checkHost(host string) error {
+	switch {
+	case host == "" || host[0] == '/' || driveFolder.MatchString(host):
+		return nil // the folder of a socket
+	case strings.Contains(host, "://"):
+		return errors.New("is a URL; write the host's name alone, as in host=app.postgres.database.azure.com")
+	case hostProtocol.MatchString(host):
+		return errors.New("begins with a protocol; write name and port alone, as in host=app.postgres.database.azure.com port=5432")
+	case bracketedHost.MatchString(host):
+		return errors.New("contains brackets; write an IPv6 address without them, as in host=::1 port=5432")
+	case hostAndPort.MatchString(host) || strings.Trim(host, "0123456789") == "":
+		return errors.New("contains a port; write it as its own key, as in host=app.postgres.database.azure.com port=5432")
+	}
+	isHostRune := func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) || strings.ContainsRune("._-:%", r)
+	}
+	if strings.ContainsFunc(host, func(r rune) bool { return !isHostRune(r) }) {
+		return errors.New("contains characters that no host name has; write the host's name alone, as in host=app.postgres.database.azure.com")
+	}
+	return nil
+}
