@@ -29,6 +29,10 @@ func (d *diagnosis) checkConfig(p *preparation, dsn string) bool {
 		options.warn("TLS does not verify the server", nil)
 	case p.c.policy.insecure == "plaintext" && t == nil:
 		options.warn("the token is sent in the clear", nil)
+	case p.ignoresToken():
+		options.warn("a token in PGPASSWORD is not used", nil)
+	case p.cfg.ClientID != "" && !guid.MatchString(p.cfg.ClientID):
+		options.warn("aad_client_id is not a GUID", nil)
 	}
 	if !d.report(options) {
 		return false
@@ -126,6 +130,8 @@ func (d *diagnosis) checkUser() bool {
 		check.warn("the user name is too long", facts)
 	case facts["server_suffix_extra"] != "":
 		check.warn("the user name ends in the server's name", facts)
+	case guid.MatchString(name):
+		check.warn("the user name is an ID", nil)
 	case facts["person_name"] != "":
 		check.warn("an application signs in with a person's name", facts)
 	}

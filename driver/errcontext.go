@@ -109,6 +109,7 @@ func (x errContext) roleFacts(f hint.Facts, set func(string, bool)) {
 	f["role_sql"] = quoteIdentifier(role.Name)
 	f["set_user"] = setUser(x.roleWithoutServer())
 	set("person_name", x.appTokenForUser())
+	set("user_is_id", guid.MatchString(role.Name))
 	if sql, err := role.SQL(); err == nil {
 		f["create_sql"] = adminSQL(sql)
 	} else {

@@ -49,6 +49,7 @@ var conditions = []struct{ fact, words string }{
 	{"set_own_user", "the token names the identity's role"},
 	{"skew", "the clocks differ by a minute or more"},
 	{"static_token", "the driver was given the token (aad_auth=access-token)"},
+	{"user_is_id", "the user name looks like a client ID or an object ID"},
 	{"user_token", "the token is a person's"},
 }
 

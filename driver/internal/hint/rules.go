@@ -15,6 +15,7 @@ var dsn = []Rule{
 	{DSN, "the scope of azure cosmos db in cloud * is not known", "", "set aad_scope", Ours},
 	{DSN, "azure_authority_host is of cloud", "", "unset AZURE_AUTHORITY_HOST, or set aad_authority_host to the same URL if it is intended", Ours},
 	{DSN, "host * is in cloud * but the token is for", "", "name hosts of one cloud only", Ours},
+	{DSN, "the password is no token", "", "save the token as UTF-8 before it is put into PGPASSWORD", Ours},
 	{DSN, "no user is given, and * guest", "", "set user to the name of the PostgreSQL role that was created for this guest, as in me_home.com#EXT#@tenant.onmicrosoft.com", Ours},
 	{DSN, "no user is given", "", "set user to the name of the PostgreSQL role that was created for this identity", Ours},
 }
@@ -76,11 +77,14 @@ var role = []Rule{
 var diagnosis = []Rule{
 	{Diagnosis, "tls does not verify the server", "", "remove aad_insecure outside of tests: anybody between this machine and the server can take the token", Ours},
 	{Diagnosis, "the token is sent in the clear", "", "remove aad_insecure unless the proxy on this host is yours: the token is sent in the clear", Ours},
+	{Diagnosis, "a token in pgpassword is not used", "", "set aad_auth=access-token to present the token of PGPASSWORD or the password file; in this mode the driver requests another one", Ours},
+	{Diagnosis, "aad_client_id is not a guid", "", "set aad_client_id to the client ID, which is a GUID; a name is none", Documented},
 	{Diagnosis, "others may read or replace the token file", "", "run chmod g-w,o-rwx {file}, or set defaultMode of the volume in Kubernetes: with its mode {mode} others may read the token or replace it", Ours},
 	{Diagnosis, "the clocks differ", "", "check this machine's clock: it is {skew} the authority's", Ours},
 	{Diagnosis, "the token is opaque", "", "rely on the server's judgment: this token's claims cannot be read here", Ours},
 	{Diagnosis, "the user name is too long", "", "use a shorter name: PostgreSQL keeps {max_name} bytes of a name, and this one has {name_length}", Ours},
 	{Diagnosis, "the user name ends in the server's name", "", "check the user: only a single server needs {server_suffix} after the name", Ours},
+	{Diagnosis, "the user name is an id", "", "check the user: it looks like a client ID or an object ID; user is the role's name, and an ID belongs in aad_client_id or aad_object_id", Ours},
 	{Diagnosis, "an application signs in with a person's name", "", "check which identity signs in: the name looks like a person's, but the token is an application's", Ours},
 	{Diagnosis, "one host failed", "", "check the host that failed: {failure}", Ours},
 	{Diagnosis, "the role cannot be read", "", "look at the role with an administrator's rights; the sign-in works", Ours},

@@ -17,6 +17,7 @@ var signIn = []Rule{
 	{SignIn, "password authentication failed|server requested scram-sha-256|server requested md5", "server_suffix_extra", "set {set_user}: check whether this is a single server, because only a single server needs {server_suffix} after the name", Documented},
 	{SignIn, "password authentication failed|server requested scram-sha-256|server requested md5", "server_suffix_double", "set {set_user}: the user name ends in {server_suffix} twice", Documented},
 	{SignIn, "password authentication failed|server requested scram-sha-256|server requested md5", "app_token person_name", "check which identity signs in: {role} looks like a person's name, but the token is an application's; set user to the application's role, or sign in as the person, for example with aad_auth=azure-cli", Inferred},
+	{SignIn, "password authentication failed|server requested scram-sha-256|server requested md5", "user_is_id", "check the user: {role} looks like a client ID or an object ID; set user to the role's name, and write the ID as aad_client_id or aad_object_id", Inferred},
 	{SignIn, "server requested scram-sha-256|server requested md5", "", checkOrCreate, Reported},
 	{SignIn, "server requested scram-sha-256|server requested md5", "", checkNoSQL, Reported},
 	{SignIn, "password authentication failed", "", checkOrCreate, Documented},
