@@ -20,9 +20,16 @@ var enums = []struct {
 }{
 	{"sslmode", sslModes},
 	{"sslnegotiation", []string{"postgres", "direct"}},
+	{"sslcertmode", []string{"disable", "allow", "require"}},
 	{"channel_binding", []string{"disable", "prefer", "require"}},
 	{"target_session_attrs", []string{"any", "read-write", "read-only", "primary", "standby", "prefer-standby"}},
+	{"default_query_exec_mode", []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}},
+	{"min_protocol_version", []string{"3.0", "3.2", "latest"}},
+	{"max_protocol_version", []string{"3.0", "3.2", "latest"}},
 }
+
+// numbers are the settings of pgx that are numbers.
+var numbers = []string{"connect_timeout", "statement_cache_capacity", "description_cache_capacity"}
 
 // checkValue rejects a value that cannot be meant, and one that contains what may be a
 // secret although the key's value is none: without an error it would be printed, and sent
@@ -46,8 +53,8 @@ func checkValue(subject, name, value string) error {
 	if name == "port" && strings.Trim(value, "0123456789,") != "" {
 		return fmt.Errorf("%s is an invalid port; write its number, as in port=5432", subject)
 	}
-	if name == "connect_timeout" && strings.Trim(value, "0123456789- ") != "" {
-		return fmt.Errorf("%s is not a number; write seconds, as in connect_timeout=10", subject)
+	if slices.Contains(numbers, name) && strings.Trim(value, "0123456789+-") != "" {
+		return fmt.Errorf("%s is not a number; write digits alone, as in connect_timeout=10", subject)
 	}
 	for _, e := range enums {
 		if name == e.name && value != "" && !slices.Contains(e.allowed, value) {
@@ -65,11 +72,16 @@ func checkControl(subject, value string) error {
 	return nil
 }
 
-// isControl reports whether r does not print and cannot be a part of a name.
+// isControl reports whether r does not print, and is no part of a name or a password: it
+// ends a line, marks the byte order, has no width or changes the direction of text.
 func isControl(r rune) bool {
-	const byteOrderMark, lineSeparator, paragraphSeparator = '\ufeff', '\u2028', '\u2029'
-	return unicode.IsControl(r) || r == byteOrderMark || r == lineSeparator || r == paragraphSeparator
+	return unicode.IsControl(r) || unicode.Is(invisible, r)
 }
+
+var invisible = &unicode.RangeTable{R16: []unicode.Range16{
+	{Lo: 0x200b, Hi: 0x200b, Stride: 1}, {Lo: 0x2028, Hi: 0x202e, Stride: 1}, {Lo: 0x2060, Hi: 0x2060, Stride: 1},
+	{Lo: 0x2066, Hi: 0x2069, Stride: 1}, {Lo: 0xfeff, Hi: 0xfeff, Stride: 1},
+}}
 
 func enumHint(name, value string, allowed []string) string {
 	if nearest := nearestTo(strings.ToLower(value), allowed, maxEdits); nearest != "" {

@@ -83,9 +83,11 @@ func cutValue(s string) (value, rest string, err error) {
 	return b.String(), "", nil
 }
 
-// quote is the inverse of cutValue.
+// quote is the inverse of cutValue. A value that could be read as the beginning of a list
+// is quoted too.
 func quote(v string) string {
-	if v != "" && !strings.ContainsAny(v, space+`'\`) {
+	isList := strings.Contains(v, ";") || (strings.HasSuffix(v, ",") && strings.Trim(v, "0123456789,") != "")
+	if v != "" && !isList && !strings.ContainsAny(v, space+`'\`) {
 		return v
 	}
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(v) + "'"

@@ -32,7 +32,7 @@ func secretWord(name string) string {
 	n := normalize(name)
 	for _, part := range secretParts {
 		if strings.Contains(n, part) {
-			return part
+			return strings.Replace(part, "passw", "password", 1)
 		}
 	}
 	for _, end := range secretEnds {
@@ -44,8 +44,10 @@ func secretWord(name string) string {
 		if slices.Contains(secretWords, word) {
 			return word
 		}
-		if distance(word, "secret") == 1 || distance(word, "password") <= 2 {
-			return "secret"
+		for _, misspelled := range []string{"secret", "password"} {
+			if distance(word, misspelled) <= len(misspelled)/4 {
+				return misspelled
+			}
 		}
 	}
 	return ""
@@ -58,7 +60,7 @@ func secretHint(word string) string {
 		return "write aad_auth=access-token with password or aad_token_file, or remove the key"
 	case "secret", "credential", "creds", "cred":
 		return "write aad_client_secret or password, or remove the key"
-	case "passw", "pwd", "pass", "psw", "pswd", "pw", "kennwort", "passphrase":
+	case "password", "pwd", "pass", "psw", "pswd", "pw", "kennwort", "passphrase":
 		return "write password, sslpassword or aad_client_certificate_password, or remove the key"
 	}
 	return "remove it"

@@ -56,6 +56,9 @@ func checkUserInfo(user, password string) error {
 	if queryInPassword.MatchString(password) || strings.Contains(strings.ToLower(password), "aad_") {
 		return errors.New("the text before the first @ of the URL is no user name and password; " + hint)
 	}
+	if CloudOf(user) != "" {
+		return errors.New("the text before the first @ of the URL is a server's name; " + hint)
+	}
 	if strings.Contains(strings.ToLower(user), "%3a") {
 		return errors.New("the user of the URL contains %3A; write : between user and password, and a user name that contains a colon as user= after the ?")
 	}
