@@ -3,9 +3,10 @@ package dsn
 import (
 	"errors"
 	"fmt"
-	"net/url"
+	"html"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -102,7 +103,7 @@ var (
 	authority = regexp.MustCompile(`^[A-Za-z]+://[A-Za-z0-9.-]+(:[0-9]+)?`)
 
 	// assignment is a name and what separates it from its value in any notation.
-	assignment = regexp.MustCompile(`([A-Za-z0-9_.$-]+)["'\s\\]*[=:>]`)
+	assignment = regexp.MustCompile(`([A-Za-z0-9_.$-]+)["'\s\\+]*[=:>]`)
 
 	// setting is a name at the beginning of a value or after a separator, and an =.
 	setting = regexp.MustCompile(`(?:^|[;&?,{|\s])\s*([A-Za-z][A-Za-z0-9_. -]*?)\s*=`)
@@ -114,15 +115,7 @@ var (
 // checkHidden rejects a value that contains a secret, as far as that can be seen, in the
 // notation of another driver, a shell, JSON, YAML or a URL.
 func checkHidden(subject, name, value string) error {
-	texts := []string{value}
-	for range 2 { // twice encoded
-		decoded, err := url.PathUnescape(texts[len(texts)-1])
-		if err != nil || decoded == texts[len(texts)-1] {
-			break
-		}
-		texts = append(texts, decoded)
-	}
-	for _, text := range texts {
+	for _, text := range []string{value, unescape(value)} {
 		switch {
 		case strings.Contains(text, "-----BEGIN"):
 			return fmt.Errorf("%s contains a certificate or a key; write the path of a file that contains it", subject)
@@ -137,6 +130,29 @@ func checkHidden(subject, name, value string) error {
 		}
 	}
 	return nil
+}
+
+// escape matches a character as a URL or a string of JSON has it. The backslash of the
+// latter is missing where this grammar has read it.
+var escape = regexp.MustCompile(`%([0-9A-Fa-f]{2})|\\?u00([0-9A-Fa-f]{2})`)
+
+// unescape returns text as a URL, HTML or JSON means it, however often it was encoded.
+// What is not encoded well is left.
+func unescape(text string) string {
+	for range 8 {
+		decoded := html.UnescapeString(escape.ReplaceAllStringFunc(text, func(s string) string {
+			c, err := strconv.ParseUint(s[len(s)-2:], 16, 8)
+			if err != nil {
+				return s
+			}
+			return string([]byte{byte(c)})
+		}))
+		if decoded == text {
+			break
+		}
+		text = decoded
+	}
+	return text
 }
 
 // isLocation reports whether a key takes a URL, which its own check keeps free of users.
