@@ -3,6 +3,7 @@ package entratest
 import (
 	"fmt"
 	"html"
+	"iter"
 	"net/url"
 	"strconv"
 	"strings"
@@ -125,21 +126,35 @@ func (n Notation) DSN() string {
 	return strings.Replace(form, "{}", escape(secret), 1)
 }
 
-// separators stand between free text and a secret's key. Without one, the text would be
+// freeSeparators stand between free text and a secret's key. Without one, the text would be
 // part of the key.
 var freeSeparators = []string{" ", ";", "&", "?", ",", "|", "\n", "'", `"`, "{", "/", "#", "@", "://", "=", " user='", " host=", "%20", "&amp;"}
 
-// Fuzz calls f with the seeds, and with what the fuzzer makes of them: each form with each
-// key, and each of the other fields at least once with each form.
+// Notations yields each form with each key, and each of the other fields at least once with
+// each form.
+func Notations() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for form := range uint8(2 * len(forms)) {
+			for key := range uint8(len(secretKeys)) {
+				if !yield(Notation{Form: form, Key: key}.DSN()) {
+					return
+				}
+			}
+			for i := range uint8(len(assigns)) {
+				before := []string{"host=h", "postgres://u@h/d?x=y"}[i%2] + pick(freeSeparators, i)
+				if !yield(Notation{Form: form, Key: i, Assign: i, Quote: i + 1, Case: i, Escape: i, Before: before, After: " user=u"}.DSN()) ||
+					!yield(Notation{Form: form, Assign: i, Escape: i, Before: before, After: "@x"}.DSN()) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// FuzzNotations calls check with what the fuzzer makes of notations.
 func FuzzNotations(f *testing.F, check func(*testing.T, string)) {
 	for form := range uint8(2 * len(forms)) {
-		for key := range uint8(len(secretKeys)) {
-			f.Add(form, key, uint8(0), uint8(0), uint8(0), uint8(0), "", uint8(0), "")
-		}
-		for i := range uint8(len(assigns)) {
-			f.Add(form, i, i, i+1, i, i, "host=h", i, " user=u")
-			f.Add(form, uint8(0), i, uint8(0), uint8(0), i, "postgres://u@h/d?x=y", i, "@x")
-		}
+		f.Add(form, form, form, form, form, form, "host=h", form, " user=u")
 	}
 	f.Fuzz(func(t *testing.T, form, key, assign, quote, spelling, escape uint8, before string, separator uint8, after string) {
 		if strings.Contains(before+after, Marker) || strings.Contains(before+after, "/dev/") || strings.Contains(before+after, "/proc/") {
