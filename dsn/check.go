@@ -100,7 +100,7 @@ var (
 	dsnURL     = regexp.MustCompile(`(?i)(postgres|postgresql|aadpostgres)(\+\w+)?:/`)
 
 	// authority is the beginning of a URL, whose colons assign nothing.
-	authority = regexp.MustCompile(`^[A-Za-z]+://[A-Za-z0-9.-]+(:[0-9]+)?`)
+	authority = regexp.MustCompile(`^[A-Za-z]+://[A-Za-z0-9.-]+(:[0-9]+)?(/|$)`)
 
 	// assignment is a name and what separates it from its value in any notation.
 	assignment = regexp.MustCompile(`([A-Za-z0-9_.$-]+)["'\s\\+]*[=:>]`)

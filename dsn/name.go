@@ -114,7 +114,7 @@ func checkName(name string) error {
 	if strings.Contains(name, ".") {
 		return nil // the setting of an extension
 	}
-	known := slices.Concat(connectionNames, secretNames, serverNames, []string{"database"})
+	known := slices.Concat(keyNames(), connectionNames, secretNames, serverNames, []string{"database"})
 	if nearest := nearestTo(strings.ToLower(name), known, 2); nearest != "" {
 		return unknownKey(name, known, "did you mean "+nearest+"?")
 	}
