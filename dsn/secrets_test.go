@@ -87,6 +87,7 @@ func TestSecretsInOddPlaces(t *testing.T) {
 		{"in place of a port", "port=" + secret, "invalid port"},
 		{"in place of a number", "connect_timeout=" + secret, "is not a number"},
 		{"in place of sslmode", "sslmode=" + secret, "is not one of disable, allow, prefer, require, verify-ca, verify-full"},
+		{"in place of a method", "require_auth=password," + secret, "is not a list of password, md5, "},
 		{"in place of a mode of pgx", "default_query_exec_mode=" + secret, "is not one of cache_statement"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -203,6 +204,7 @@ func TestNoMistakes(t *testing.T) {
 		{"setting of an extension", "host=h myapp.user=x", "host=h myapp.user=x"},
 		{"setting named like a secret", "host=h password_encryption=md5", "host=h password_encryption=md5"},
 		{"options", "host=h options='-c search_path=a -c lock_timeout=5'", "host=h options='-c search_path=a -c lock_timeout=5'"},
+		{"methods", "host=h require_auth='!md5, !none'", "host=h require_auth='!md5, !none'"},
 		{"list", "host=h search_path='a, b'", "host=h search_path='a, b'"},
 		{"semicolon in a name", "host=h application_name='a;b'", "host=h application_name=a;b"},
 		{"group with a colon", "host=h user='Team: Ops'", "host=h user='Team: Ops'"},
