@@ -47,7 +47,12 @@ func checkValue(subject, name, value string) error {
 	if name == "host" {
 		return checkHosts(subject, value)
 	}
-	if slices.Contains(connectionNames, name) && strings.ContainsRune(value, ';') {
+	isKey := lookupKey(name) != nil
+	isConnection := slices.Contains(connectionNames, name)
+	if (isKey || isConnection) && len(value) > 1 && strings.HasPrefix(value, `"`) && strings.HasSuffix(value, `"`) {
+		return fmt.Errorf("%s is in double quotes; write single quotes around a value that contains spaces, and none around others", subject)
+	}
+	if (isConnection && strings.Contains(value, ";")) || (isKey && strings.HasSuffix(value, ";")) {
 		return fmt.Errorf("%s contains a semicolon; separate the pairs by spaces, as in host=app.postgres.database.azure.com dbname=app", subject)
 	}
 	if name == "port" && strings.Trim(value, "0123456789,") != "" {
@@ -111,6 +116,9 @@ func enumHint(name, value string, allowed []string) string {
 }
 
 var (
+	// certificate matches PEM, DER in base64 and PEM in base64.
+	certificate = regexp.MustCompile(`-----BEGIN|MII[A-Za-z0-9+/]{60}|LS0tLS1CRUdJTi`)
+
 	jwtPattern = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}`)
 	urlOfUser  = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@`)
 	dsnURL     = regexp.MustCompile(`(?i)(postgres|postgresql|aadpostgres)(\+\w+)?:/`)
@@ -133,7 +141,7 @@ var (
 func checkHidden(subject, name, value string) error {
 	for _, text := range []string{value, unescape(value)} {
 		switch {
-		case strings.Contains(text, "-----BEGIN"):
+		case certificate.MatchString(text):
 			return fmt.Errorf("%s contains a certificate or a key; write the path of a file that contains it", subject)
 		case jwtPattern.MatchString(text):
 			return fmt.Errorf("%s contains a token; write the token as password with aad_auth=access-token", subject)

@@ -163,7 +163,7 @@ func (c *Config) resolveRequired(getenv func(string) string) error {
 			if v == "" {
 				return fmt.Errorf("aad_auth=%s needs %s; set it in the DSN, or set %s in the environment", m, name, variable)
 			}
-			if err := checkControl(variable, v); err != nil {
+			if err := checkValue(variable, name, v); err != nil {
 				return err
 			}
 			if err := k.set(c, v); err != nil {

@@ -96,6 +96,9 @@ var plausibleName = regexp.MustCompile(`^[A-Za-z0-9_.$-]{1,100}$`)
 // parameters. A name may be the rest of a password that contains a space or an &, so it
 // is quoted only if it is nearly that of a key.
 func checkName(name string) error {
+	if err := checkControl("a parameter name", name); err != nil {
+		return err
+	}
 	if !plausibleName.MatchString(name) {
 		return errors.New("a parameter name is empty or contains spaces, quotes or slashes; write name=value")
 	}

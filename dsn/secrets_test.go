@@ -76,6 +76,8 @@ func TestSecretsInOddPlaces(t *testing.T) {
 		{"URL as application name", "host=h application_name=postgres://u:" + secret + "@h", "contains a URL"},
 		{"URL as host", "host=https://u:" + secret + "@h", "contains a URL"},
 		{"key in place of its file", "host=h sslkey='-----BEGIN PRIVATE KEY----- " + secret + "'", "write the path of a file"},
+		{"certificate in base64 in place of its file", "aad_auth=client-certificate aad_client_certificate=" + "MII" + strings.Repeat("A", 60) + secret, "write the path of a file"},
+		{"PEM in base64", "aad_auth=client-certificate aad_client_certificate=LS0tLS1CRUdJTiBQ" + secret, "write the path of a file"},
 		{"encoded colon", "postgres://u%3A" + secret + "@h/db", "write : between user and password"},
 
 		{"in place of a mode", "aad_auth=" + secret, "write one of default, "},
@@ -154,6 +156,9 @@ func TestNearMisses(t *testing.T) {
 		{"path in the host", "host=h/db", "the host contains characters that no host name has"},
 		{"space in the host", "host='h '", "the host contains characters that no host name has"},
 		{"percent-encoded host", "postgres://h%2Fdb%3Fx", "the host contains characters that no host name has"},
+		{"double quotes", `host=h user="app"`, `"user" is in double quotes; write single quotes`},
+		{"double quotes, key of ours", `aad_auth=managed-identity aad_client_id="c"`, `"aad_client_id" is in double quotes`},
+		{"semicolon at the end", "aad_auth=managed-identity aad_client_id=c;", `"aad_client_id" contains a semicolon`},
 		{"unset variable", "aad_auth=managed-identity aad_client_id= user=app", `"aad_client_id" is empty, and the next pair follows; set a value or remove the key`},
 		{"unset variable, password", "aad_auth=password password= host=h", `"password" is empty, and the next pair follows`},
 		{"unset variable, unknown next key", "host=h user= pwd=x", `"user" is empty, and the next pair follows`},
@@ -184,7 +189,7 @@ func TestNearMisses(t *testing.T) {
 		{"line break in a password", "aad_auth=password password='" + secret + "\n'", `key "password" contains a line break`},
 		{"line break in a key of ours", "aad_auth=managed-identity aad_client_id='c\r\n'", `key "aad_client_id" contains a line break`},
 		{"control character in a host", "host='h\x1b'", "the host contains a line break or another control character"},
-		{"control character in a name", "us\x01er=x", "a parameter name is empty or contains"},
+		{"control character in a name", "us\x01er=x", "a parameter name contains a line break or another control character"},
 		{"direction of text", "user='a\u202eb'", `key "user" contains a line break or another control character`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -205,6 +210,7 @@ func TestNoMistakes(t *testing.T) {
 		{"setting named like a secret", "host=h password_encryption=md5", "host=h password_encryption=md5"},
 		{"options", "host=h options='-c search_path=a -c lock_timeout=5'", "host=h options='-c search_path=a -c lock_timeout=5'"},
 		{"methods", "host=h require_auth='!md5, !none'", "host=h require_auth='!md5, !none'"},
+		{"double quotes in a list", `host=h search_path="Mixed"`, `host=h search_path="Mixed"`},
 		{"list", "host=h search_path='a, b'", "host=h search_path='a, b'"},
 		{"semicolon in a name", "host=h application_name='a;b'", "host=h application_name=a;b"},
 		{"group with a colon", "host=h user='Team: Ops'", "host=h user='Team: Ops'"},
@@ -267,6 +273,7 @@ func TestOddEnvironment(t *testing.T) {
 		{name: "line break in PGDATABASE", vars: map[string]string{"PGDATABASE": "app\n"}, want: "PGDATABASE contains a line break"},
 		{name: "line break in PGPASSWORD", dsn: "aad_auth=password", vars: map[string]string{"PGPASSWORD": secret + "\n"}, want: "PGPASSWORD contains a line break"},
 		{name: "line break in AZURE_CLIENT_SECRET", dsn: "aad_auth=client-secret aad_tenant_id=t aad_client_id=c", vars: map[string]string{"AZURE_CLIENT_SECRET": secret + "\n"}, want: "AZURE_CLIENT_SECRET contains a line break"},
+		{name: "certificate in AZURE_CLIENT_CERTIFICATE_PATH", dsn: "aad_auth=client-certificate aad_tenant_id=t aad_client_id=c", vars: map[string]string{"AZURE_CLIENT_CERTIFICATE_PATH": "-----BEGIN " + secret}, want: "AZURE_CLIENT_CERTIFICATE_PATH contains a certificate or a key; write the path"},
 		{name: "port in PGHOST", vars: map[string]string{"PGHOST": "h:5432"}, want: "PGHOST contains a port"},
 		{name: "secret in PGUSER", vars: map[string]string{"PGUSER": "u;password=" + secret}, want: "PGUSER contains another setting"},
 		{name: "PGSSLMODE", vars: map[string]string{"PGSSLMODE": secret}, want: "PGSSLMODE is not one of disable, "},
