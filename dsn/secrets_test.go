@@ -118,6 +118,7 @@ func TestQueryInPlaceOfUser(t *testing.T) {
 		{"? without a value", "postgres://h?me@contoso.com"},
 		{"encoded ?", "postgres://h%3Fuser=me@contoso.com"},
 		{"backslash in place of /", `postgres://h\db@contoso.com`},
+		{"key of ours as user", "postgres://haad_auth@contoso.com"},
 		{"key of ours", "postgres://h:aad_auth@contoso.com"},
 		{"server's name", "postgres://app.postgres.database.azure.com@contoso.com/db"},
 		{"server's name and port", "postgres://app.postgres.database.azure.com:5432@contoso.com/db"},
@@ -130,6 +131,7 @@ func TestQueryInPlaceOfUser(t *testing.T) {
 	for _, row := range []struct{ name, in, out string }{
 		{"with a slash", "postgres://h/?user=me@contoso.com", "host=h user=me@contoso.com"},
 		{"user encoded", "postgres://me%40contoso.com@h?sslmode=require", "host=h sslmode=require user=me@contoso.com"},
+		{"user named like a key", "postgres://h/?user=aad_readers", "host=h user=aad_readers"},
 		{"role of a nested resource", "postgres://shop%2Fslots%2Fstaging@h", "host=h user=shop/slots/staging"},
 		{"? in a password", "postgres://u:a?b&c@h?aad_auth=password", "aad_auth=password host=h password=a?b&c user=u"},
 	} {

@@ -50,8 +50,11 @@ func splitURL(s string) ([]pair, error) {
 // the host, and receive the token.
 func checkUserInfo(user, password string) error {
 	hint := "write each @ of a value as %40, and a / between the host and the ?"
-	if strings.ContainsAny(user, "?&;#=\\") || strings.Contains(strings.ToLower(user), "aad_") {
+	if strings.ContainsAny(user, "?&;#=\\") {
 		return errors.New("the text before the first @ of the URL is no user name; " + hint)
+	}
+	if strings.Contains(strings.ToLower(user), "aad_") {
+		return errors.New("the text before the first @ of the URL contains aad_, as a key does; " + hint + ", or a user name that contains aad_ as user= after the ?")
 	}
 	if queryInPassword.MatchString(password) || strings.Contains(strings.ToLower(password), "aad_") {
 		return errors.New("the text before the first @ of the URL is no user name and password; " + hint)
