@@ -42,6 +42,44 @@ func TestAccessToken(t *testing.T) {
 	}
 }
 
+// What a file adds to a token does not harm, if the token comes from PGPASSWORD. Where the
+// password is presented as it is, it is named.
+func TestPGPASSWORDFromAFile(t *testing.T) {
+	entratest.CleanEnv(t)
+	s := newFakeServer(t, nil)
+	token := "fourth-" + entratest.Marker
+	for _, tt := range []struct{ name, mode, value, want string }{
+		{"line break", "access-token", token + "\r\n", ""},
+		{"byte order mark", "access-token", "\ufeff" + token + "\n", ""},
+		{"UTF-16", "access-token", "\xff\xfee", "aadpostgres: dsn: the password is no token, because it is not UTF-8; save the token as UTF-8"},
+		{"line break within", "access-token", token + "\n" + token, "holds quotes, spaces or braces"},
+		{"password", "password", token + "\n", "PGPASSWORD contains a line break or another control character; remove it"},
+		{"password with a byte order mark", "password", "\ufeff" + token, "PGPASSWORD contains a line break or another control character"},
+		{"not read", "azure-cli", token + "\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("PGPASSWORD", tt.value)
+			var opts []Option
+			if tt.mode == "azure-cli" {
+				opts = append(opts, WithCredential(&entratest.Credential{}))
+			}
+			err := ping(t, s.trustedDSN("aad_auth="+tt.mode), opts...)
+			if tt.want == "" && err != nil {
+				t.Errorf("ping = %v, want no error", err)
+			}
+			if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("ping = %v, want %q in it", err, tt.want)
+			}
+			if err != nil {
+				checkNoSecret(t, "error", err.Error())
+			}
+			if received := s.received.String(); strings.Contains(received, token+"\r") || strings.Contains(received, token+"\n") {
+				t.Errorf("the server received %q, want the token alone", received)
+			}
+		})
+	}
+}
+
 // A token that is missing, expired or older than aad_token_max_age is an error, without
 // the token in it.
 func TestAccessTokenErrors(t *testing.T) {

@@ -30,6 +30,10 @@ func (d *diagnosis) checkConfig(p *preparation, text string) bool {
 		options.warn("TLS does not verify the server", nil)
 	case p.c.policy.insecure == "plaintext" && t == nil:
 		options.warn("the token is sent in the clear", nil)
+	case p.ignoresToken():
+		options.warn("a token in PGPASSWORD is not used", nil)
+	case p.cfg.ClientID != "" && !guid.MatchString(p.cfg.ClientID):
+		options.warn("aad_client_id is not a GUID", nil)
 	}
 	if !d.report(options) {
 		return false
@@ -147,6 +151,8 @@ func (d *diagnosis) checkUser() bool {
 		check.warn("another identity was meant", facts)
 	case facts["person_name"] != "" && facts["user_token"] != "":
 		check.warn("the user is another person's", facts)
+	case guid.MatchString(name):
+		check.warn("the user name is an ID", nil)
 	case facts["person_name"] != "":
 		check.warn("an application signs in with a person's name", facts)
 	}

@@ -29,7 +29,7 @@ import (
 // error or ConnString of pgx holds one.
 func parseConfig(cfg *dsn.Config) (*pgx.ConnConfig, error) {
 	var o pgx.ParseConfigOptions
-	o.GetSSLPassword = func(context.Context) string { return cfg.Params["sslpassword"] }
+	o.GetSSLPassword = func(context.Context) string { return cfg.SSLPassword.Value() }
 	config, err := pgx.ParseConfigWithOptions(cfg.ConnString(), o)
 	if err != nil {
 		// pgx quotes the whole DSN before it says what is wrong.
@@ -38,7 +38,7 @@ func parseConfig(cfg *dsn.Config) (*pgx.ConnConfig, error) {
 		}
 		return nil, err
 	}
-	if p := cfg.Params["password"]; p != "" {
+	if p := cfg.Password.Value(); p != "" {
 		config.Password = p
 	}
 	for name := range config.RuntimeParams {

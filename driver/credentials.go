@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
+	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
 // Credentials are what a connect presents to the server, for programs that make
 // connections of their own, such as psql, pg_dump and other drivers. Printing them masks
-// the password.
+// the password, also if they are an unexported field of another value.
 type Credentials struct {
-	User     string // the PostgreSQL role
-	Password string // the token; in mode password, the password of the DSN, PGPASSWORD or the password file
+	User     string     // the PostgreSQL role
+	Password dsn.Secret // the token; in mode password, the password of the DSN, PGPASSWORD or the password file
 
 	// Expires is when the driver stops presenting the token: at its expiry, or at
 	// aad_token_max_age if that is earlier. It is one hour from now if a supplied token does
@@ -32,7 +33,7 @@ func (c *Connector) Credentials(ctx context.Context) (Credentials, error) {
 		return Credentials{}, c.err
 	}
 	if c.source == nil {
-		return Credentials{User: c.config.User, Password: c.config.Password}, nil
+		return Credentials{User: c.config.User, Password: dsn.NewSecret(c.config.Password)}, nil
 	}
 	t, err := c.newAttempt().wait(ctx)
 	if err != nil {
@@ -42,7 +43,7 @@ func (c *Connector) Credentials(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, err
 	}
-	return Credentials{User: role, Password: t.Value, Expires: t.ExpiresOn}, nil
+	return Credentials{User: role, Password: dsn.NewSecret(t.Value), Expires: t.ExpiresOn}, nil
 }
 
 // authorize decides whether t may be presented to host, one of hosts, and as which role.

@@ -86,3 +86,32 @@ func TestDiagnoseReportsVerification(t *testing.T) {
 		})
 	}
 }
+
+// Settings that are likely mistakes, although a sign-in may work, are warned of.
+func TestDiagnoseWarnsOfMistakes(t *testing.T) {
+	entratest.CleanEnv(t)
+	const id = "00000000-0000-0000-0000-00000000000A"
+	s := newFakeServer(t, nil)
+	for _, tt := range []struct{ name, params, password, check, want string }{
+		{name: "token in PGPASSWORD", password: entratest.JWT(nil), check: "options", want: "set aad_auth=access-token to present the token of PGPASSWORD"},
+		{name: "password in PGPASSWORD", password: "p", check: "options"},
+		{name: "name as client ID", params: "aad_auth=managed-identity aad_client_id=billing", check: "options", want: "set aad_client_id to the client ID, which is a GUID"},
+		{name: "client ID", params: "aad_auth=managed-identity aad_client_id=" + id, check: "options"},
+		{name: "ID as user", params: "user=" + id, check: "user", want: "check the user: it looks like a client ID or an object ID"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("PGPASSWORD", tt.password)
+			checks := map[string]Check{}
+			for c := range Diagnose(t.Context(), s.trustedDSN(tt.params), WithCredential(&entratest.Credential{})) {
+				checks[c.Name] = c
+			}
+			want := StatusOK
+			if tt.want != "" {
+				want = StatusWarn
+			}
+			if got := checks[tt.check]; got.Status != want || !strings.HasPrefix(got.Hint, tt.want) {
+				t.Errorf("%s = %+v, want status %s and a hint that begins with %q", tt.check, got, want, tt.want)
+			}
+		})
+	}
+}

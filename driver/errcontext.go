@@ -147,6 +147,9 @@ func (x errContext) roleFacts(f hint.Facts, text string) {
 	}
 	f["role"] = strconv.Quote(role.Name)
 	f["set_user"] = setUser(x.roleWithoutServer())
+	if guid.MatchString(role.Name) {
+		f["user_is_id"] = "yes"
+	}
 	other := x.otherMeant()
 	if other == nil {
 		f["role_sql"] = quoteIdentifier(role.Name)

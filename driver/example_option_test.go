@@ -45,7 +45,7 @@ func ExampleWithCredential() {
 		log.Fatal(err)
 	}
 	fmt.Println(login)
-	fmt.Println(login.Password)
+	fmt.Println(login.Password.Value())
 	// Output:
 	// requested: https://ossrdbms-aad.database.windows.net/.default
 	// "billing", password xxxxx

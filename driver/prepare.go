@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
+	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
@@ -124,7 +126,11 @@ func (p *preparation) makeSource() error {
 		if cfg.TokenFile != "" {
 			p.c.source = &token.File{Path: cfg.TokenFile, Scope: scope, MaxAge: cfg.TokenMaxAge}
 		} else {
-			p.c.source = &token.Static{Value: p.password, Scope: scope, MaxAge: cfg.TokenMaxAge}
+			given, err := givenToken(p.password)
+			if err != nil {
+				return newError(StepDSN, err, nil)
+			}
+			p.c.source = &token.Static{Value: given, Scope: scope, MaxAge: cfg.TokenMaxAge}
 		}
 		return nil
 	}
@@ -134,6 +140,21 @@ func (p *preparation) makeSource() error {
 	}
 	p.c.source = cache
 	return nil
+}
+
+// givenToken returns the token that stands in the place of the password. A variable that
+// was filled from a file has the file's line break and byte order mark.
+func givenToken(password string) (string, error) {
+	if !utf8.ValidString(password) {
+		return "", errors.New("the password is no token, because it is not UTF-8")
+	}
+	return strings.TrimSpace(strings.TrimPrefix(password, "\ufeff")), nil
+}
+
+// ignoresToken reports whether PGPASSWORD or the password file has a token that is not
+// presented, because the mode requests its own.
+func (p *preparation) ignoresToken() bool {
+	return p.needsToken() && p.cfg.Auth[0] != dsn.AccessToken && redact.Text(p.password) != p.password
 }
 
 // needsToken reports whether connections present a token, as in all modes but password.

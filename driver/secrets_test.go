@@ -23,7 +23,8 @@ import (
 )
 
 // Everything that is exported prints without secrets, in every form, as a value and as a
-// pointer, alone and within another value. A new exported name must be added here.
+// pointer, alone and within another value, also as a field that is not exported. A new
+// exported name must be added here.
 func TestNothingExportedPrintsASecret(t *testing.T) {
 	entratest.CleanEnv(t)
 	checked := map[string]bool{}
@@ -31,7 +32,7 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 		checked[tt.name] = true
 		t.Run(tt.name, func(t *testing.T) {
 			for _, v := range tt.values {
-				for _, v := range []any{v, []any{v}, map[string]any{"k": v}, struct{ V any }{v}, &v} {
+				for _, v := range append(unexportedFields(v), v, []any{v}, map[string]any{"k": v}, struct{ V any }{v}, &v) {
 					for _, form := range printedForms(v) {
 						name := fmt.Sprintf("%T as %s", v, form.name)
 						checkNoSecret(t, name, form.text)
@@ -58,11 +59,11 @@ func TestNothingExportedPrintsASecret(t *testing.T) {
 // unprintedExports are the exported names that TestNothingExportedPrintsASecret does not
 // check, and why.
 var unprintedExports = []struct{ reason, names string }{
-	{"they return what is checked by its type", `dsn.Parse() dsn.ParseEnv() dsn.Config.Clone() dsn.Clouds() dsn.Keys() dsn.Modes() dsn.OS()
+	{"they return what is checked by its type", `dsn.Parse() dsn.ParseEnv() dsn.Config.Clone() dsn.Clouds() dsn.Keys() dsn.Modes() dsn.OS() dsn.NewSecret()
 		driver.WithCredential() driver.WithDeviceCodePrompt() driver.WithLogger() driver.WithOpenFunc() driver.WithConnConfig() driver.WithTLSConfig() driver.WithTransport()`},
 	{"they are constant", `driver.RoleKinds()`},
 	{"they know no secret", `driver.Register() driver.Connector.Close() driver.Role.SQL() driver.Role.Apply()`},
-	{"they exist for the secret", `dsn.Config.DSN() driver.Connector.Credentials() driver.Connector.BeforeConnect()`},
+	{"they exist for the secret", `dsn.Config.DSN() dsn.Secret.Value() driver.Connector.Credentials() driver.Connector.BeforeConnect()`},
 }
 
 // A printedExport is an exported type, with values of it that hold secrets, or an exported
@@ -97,8 +98,8 @@ func printedExports(t *testing.T) []printedExport {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if login.Password != entratest.Marker {
-		t.Fatalf("password = %q, want the token", login.Password)
+	if login.Password.Value() != entratest.Marker {
+		t.Fatalf("password = %q, want the token", login.Password.Value())
 	}
 
 	_, errParse := NewConnector("host=h user=u port=x password=" + entratest.Marker + " aad_auth=password")
@@ -127,6 +128,10 @@ func printedExports(t *testing.T) []printedExport {
 		{"dsn.Config.LogValue()", []any{cfg.LogValue()}},
 		{"dsn.Config.MarshalText()", results(cfg.MarshalText())},
 		{"dsn.Config.GobEncode()", results(cfg.GobEncode())},
+		{"dsn.Secret", []any{cfg.ClientSecret, &cfg.SSLPassword}},
+		{"dsn.Secret.String()", []any{cfg.ClientSecret.String()}},
+		{"dsn.Secret.Format()", []any{fmt.Sprintf("%d %t", cfg.ClientSecret, cfg.SSLPassword)}},
+		{"dsn.Secret.MarshalText()", results(cfg.ClientSecret.MarshalText())},
 		{"dsn.Key", []any{dsn.Keys()[5]}},
 		{"dsn.Mode", []any{dsn.Default}},
 		{"dsn.ModeInfo", []any{dsn.Modes()[0]}},
@@ -167,6 +172,27 @@ func printedExports(t *testing.T) []printedExport {
 		{"driver.Error.MarshalText()", results(errToken.MarshalText())},
 		{"driver.Error.Unwrap()", []any{errParse.(*Error).Unwrap().Error()}}, // checkSafeError checks what others wrap
 	}
+}
+
+// unexportedFields returns values that hold v in fields whose methods fmt cannot call.
+func unexportedFields(v any) []any {
+	field := struct{ v any }{v}
+	values := []any{field, &field}
+	switch v := v.(type) {
+	case dsn.Config:
+		values = append(values, struct{ v dsn.Config }{v}, &struct{ v []dsn.Config }{[]dsn.Config{v}}, struct{ v map[string]dsn.Config }{map[string]dsn.Config{"k": v}})
+	case *dsn.Config:
+		values = append(values, struct{ v *dsn.Config }{v}, struct{ v dsn.Config }{*v})
+	case dsn.Secret:
+		values = append(values, struct{ v dsn.Secret }{v}, struct{ v *dsn.Secret }{&v})
+	case Credentials:
+		values = append(values, struct{ v Credentials }{v}, &struct{ v []Credentials }{[]Credentials{v}})
+	case Error:
+		return nil // %s prints the text of its cause, which is public. Errors are pointers.
+	case Check:
+		values = append(values, struct{ v Check }{v})
+	}
+	return values
 }
 
 // results lists what a call returned.

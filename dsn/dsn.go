@@ -36,8 +36,13 @@
 //
 // # Secrets
 //
-// No error of this package quotes a value that may be a secret. Printing a [Config]
-// masks its secrets, and only [Config.DSN] writes them.
+// No error of this package quotes a value, unless it is nearly one of the key's allowed
+// words. Printing a [Config] masks its secrets. Only [Config.DSN] and [Secret.Value]
+// return them.
+//
+// A DSN that could have a secret in a place where none is expected is an error. Examples
+// are the form of another driver, a key such as pwd or token that is not known, and a URL
+// whose @ would make its query a user name.
 package dsn
 
 import (
@@ -57,14 +62,24 @@ import (
 // Parse sets TokenTimeout by Auth and TokenMaxAge by ServerType. If you change Auth or
 // ServerType, set these two as well.
 //
-// All verbs of fmt, slog and encoding/json print a Config with its secrets masked. A
-// field that is printed by itself is not masked.
+// All verbs of fmt, slog and encoding/json print a Config with its secrets masked, also
+// if it is an unexported field of another value.
 type Config struct {
 	// Params holds the settings of PostgreSQL and pgx by their libpq names, such as
-	// host, port, user, password, dbname, sslmode and search_path. No name begins with
-	// aad_. The key database is stored as dbname, and ssl=true of a URL as
-	// sslmode=require. Params is never nil after Parse.
+	// host, port, user, dbname, sslmode and search_path. No name begins with aad_, and
+	// none is that of a secret: see Password and SSLPassword. The key database is stored
+	// as dbname, and ssl=true of a URL as sslmode=require. Params is never nil after
+	// Parse.
 	Params map[string]string
+
+	// Password is the key password: the role's password in mode password, and the token
+	// in mode access-token without TokenFile. It is empty in other modes. If it is empty,
+	// pgx reads PGPASSWORD or the password file.
+	Password Secret
+
+	// SSLPassword is the key sslpassword, the password of the client certificate's key.
+	// The default is empty.
+	SSLPassword Secret
 
 	// Auth lists the modes, which are tried in order. A mode that is unavailable is
 	// skipped. A mode whose request is refused ends the search. Keys that any of the
@@ -91,19 +106,19 @@ type Config struct {
 	// identity. It excludes ClientID and ObjectID. The default is empty.
 	ResourceID string
 
-	// ClientSecret is the client secret of the application. It is masked in print. If it
-	// is empty, ParseEnv reads AZURE_CLIENT_SECRET.
-	ClientSecret string
+	// ClientSecret is the client secret of the application. If it is empty, ParseEnv
+	// reads AZURE_CLIENT_SECRET.
+	ClientSecret Secret
 
 	// ClientCertificate is the path of a PEM or PKCS#12 file that has the application's
 	// certificate and private key. If it is empty, ParseEnv reads
 	// AZURE_CLIENT_CERTIFICATE_PATH.
 	ClientCertificate string
 
-	// ClientCertificatePassword is the password of the file ClientCertificate. It is
-	// masked in print. The default is empty. If ParseEnv takes the path from the
-	// environment, it reads AZURE_CLIENT_CERTIFICATE_PASSWORD too.
-	ClientCertificatePassword string
+	// ClientCertificatePassword is the password of the file ClientCertificate. The
+	// default is empty. If ParseEnv takes the path from the environment, it reads
+	// AZURE_CLIENT_CERTIFICATE_PASSWORD too.
+	ClientCertificatePassword Secret
 
 	// SendCertificateChain sends the certificate chain with each token request, for
 	// subject name and issuer authentication. The default is false.

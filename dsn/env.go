@@ -33,13 +33,30 @@ var envParams = []struct{ variable, param string }{
 	{"PGSERVICEFILE", "servicefile"},
 }
 
+// pgxVariables are the other environment variables that pgx reads. None of them is a
+// secret.
+var pgxVariables = []string{
+	"PGPORT", "PGDATABASE", "PGPASSFILE", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGSSLKEY", "PGSSLCERT", "PGSSLCERTMODE", "PGSSLSNI", "PGSSLROOTCERT",
+	"PGSSLNEGOTIATION", "PGTARGETSESSIONATTRS", "PGTZ", "PGOPTIONS", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION", "PGCHANNELBINDING", "PGREQUIREAUTH",
+}
+
 // merge returns the settings of a DSN with those of the service and the environment
 // for what the DSN does not set.
 func (e *Env) merge(settings map[string]string) (map[string]string, error) {
 	merged := map[string]string{}
 	for _, p := range envParams {
-		if v := e.Getenv(p.variable); v != "" {
-			merged[p.param] = v
+		v := e.Getenv(p.variable)
+		if v == "" {
+			continue
+		}
+		if err := checkValue(p.variable, p.param, v); err != nil {
+			return nil, err
+		}
+		merged[p.param] = v
+	}
+	for _, variable := range pgxVariables {
+		if err := checkControl(variable, e.Getenv(variable)); err != nil {
+			return nil, err
 		}
 	}
 	maps.Copy(merged, settings)
@@ -120,6 +137,17 @@ func parseService(text []byte, service string) ([]pair, error) {
 	return pairs, nil
 }
 
+// checkVariables checks the variables that pgx reads, by what the modes do with them.
+func (c *Config) checkVariables(getenv func(string) string) error {
+	if c.Auth[0] == Password {
+		return checkControl("PGPASSWORD", getenv("PGPASSWORD"))
+	}
+	if c.Params["channel_binding"] == "" && getenv("PGCHANNELBINDING") == "require" {
+		return errChannelBinding("PGCHANNELBINDING")
+	}
+	return nil
+}
+
 // resolveRequired sets the keys that the modes require and the DSN does not set, from
 // the environment. The password of a certificate is taken only if its path is: for
 // another path it would be the wrong password.
@@ -135,11 +163,15 @@ func (c *Config) resolveRequired(getenv func(string) string) error {
 			if v == "" {
 				return fmt.Errorf("aad_auth=%s needs %s; set it in the DSN, or set %s in the environment", m, name, variable)
 			}
+			if err := checkValue(variable, name, v); err != nil {
+				return err
+			}
 			if err := k.set(c, v); err != nil {
 				return err
 			}
-			if name == "aad_client_certificate" && c.ClientCertificatePassword == "" {
-				c.ClientCertificatePassword, _ = info.fromEnv(lookupKey("aad_client_certificate_password"), getenv)
+			if name == "aad_client_certificate" && c.ClientCertificatePassword == (Secret{}) {
+				password, _ := info.fromEnv(lookupKey("aad_client_certificate_password"), getenv)
+				c.ClientCertificatePassword = NewSecret(password)
 			}
 		}
 	}

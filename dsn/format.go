@@ -18,13 +18,14 @@ const mask = "xxxxx"
 // contains the settings from the environment too, including secrets.
 func (c *Config) DSN() string { return c.write(false) }
 
-// ConnString returns Params as a connection string for pgx, without password and
-// sslpassword, because pgx quotes connection strings in its errors. Pass the password in
-// pgx.ConnConfig.Password, and sslpassword with GetSSLPassword of pgx.ParseConfigOptions.
+// ConnString returns Params as a connection string for pgx. It contains no secret,
+// because pgx quotes connection strings in its errors. Pass the Password in
+// pgx.ConnConfig.Password, and the SSLPassword with GetSSLPassword of
+// pgx.ParseConfigOptions.
 func (c *Config) ConnString() string {
 	var parts []string
 	for name, v := range c.Params {
-		if !secretParam(name) {
+		if !looksSecret(name) {
 			parts = append(parts, name+"="+quote(v))
 		}
 	}
@@ -32,7 +33,10 @@ func (c *Config) ConnString() string {
 	return strings.Join(parts, " ")
 }
 
-func secretParam(name string) bool { return name == "password" || name == "sslpassword" }
+// secretParams returns the settings of pgx that are secrets, by name.
+func (c *Config) secretParams() map[string]*Secret {
+	return map[string]*Secret{"password": &c.Password, "sslpassword": &c.SSLPassword}
+}
 
 // String returns the DSN as [Config.DSN] does, with secrets masked.
 func (c Config) String() string { return c.write(true) }
@@ -62,8 +66,17 @@ func (c *Config) write(redact bool) string {
 		}
 		parts = append(parts, name+"="+quote(v))
 	}
+	secrets := c.secretParams()
 	for name, v := range c.Params {
-		add(name, v, secretParam(name))
+		if s := secrets[name]; s != nil && *s != (Secret{}) {
+			continue // the field applies
+		}
+		add(name, v, looksSecret(name))
+	}
+	for name, s := range secrets {
+		if v := s.Value(); v != "" {
+			add(name, v, true)
+		}
 	}
 	defaults := &Config{Auth: c.Auth}
 	defaults.setDefaults(c.ServerType)

@@ -43,8 +43,9 @@ func FuzzParse(f *testing.F) {
 			return // perhaps where no secret is expected
 		}
 		c.Params["password"] = secret
-		c.ClientSecret = secret
-		c.ClientCertificatePassword = secret
+		c.SSLPassword = NewSecret(secret)
+		c.ClientSecret = NewSecret(secret)
+		c.ClientCertificatePassword = NewSecret(secret)
 		if got := c.String(); strings.Contains(got, secret) {
 			t.Fatalf("String() = %q, want no secret", got)
 		}
@@ -70,8 +71,10 @@ func FuzzLikePgx(f *testing.F) {
 		if err != nil || slices.Contains(pairs, pair{"user", ""}) {
 			return // unlike pgx, libpq and this package ignore an empty user
 		}
-		c := &Config{Params: settings, Auth: []Mode{Default}}
-		c.setDefaults("")
+		c, err := newConfig(settings)
+		if err != nil {
+			t.Fatalf("newConfig(%q): %v", settings, err)
+		}
 		want, wantErr := pgx.ParseConfig(s)
 		got, err := pgx.ParseConfig(c.DSN())
 		if (err == nil) != (wantErr == nil) {

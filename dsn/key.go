@@ -53,7 +53,7 @@ var keys = []Key{
 	},
 	{
 		Name: "aad_client_secret", Doc: "client secret of the application; prefer the environment variable", Default: "AZURE_CLIENT_SECRET", Env: "AZURE_CLIENT_SECRET", Secret: true,
-		field: func(c *Config) value { return (*text)(&c.ClientSecret) },
+		field: func(c *Config) value { return (*hidden)(&c.ClientSecret) },
 	},
 	{
 		Name: "aad_client_certificate", Doc: "path of a PEM or PKCS#12 file with certificate and key", Default: "AZURE_CLIENT_CERTIFICATE_PATH", Env: "AZURE_CLIENT_CERTIFICATE_PATH",
@@ -61,7 +61,7 @@ var keys = []Key{
 	},
 	{
 		Name: "aad_client_certificate_password", Doc: "password of that file", Default: "AZURE_CLIENT_CERTIFICATE_PASSWORD, if the path comes from AZURE_CLIENT_CERTIFICATE_PATH", Env: "AZURE_CLIENT_CERTIFICATE_PASSWORD", Secret: true,
-		field: func(c *Config) value { return (*text)(&c.ClientCertificatePassword) },
+		field: func(c *Config) value { return (*hidden)(&c.ClientCertificatePassword) },
 	},
 	{
 		Name: "aad_send_certificate_chain", Doc: "send the certificate chain, for subject name and issuer authentication", Default: "false",

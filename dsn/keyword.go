@@ -20,14 +20,40 @@ func splitKeywords(s string) ([]pair, error) {
 			// The text may be part of a password: do not quote it.
 			return nil, errors.New("the DSN is neither a URL nor name=value pairs; quote a value that contains spaces, as in password='a b'")
 		}
-		value, rest, err := cutValue(strings.TrimLeft(rest, space))
+		raw := strings.TrimLeft(rest, space)
+		value, after, err := cutValue(raw)
 		if err != nil {
 			return nil, fmt.Errorf("the value of %s %w", label(name), err)
 		}
+		if !strings.HasPrefix(raw, "'") {
+			if err := checkUnquoted(name, raw, len(raw)-len(after), len(raw) < len(rest)); err != nil {
+				return nil, err
+			}
+		}
 		pairs = append(pairs, pair{name, value})
-		s = rest
+		s = after
 	}
 	return pairs, nil
+}
+
+// checkUnquoted rejects a value without quotes, the first n bytes of raw, that is more or
+// less than a value. spaced says that spaces are between the = and raw.
+func checkUnquoted(name, raw string, n int, spaced bool) error {
+	value := strings.TrimRight(raw[:n], space)
+	next, _, assigns := strings.Cut(value, "=")
+	if spaced && assigns && (isKnown(next) || looksSecret(next)) {
+		return fmt.Errorf("%s is empty, and the next pair follows; set a value or remove the key", subject(name))
+	}
+	if continues(raw, n) {
+		if err := checkName(name); err != nil {
+			return err
+		}
+		return fmt.Errorf("a semicolon follows the value of %s; separate the pairs by spaces, or quote a value that contains ;", label(name))
+	}
+	if strings.HasSuffix(value, ",") && n < len(raw) && (name == "user" || name == "dbname" || name == "database" || name == "sslmode") {
+		return fmt.Errorf("a comma follows the value of %s; separate the pairs by spaces", label(name))
+	}
+	return nil
 }
 
 // cutValue splits s after its first value, which it returns unescaped.
@@ -57,9 +83,11 @@ func cutValue(s string) (value, rest string, err error) {
 	return b.String(), "", nil
 }
 
-// quote is the inverse of cutValue.
+// quote is the inverse of cutValue. A value that could be read as the beginning of a list
+// is quoted too.
 func quote(v string) string {
-	if v != "" && !strings.ContainsAny(v, space+`'\`) {
+	isList := strings.Contains(v, ";") || (strings.HasSuffix(v, ",") && strings.Trim(v, "0123456789,") != "")
+	if v != "" && !isList && !strings.ContainsAny(v, space+`'\`) {
 		return v
 	}
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(v) + "'"

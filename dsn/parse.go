@@ -10,7 +10,7 @@ import (
 // Parse parses a DSN without the environment and without reading files. The empty
 // string is valid: it stands for a DSN whose settings all come from the environment.
 // Parse does not check that keys which a mode requires are set, because the
-// environment may set them.
+// environment may set them. White space around the DSN is ignored.
 //
 // An error is one line. It says what to do and contains no secret.
 func Parse(s string) (*Config, error) { return parse(s, nil) }
@@ -61,6 +61,9 @@ func parse(s string, env *Env) (*Config, error) {
 		}
 	}
 	if env != nil {
+		if err := c.checkVariables(env.Getenv); err != nil {
+			return nil, err
+		}
 		if err := c.resolveRequired(env.Getenv); err != nil {
 			return nil, err
 		}
@@ -78,6 +81,10 @@ func newConfig(settings map[string]string) (*Config, error) {
 	}
 	c.setDefaults(settings["aad_server_type"])
 	for _, name := range slices.Sorted(maps.Keys(settings)) { // sorted, so that of several errors the same is returned
+		if s := c.secretParams()[name]; s != nil {
+			*s = NewSecret(settings[name])
+			continue
+		}
 		k := lookupKey(name)
 		if k == nil {
 			c.Params[name] = settings[name]

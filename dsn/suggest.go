@@ -1,6 +1,9 @@
 package dsn
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // maxEdits is how many edits a misspelled word may be from the suggested one.
 const maxEdits = 3
@@ -8,18 +11,32 @@ const maxEdits = 3
 // suggest returns the hint of an error about an unknown word: the nearest of the known
 // words, or all of them.
 func suggest(unknown string, known []string) string {
+	nearest := nearestTo(unknown, known, maxEdits)
+	if nearest == "" {
+		return "write one of " + strings.Join(known, ", ")
+	}
+	return "did you mean " + nearest + "?"
+}
+
+// nearestTo returns the known word that is the fewest edits from a word, or "" if that is
+// more than limit.
+func nearestTo(unknown string, known []string, limit int) string {
 	nearest := ""
-	least := maxEdits + 1
+	least := limit + 1
 	for _, word := range known {
 		if d := distance(unknown, word); d < least {
 			nearest = word
 			least = d
 		}
 	}
-	if nearest == "" {
-		return "write one of " + strings.Join(known, ", ")
-	}
-	return "did you mean " + nearest + "?"
+	return nearest
+}
+
+// nearly reports whether a word is so like one of the known words that it can be no
+// secret: at most a third of it differs. Only then an error quotes it.
+func nearly(unknown string, known []string) bool {
+	unknown = strings.ToLower(unknown)
+	return slices.ContainsFunc(known, func(word string) bool { return 3*distance(unknown, word) <= len(unknown) })
 }
 
 // distance returns the Levenshtein distance of a and b in bytes, by the algorithm of

@@ -3,6 +3,7 @@ package dsn
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -14,6 +15,9 @@ func splitURL(s string) ([]pair, error) {
 	var raw []pair // percent-encoded
 	if i := strings.IndexAny(s, "@/"); i >= 0 && s[i] == '@' {
 		user, password, _ := strings.Cut(s[:i], ":")
+		if err := checkUserInfo(user, password); err != nil {
+			return nil, err
+		}
 		raw = append(raw, pair{"user", user}, pair{"password", password})
 		s = s[i+1:]
 	}
@@ -40,6 +44,32 @@ func splitURL(s string) ([]pair, error) {
 	}
 	return append(pairs, params...), nil
 }
+
+// checkUserInfo rejects what stands before the first @, percent-encoded, if it may be the
+// host and the query of a URL in which an @ is not encoded. The text after that @ would be
+// the host, and receive the token.
+func checkUserInfo(user, password string) error {
+	hint := "write each @ of a value as %40, and a / between the host and the ?"
+	if strings.ContainsAny(user, "?&;#=\\") {
+		return errors.New("the text before the first @ of the URL is no user name; " + hint)
+	}
+	if strings.Contains(strings.ToLower(user), "aad_") {
+		return errors.New("the text before the first @ of the URL contains aad_, as a key does; " + hint + ", or a user name that contains aad_ as user= after the ?")
+	}
+	if queryInPassword.MatchString(password) || strings.Contains(strings.ToLower(password), "aad_") {
+		return errors.New("the text before the first @ of the URL is no user name and password; " + hint)
+	}
+	if CloudOf(user) != "" {
+		return errors.New("the text before the first @ of the URL is a server's name; " + hint)
+	}
+	if strings.Contains(strings.ToLower(user), "%3a") {
+		return errors.New("the user of the URL contains %3A; write : between user and password, and a user name that contains a colon as user= after the ?")
+	}
+	return nil
+}
+
+// queryInPassword matches a query, or a parameter of one.
+var queryInPassword = regexp.MustCompile(`[?&;#][A-Za-z_][A-Za-z0-9_.-]*=|^[0-9]*[?/#]`)
 
 // splitHosts splits s into host[:port],... and the path and query after it. It returns
 // hosts and ports as comma-separated lists of equal length, in which an empty element
@@ -92,12 +122,18 @@ func indexAnyOrLen(s, chars string) int {
 	return len(s)
 }
 
+// escaped matches what follows the & of an & that is escaped for HTML.
+var escaped = regexp.MustCompile(`^(?i:amp|#38|#x26);`)
+
 func splitQuery(query string) ([]pair, error) {
 	var pairs []pair
 	lastSSL := -1 // index of the last ssl=..., which is JDBC's spelling of sslmode
 	for query != "" {
 		var param string
 		param, query, _ = strings.Cut(query, "&")
+		if escaped.MatchString(param) {
+			return nil, errors.New("the URL is escaped for HTML; write & in place of &amp;")
+		}
 		rawName, rawValue, ok := strings.Cut(param, "=")
 		name, err := decode("", rawName)
 		if err != nil {
@@ -107,7 +143,7 @@ func splitQuery(query string) ([]pair, error) {
 			return nil, errors.New("a parameter of the URL has no =; write name=value, and & in a value as %26")
 		}
 		if strings.Contains(rawValue, "=") {
-			return nil, fmt.Errorf("%s in the URL has a second =; write it as %%3D", label(name))
+			return nil, fmt.Errorf("%s in the URL has a second =; write it as %%3D, and & between parameters", subject(name))
 		}
 		value, err := decode(name, rawValue)
 		if err != nil {
@@ -134,13 +170,13 @@ func splitQuery(query string) ([]pair, error) {
 // decode decodes percent-encoding as libpq's conninfo_uri_decode does: it trims spaces
 // at both ends and rejects others, and rejects %00. name labels errors.
 func decode(name, raw string) (string, error) {
-	subject := "a parameter name of the URL"
+	what := "a parameter name of the URL"
 	if name != "" {
-		subject = label(name) + " in the URL"
+		what = subject(name) + " in the URL"
 	}
 	raw = strings.Trim(raw, " ")
 	if strings.Contains(raw, " ") {
-		return "", fmt.Errorf("%s contains a space; write it as %%20", subject)
+		return "", fmt.Errorf("%s contains a space; write it as %%20", what)
 	}
 	var b strings.Builder
 	for i := 0; i < len(raw); i++ {
@@ -149,11 +185,11 @@ func decode(name, raw string) (string, error) {
 			continue
 		}
 		if i+2 >= len(raw) {
-			return "", fmt.Errorf("%s ends in an incomplete %%-sequence; write a literal %% as %%25", subject)
+			return "", fmt.Errorf("%s ends in an incomplete %%-sequence; write a literal %% as %%25", what)
 		}
 		c, err := strconv.ParseUint(raw[i+1:i+3], 16, 8)
 		if err != nil || c == 0 {
-			return "", fmt.Errorf("%s has an invalid %%-sequence; write a literal %% as %%25", subject)
+			return "", fmt.Errorf("%s has an invalid %%-sequence; write a literal %% as %%25", what)
 		}
 		b.WriteByte(byte(c))
 		i += 2

@@ -11,7 +11,8 @@ import (
 )
 
 // A value parses and formats one field of a Config. An error of set continues a
-// sentence that begins with the key's name. It quotes v only if v cannot be a secret.
+// sentence that begins with the key's name. It quotes v only if v is nearly one of the
+// allowed words: any other text may be a secret that is in the wrong place.
 type value interface {
 	set(v string) error
 	String() string
@@ -23,13 +24,19 @@ type text string
 func (p *text) set(v string) error { *p = text(v); return nil }
 func (p *text) String() string     { return string(*p) }
 
+// hidden is a Secret. Its String returns the secret itself.
+type hidden Secret
+
+func (p *hidden) set(v string) error { *p = hidden(NewSecret(v)); return nil }
+func (p *hidden) String() string     { return Secret(*p).Value() }
+
 // boolean is a value of strconv.ParseBool.
 type boolean bool
 
 func (p *boolean) set(v string) error {
 	b, err := strconv.ParseBool(v)
 	if err != nil {
-		return fmt.Errorf("is %q; write true or false", v)
+		return errors.New("is not a boolean; write true or false")
 	}
 	*p = boolean(b)
 	return nil
@@ -42,7 +49,7 @@ type duration time.Duration
 func (p *duration) set(v string) error {
 	d, err := time.ParseDuration(v)
 	if err != nil || d < 0 {
-		return fmt.Errorf("is %q; write a duration with its unit, as in 90s or 5m", v)
+		return errors.New("is not a duration; write a duration with its unit, as in 90s or 5m")
 	}
 	*p = duration(d)
 	return nil
@@ -87,12 +94,21 @@ type choice struct {
 func (p *choice) set(v string) error {
 	word := strings.ToLower(v)
 	if !slices.Contains(p.allowed, word) {
-		return fmt.Errorf("is %q; %s", v, suggest(word, p.allowed))
+		return unknownWord(word, p.allowed)
 	}
 	*p.field = word
 	return nil
 }
 func (p *choice) String() string { return *p.field }
+
+// unknownWord is the error about a word that is not one of the known ones.
+func unknownWord(word string, known []string) error {
+	hint := suggest(strings.ToLower(word), known)
+	if !nearly(word, known) {
+		return fmt.Errorf("is not known; %s", hint)
+	}
+	return fmt.Errorf("is %q; %s", word, hint)
+}
 
 // location is an absolute URL with one of the schemes, without user, query or fragment.
 type location struct {
@@ -105,8 +121,11 @@ func (p *location) set(v string) error {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("is not an absolute URL without user, query or fragment; write it as in %s://host/path", p.schemes[0])
 	}
-	if !slices.Contains(p.schemes, u.Scheme) {
+	if !slices.Contains(p.schemes, u.Scheme) && slices.Contains(foreignSchemes, u.Scheme) {
 		return fmt.Errorf("has the scheme %q; write %s://", u.Scheme, p.schemes[0])
+	}
+	if !slices.Contains(p.schemes, u.Scheme) {
+		return fmt.Errorf("has an unknown scheme; write %s://", p.schemes[0])
 	}
 	*p.field = v
 	return nil
@@ -125,7 +144,7 @@ func (p *modeList) set(v string) error {
 	for _, name := range names {
 		m := lookupMode(name)
 		if m == nil {
-			return fmt.Errorf("is %q; %s", name, suggest(strings.ToLower(name), modeNames()))
+			return unknownWord(name, modeNames())
 		}
 		if slices.Contains(*p, m.Name) {
 			return fmt.Errorf("names the mode %q twice; keep one", m.Name)

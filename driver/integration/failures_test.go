@@ -35,6 +35,7 @@ var failures = []failure{
 		fix: reassign("native")},
 	{name: "role name in another case", dsn: secretDSN + "user=Billing", cause: `the role is "billing"`, fix: replace("user=Billing", "user=billing")},
 	{name: "flexible server, user with server name", dsn: azureHost + secretDSN + "user=billing@emulator", cause: "a flexible server, and a user in single server's form", fix: applySetting},
+	{name: "client ID as user", dsn: secretDSN + "user={client} require_auth=password,scram-sha-256", cause: "user is the application's client ID", fix: replace("user={client}", "user=billing")},
 	{name: "role without LOGIN", dsn: secretDSN + "user=billing", cause: "ALTER ROLE billing NOLOGIN",
 		setup: func(t *testing.T, fx *fixture) {
 			fx.execAsSuperuser(t, "ALTER ROLE billing NOLOGIN")
@@ -152,7 +153,8 @@ var failures = []failure{
 			fx.execAsSuperuser(t, `ALTER DATABASE locked OWNER TO "admin@contoso.com"`)
 			t.Cleanup(func() { fx.execAsSuperuser(t, "DROP DATABASE locked WITH (FORCE)") })
 		}, fix: applySQL},
-	{name: "unknown setting", dsn: secretDSN + "user=billing search_paht=app", cause: "a key is misspelled", fix: replace("search_paht", "search_path")},
+	{name: "unknown setting", dsn: secretDSN + "user=billing schema_list=app", cause: "a key is not known to the server", fix: replace("schema_list", "search_path")},
+	{name: "misspelled setting", dsn: secretDSN + "user=billing search_paht=app", cause: "a key is misspelled", fix: replace("search_paht", "search_path")},
 
 	// TLS, network.
 	faultFailure("certificate name mismatch", secretDSN+"user=billing", "the server's certificate is for another name", presentCertificate(emulator.WrongHostCertificate)),
@@ -310,6 +312,8 @@ var failures = []failure{
 
 	// The DSN.
 	{name: "key misspelled", dsn: secretDSN + "user=billing aad_scop=x", cause: "a key is misspelled", fix: replace(" aad_scop=x", "")},
+	{name: "password under another name", dsn: managedDSN + "user=billing pwd=opensesame", cause: "the key for the password is called password", fix: replace(" pwd=opensesame", "")},
+	{name: "string of ADO.NET", dsn: managedDSN + "user=billing;Password=opensesame", cause: "the pairs are separated by semicolons", fix: replace(";Password=opensesame", "")},
 	{name: "password and token", dsn: managedDSN + "user=billing password=opensesame", cause: "the password was left in the DSN", fix: replace(" password=opensesame", "")},
 	{name: "TLS disabled", dsn: secretDSN + "user=billing sslmode=disable", cause: "sslmode=disable", fix: replace(" sslmode=disable", "")},
 	{name: "cloud and host differ", dsn: azureHost + secretDSN + "user=billing aad_cloud=usgov", cause: "a host in the public cloud", fix: replace(" aad_cloud=usgov", "")},

@@ -129,6 +129,14 @@ func (e *secretsEnv) runCommands(t *testing.T) {
 		e.az.DSN("user=billing password=" + e.token),
 		"postgres://billing:" + e.token + "@[/x",
 		"host=h password=" + e.token + " x",
+		"host=h pwd=" + appSecret,
+		"Host=h;Username=u;Password=" + appSecret,
+		"user=u;password=" + appSecret + ";host=h",
+		"postgres://u@h/db;password=" + appSecret,
+		"postgres://u@h/db?x=y&amp;password=" + appSecret,
+		"DATABASE_URL=postgres://u:" + appSecret + "@h/db",
+		"postgres://h?aad_auth=client-secret&aad_client_secret=" + appSecret + "&user=me@contoso.com",
+		"aad_auth=" + appSecret,
 	}
 	for _, args := range [][]string{
 		{"ping"}, {"ping", "-json"}, {"doctor"}, {"doctor", "-json"}, {"role", "user", "new@contoso.com"}, {"role", "-apply", "DSN", "user", "new@contoso.com"},

@@ -47,7 +47,7 @@ func programEnv(config *dsn.Config, cred driver.Credentials) ([]string, error) {
 		vars["PGOPTIONS"] = options
 	}
 	vars["PGUSER"] = cred.User
-	vars["PGPASSWORD"] = cred.Password
+	vars["PGPASSWORD"] = cred.Password.Value()
 	err := secureTLS(config, vars)
 	if err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func TestProgramEnv(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := programEnv(config, driver.Credentials{User: cmp.Or(row.user, "role"), Password: "token"})
+			got, err := programEnv(config, driver.Credentials{User: cmp.Or(row.user, "role"), Password: dsn.NewSecret("token")})
 			if row.err != "" {
 				if err == nil || !strings.Contains(err.Error(), row.err) {
 					t.Errorf("error = %v, want %q", err, row.err)

@@ -39,9 +39,9 @@ func runToken(ctx context.Context, inv *invocation) error {
 		return &driver.Error{Step: driver.StepDSN, Err: errors.New("aad_auth=password has no token; set aad_auth to another mode")}
 	}
 	if inv.json {
-		return printJSON(map[string]any{"user": cred.User, "token": cred.Password, "expires": cred.Expires.UTC().Format(time.RFC3339)})
+		return printJSON(map[string]any{"user": cred.User, "token": cred.Password.Value(), "expires": cred.Expires.UTC().Format(time.RFC3339)})
 	}
-	_, err = fmt.Fprintln(stdout, cred.Password)
+	_, err = fmt.Fprintln(stdout, cred.Password.Value())
 	return err
 }
 

@@ -121,7 +121,7 @@ func tokenOf(t *testing.T, dsn string) (appid string, took time.Duration, err er
 	began := time.Now()
 	cred, err := c.Credentials(context.Background())
 	for _, name := range []string{"metadata", "azure-cli", "authority"} {
-		if err == nil && cred.Password == jwt(name) {
+		if err == nil && cred.Password.Value() == jwt(name) {
 			appid = name
 		}
 	}

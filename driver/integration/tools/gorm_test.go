@@ -255,7 +255,7 @@ func TestGormWithout(t *testing.T) {
 	check(t, err)
 	login, err := c.Credentials(t.Context())
 	check(t, err)
-	_, err = gorm.Open(postgres.Open(dsn+" sslmode=verify-full password="+login.Password), newGormConfig())
+	_, err = gorm.Open(postgres.Open(dsn+" sslmode=verify-full password="+login.Password.Value()), newGormConfig())
 	checkError(t, err, `unrecognized configuration parameter "aad_`)
 	t.Log(err)
 }

@@ -89,7 +89,7 @@ func TestOtelsql(t *testing.T) {
 	// an authority begin with the same header.
 	login, err := c.Credentials(t.Context())
 	check(t, err)
-	header, _, _ := strings.Cut(login.Password, ".")
+	header, _, _ := strings.Cut(login.Password.Value(), ".")
 	for _, want := range []string{"SQLSTATE 25006", "SQLSTATE 28P01"} {
 		if !strings.Contains(exported, want) {
 			t.Errorf("spans and metrics lack %q", want)

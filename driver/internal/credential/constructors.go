@@ -38,7 +38,7 @@ var constructors = map[dsn.Mode]constructor{
 	}},
 	dsn.ManagedIdentity: {new: newManagedIdentity},
 	dsn.ClientSecret: {new: func(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
-		return azidentity.NewClientSecretCredential(cfg.TenantID, cfg.ClientID, cfg.ClientSecret, &azidentity.ClientSecretCredentialOptions{
+		return azidentity.NewClientSecretCredential(cfg.TenantID, cfg.ClientID, cfg.ClientSecret.Value(), &azidentity.ClientSecretCredentialOptions{
 			ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.disableInstanceDiscovery,
 			AdditionallyAllowedTenants: cfg.AdditionallyAllowedTenants})
 	}},
@@ -48,7 +48,7 @@ var constructors = map[dsn.Mode]constructor{
 			return nil, fmt.Errorf("aad_client_certificate: %w", err)
 		}
 		data = token.WithoutByteOrderMark(data) // else the first certificate would be overlooked
-		certs, key, err := azidentity.ParseCertificates(data, []byte(cfg.ClientCertificatePassword))
+		certs, key, err := azidentity.ParseCertificates(data, []byte(cfg.ClientCertificatePassword.Value()))
 		if err != nil {
 			return nil, fmt.Errorf("parsing the certificate in %s: %w", cfg.ClientCertificate, err)
 		}

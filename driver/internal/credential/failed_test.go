@@ -142,7 +142,8 @@ func TestRefusalNamesTheCredential(t *testing.T) {
 	}
 }
 
-// A secret that ends in a line break, as one of a file may, is named when it is refused.
+// A secret that ends in a space or a line break, as one of a file may, is named when it is
+// refused. Package dsn refuses the line break in a variable that it reads itself.
 func TestSecretWithWhiteSpace(t *testing.T) {
 	const doubt = " (there is white space or a byte order mark around the secret)"
 	refused := publicAuthority(func(*http.Request) (*http.Response, error) {
@@ -156,13 +157,13 @@ func TestSecretWithWhiteSpace(t *testing.T) {
 		transport          *fakeTransport
 		want               string
 	}{
-		{"line break", "client-secret", entratest.Marker + "\n", refused, "AADSTS7000215: no" + doubt},
-		{"byte order mark", "client-secret", "\ufeff" + entratest.Marker, refused, "AADSTS7000215: no" + doubt},
+		{"space of the DSN's", "client-secret", entratest.Marker + " ", refused, "AADSTS7000215: no" + doubt},
+		{"byte order mark", "environment", "\ufeff" + entratest.Marker, refused, "AADSTS7000215: no" + doubt},
 		{"space", "environment", " " + entratest.Marker, refused, "AADSTS7000215: no" + doubt},
 		{"line break of another system", "default", entratest.Marker + "\r\n", refused, "EnvironmentCredential: AADSTS7000215: no" + doubt},
 		{"none", "default", entratest.Marker, refused, "EnvironmentCredential: AADSTS7000215: no"},
 		{"inside", "client-secret", "a " + entratest.Marker, refused, "AADSTS7000215: no"},
-		{"another refusal", "client-secret", entratest.Marker + "\n", disabled, "AADSTS7000112: no"},
+		{"another refusal", "client-secret", entratest.Marker + " ", disabled, "AADSTS7000112: no"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -128,7 +128,7 @@ func (m *modeCredential) doubt(mode dsn.Mode, reason string) string {
 			return err.Error()
 		}
 	case dsn.ClientSecret:
-		return doubtSecret(m.cfg.ClientSecret, reason)
+		return doubtSecret(m.cfg.ClientSecret.Value(), reason)
 	case dsn.Environment:
 		return doubtSecret(os.Getenv("AZURE_CLIENT_SECRET"), reason)
 	}

@@ -51,6 +51,7 @@ var facts = []string{
 	"token_age",
 	"token_length",
 	"try_command",
+	"user_is_id",
 	"user_token",
 }
 

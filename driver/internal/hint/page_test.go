@@ -62,6 +62,7 @@ var conditions = []struct{ fact, words string }{
 	{"skew", "the clocks differ by a minute or more"},
 	{"static_token", "the driver was given the token (aad_auth=access-token)"},
 	{"try_command", "a developer tool was asked"},
+	{"user_is_id", "the user name looks like a client ID or an object ID"},
 	{"user_token", "the token is a person's"},
 }
 

@@ -18,6 +18,7 @@ var dsn = []Rule{
 	{DSN, "unable to read ca file|unable to add ca to cert pool", "", "set sslrootcert=system to use the system's roots, or correct {home_root_file}, which is used because it exists: it must be a PEM file with a certificate", Seen},
 	{DSN, "unable to read ca file|unable to add ca to cert pool", "", "remove sslrootcert (PGSSLROOTCERT) to use the system's roots, or name a PEM file with a certificate that this process can read", Seen},
 	{DSN, "unable to load system certificate pool", "", "correct SSL_CERT_FILE and SSL_CERT_DIR, or install root certificates (package ca-certificates)", Seen},
+	{DSN, "the password is no token", "", "save the token as UTF-8 before it is put into PGPASSWORD", Ours},
 	{DSN, "no user is given, and * guest", "", "set user to the name of the PostgreSQL role that was created for this guest, as in me_home.com#EXT#@tenant.onmicrosoft.com", Ours},
 	{DSN, "no user is given", "", "set user to the name of the PostgreSQL role that was created for this identity", Ours},
 }
@@ -86,11 +87,14 @@ var role = []Rule{
 var diagnosis = []Rule{
 	{Diagnosis, "tls does not verify the server", "", "remove aad_insecure outside of tests: anybody between this machine and the server can take the token", Ours},
 	{Diagnosis, "the token is sent in the clear", "", "remove aad_insecure unless the proxy on this host is yours: the token is sent in the clear", Ours},
+	{Diagnosis, "a token in pgpassword is not used", "", "set aad_auth=access-token to present the token of PGPASSWORD or the password file; in this mode the driver requests another one", Ours},
+	{Diagnosis, "aad_client_id is not a guid", "", "set aad_client_id to the client ID, which is a GUID; a name is none", Documented},
 	{Diagnosis, "others may read or replace the token file", "", "run chmod g-w,o-rwx {file}, or set defaultMode of the volume in Kubernetes: with its mode {mode} others may read the token or replace it", Ours},
 	{Diagnosis, "the clocks differ", "", "check this machine's clock: it is {skew} the authority's", Ours},
 	{Diagnosis, "the token is opaque", "", "rely on the server's judgment: this token's claims cannot be read here", Ours},
 	{Diagnosis, "the user name is too long", "", "use a shorter name: PostgreSQL keeps {max_name} bytes of a name, and this one has {name_length}", Ours},
 	{Diagnosis, "the user name ends in the server's name", "", "check the user: only a single server needs {server_suffix} after the name", Ours},
+	{Diagnosis, "the user name is an id", "", "check the user: it looks like a client ID or an object ID; user is the role's name, and an ID belongs in aad_client_id or aad_object_id", Ours},
 	{Diagnosis, "an application signs in with a person's name", "", "check which identity signs in: the name looks like a person's, but the token is an application's", Ours},
 	{Diagnosis, "the user is another person's", "", "check which identity signs in: the name looks like another person's than the token's", Ours},
 	{Diagnosis, "another identity was meant", "", cameAnother + "set {choose_setting}" + orUnset, Ours},

@@ -44,6 +44,7 @@ var signIn = []Rule{
 	{SignIn, noPassword + "|" + noSCRAM, "app_token person_name", "check which identity signs in: {role} looks like a person's name, but the token is an application's; set user to the application's role, or sign in as the person, for example with aad_auth=azure-cli", Inferred},
 	{SignIn, noPassword + "|" + noSCRAM, "user_token person_name", "check which identity signs in: {role} looks like another person's name than the token's; sign in as that person, or set {set_own_user}", Inferred},
 	{SignIn, noPassword + "|" + noSCRAM, "user_token person_name", "check which identity signs in: {role} looks like another person's name than the token's; sign in as that person, or set user to the role of the token's person", Inferred},
+	{SignIn, noPassword + "|" + noSCRAM, "user_is_id", "check the user: {role} looks like a client ID or an object ID; set user to the role's name, and write the ID as aad_client_id or aad_object_id", Inferred},
 	{SignIn, noSCRAM, "", checkOrGive, Reported},
 	{SignIn, noSCRAM, "app_token", checkOrSelf, Reported},
 	{SignIn, noSCRAM, "", checkOrCreate, Reported},
