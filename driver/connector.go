@@ -97,12 +97,11 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return c.connectWithoutToken(ctx)
 	}
 	for retried := false; ; retried = true {
-		config := *c.config
-		a, err := c.prepareAttempt(&config)
-		if err != nil {
+		if err := c.policy.check(&c.config.Config); err != nil {
 			return nil, err
 		}
-		conn, err := a.connect(ctx, &config)
+		a := c.newAttempt()
+		conn, err := a.connect(ctx)
 		if err == nil {
 			return conn, nil
 		}

@@ -1,9 +1,13 @@
 package driver
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
@@ -68,6 +72,7 @@ func (p *preparation) parse(s string) error {
 	if config.RequireAuth == "" {
 		config.RequireAuth = requireAuth
 	}
+	config.BuildFrontend = refuseEmptyPassword(config.BuildFrontend)
 	p.c.baseContext = errContext{database: config.Database, host: config.Host}
 	return p.c.policy.check(&config.Config)
 }
@@ -80,6 +85,11 @@ func (p *preparation) parseWithoutToken() error {
 	}
 	p.c.config = config
 	p.options.apply(config)
+	if hook := config.AfterNetConnect; hook != nil {
+		config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+			return callNetHook(ctx, cfg, conn, hook)
+		}
+	}
 	p.c.baseContext = errContext{passwordMode: true, database: config.Database, host: config.Host}
 	return nil
 }

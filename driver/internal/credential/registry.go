@@ -73,7 +73,7 @@ func newCache(cfg *dsn.Config, c Cloud, o Options) (*token.Cache, error) {
 			return nil, err
 		}
 	}
-	return token.NewCache(token.Config{Fetcher: f, Scope: c.Scope, MaxAge: cfg.TokenMaxAge, Timeout: cfg.TokenTimeout}), nil
+	return token.NewCache(token.Config{Fetcher: f, Scope: c.Scope, MaxAge: cfg.TokenMaxAge, Timeout: cfg.TokenTimeout, Interactive: interactive(cfg, o)}), nil
 }
 
 // evict removes the entry of a collected cache, unless a new one has taken its place.

@@ -18,6 +18,9 @@ type Cache struct {
 	maxAge  time.Duration
 	timeout time.Duration
 
+	interactive bool
+	slow        atomic.Bool // the next request is expected to take longer than MaxHold
+
 	current  atomic.Pointer[Token]
 	unusable atomic.Pointer[Token] // the latest token that no server would accept, or that one rejected
 	skew     atomic.Int64          // of this machine's clock, by the latest response
@@ -39,11 +42,15 @@ type Config struct {
 	Scope   string        // what the tokens must be for
 	MaxAge  time.Duration // of a token that is presented; 0: until it expires
 	Timeout time.Duration // of one request, its retries included
+
+	Interactive bool // a person may have to act before there is a token
 }
 
 // NewCache returns a cache with one user. It requests nothing yet.
 func NewCache(c Config) *Cache {
-	return &Cache{fetcher: c.Fetcher, scope: c.Scope, maxAge: c.MaxAge, timeout: c.Timeout, users: 1}
+	cache := &Cache{fetcher: c.Fetcher, scope: c.Scope, maxAge: c.MaxAge, timeout: c.Timeout, interactive: c.Interactive, users: 1}
+	cache.slow.Store(c.Interactive)
+	return cache
 }
 
 const (
@@ -102,7 +109,7 @@ func (c *Cache) start(t *Token, rejected bool, now time.Time, o Observer) *Call 
 		return c.failed
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
-	c.call = &Call{done: make(chan struct{}), cancel: cancel}
+	c.call = &Call{done: make(chan struct{}), cancel: cancel, slow: c.slow.Load()}
 	c.count.requests.Add(1)
 	go c.run(ctx, c.call, refresh{old: t, rejected: rejected, noRetry: c.backoff > 0}, o)
 	return c.call
@@ -123,6 +130,9 @@ func (c *Cache) run(ctx context.Context, call *Call, r refresh, o Observer) {
 	call.token = t
 	call.err = err
 	canceled := errors.Is(ctx.Err(), context.Canceled)
+	if !canceled {
+		c.slow.Store(c.interactive || time.Since(began) > MaxHold)
+	}
 
 	c.mu.Lock()
 	if c.call == call { // else it was released, and another may be under way
