@@ -100,3 +100,50 @@ func TestWithCancelOnFailure(t *testing.T) {
 		}
 	})
 }
+
+// One caller of a call may dial while it waits. None may if the token is expected late: a
+// person must act for it, or the request before took more than MaxHold, whatever came of
+// it.
+func TestOverlap(t *testing.T) {
+	rows := []struct {
+		name        string
+		interactive bool
+		delays      []time.Duration // of the requests before
+		fails       bool            // the request before
+		want        bool            // of the first caller
+	}{
+		{name: "first request", want: true},
+		{name: "after a fast request", delays: []time.Duration{time.Second}, want: true},
+		{name: "after a slow request", delays: []time.Duration{MaxHold + time.Millisecond}, want: false},
+		{name: "after a slow request that failed", delays: []time.Duration{MaxHold + time.Millisecond}, fails: true, want: false},
+		{name: "after a slow and a fast request", delays: []time.Duration{2 * MaxHold, 0}, want: true},
+		{name: "interactive", interactive: true, want: false},
+		{name: "interactive, after a fast request", interactive: true, delays: []time.Duration{0}, want: false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fakeFetcher{get: lifetime(time.Hour)}
+				if row.fails {
+					f.get = fail
+				}
+				c := NewCache(Config{Fetcher: f, Scope: "s", Timeout: time.Minute, Interactive: row.interactive})
+				for _, delay := range row.delays {
+					f.delay = delay
+					_, call := c.Token(quiet)
+					call.Token(t.Context())    // its result does not matter
+					time.Sleep(2 * time.Hour) // the token expires, and the backoff is over
+				}
+				_, call := c.Token(quiet)
+				if got := call.Overlap(); got != row.want {
+					t.Errorf("Overlap() of the first caller = %t, want %t", got, row.want)
+				}
+				_, same := c.Token(quiet)
+				if same.Overlap() {
+					t.Error("Overlap() of the second caller = true, want false")
+				}
+				time.Sleep(time.Minute) // until the request has ended
+			})
+		})
+	}
+}
