@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"database/sql/driver"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -130,7 +131,8 @@ func (a *attempt) connect(ctx context.Context) (driver.Conn, error) {
 	if _, err := a.wait(ctx); err != nil {
 		return nil, err
 	}
-	conn, err := a.open(ctx)
+	config := *a.c.config
+	conn, err := a.open(ctx, &config)
 	return conn, a.rootCause(err)
 }
 
@@ -140,13 +142,20 @@ func (a *attempt) overlap(ctx context.Context) (driver.Conn, error) {
 	ctx, stop := a.call.WithCancelOnFailure(ctx)
 	defer stop()
 	a.stopDial = stop
-	return a.open(ctx)
+	config := *a.c.config
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if err := ctx.Err(); err != nil { // pgx goes on to the next host
+			return nil, err
+		}
+		return dial(ctx, network, addr)
+	}
+	return a.open(ctx, &config)
 }
 
-func (a *attempt) open(ctx context.Context) (driver.Conn, error) {
-	config := *a.c.config
-	a.prepare(&config)
-	return a.c.open(ctx, &config)
+func (a *attempt) open(ctx context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
+	a.prepare(config)
+	return a.c.open(ctx, config)
 }
 
 // rootCause returns the token request's failure in the place of what it caused, and the

@@ -42,19 +42,21 @@ func (n *pipeNetwork) option() Option {
 }
 
 func (n *pipeNetwork) dial(ctx context.Context, _, addr string) (net.Conn, error) {
-	select {
-	case <-time.After(n.latency):
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 	ip, _, _ := net.SplitHostPort(addr)
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	for name, address := range pipeHosts {
 		if address == ip {
 			n.dialed = append(n.dialed, name)
 		}
 	}
+	n.mu.Unlock()
+	select {
+	case <-time.After(n.latency):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.open++
 	n.maxOpen = max(n.maxOpen, n.open)
 	client, server := net.Pipe()

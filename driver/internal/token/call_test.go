@@ -131,7 +131,7 @@ func TestOverlap(t *testing.T) {
 				for _, delay := range row.delays {
 					f.delay = delay
 					_, call := c.Token(quiet)
-					call.Token(t.Context())    // its result does not matter
+					call.Token(t.Context())   // its result does not matter
 					time.Sleep(2 * time.Hour) // the token expires, and the backoff is over
 				}
 				_, call := c.Token(quiet)
