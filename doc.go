@@ -211,7 +211,8 @@
 //
 // # Tokens
 //
-// At most one token request per identity is in flight. It runs while pgx dials. Tokens are
+// At most one token request per identity is in flight. The connect that starts it dials
+// meanwhile, for a second at most; the others wait for the token before they dial. Tokens are
 // refreshed in the background at RefreshOn if the credential sets it, otherwise five minutes
 // before expiry, or halfway through lifetimes under ten minutes. The old token is used
 // meanwhile. A failed request is repeated after a second at first, then later and later, up

@@ -673,6 +673,7 @@ func TestEmptyPasswordIsNotSent(t *testing.T) {
 		prepare func(*testing.T, *Connector, *pgx.ConnConfig)
 		want    string // in the error; "": it connects
 	}{
+		{name: "no BeforeConnect, and no user", prepare: func(_ *testing.T, _ *Connector, config *pgx.ConnConfig) { config.User = "" }, want: "call BeforeConnect"},
 		{name: "no BeforeConnect", prepare: func(*testing.T, *Connector, *pgx.ConnConfig) {}, want: "call BeforeConnect"},
 		{name: "AfterNetConnect replaced after BeforeConnect", prepare: func(t *testing.T, c *Connector, config *pgx.ConnConfig) {
 			if err := c.BeforeConnect(t.Context(), config); err != nil {

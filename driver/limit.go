@@ -190,25 +190,32 @@ func (f *authFilter) answer(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// refuseEmptyPassword returns a BuildFrontend for connections whose config went through
-// no AfterNetConnect of ours: they fail instead of sending an empty password, about which
-// the server's words would mislead.
-func refuseEmptyPassword(build pgconn.BuildFrontendFunc) pgconn.BuildFrontendFunc {
+// requireToken returns a BuildFrontend for connections whose config went through no
+// AfterNetConnect of ours: they fail instead of sending an empty password or no user, about
+// which the server's words would mislead.
+func requireToken(build pgconn.BuildFrontendFunc) pgconn.BuildFrontendFunc {
 	return func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		if conn, ok := w.(net.Conn); ok { // pgx's own; else there is a hook between, as in a sign-in with a token
-			w = passwordChecker{conn}
+			w = tokenChecker{conn}
 		}
 		return build(r, w)
 	}
 }
 
-type passwordChecker struct{ io.Writer }
+type tokenChecker struct{ io.Writer }
 
 // Write implements io.Writer.
-func (c passwordChecker) Write(b []byte) (int, error) {
-	const empty = "p\x00\x00\x00\x05\x00"
-	if string(b) == empty {
+func (c tokenChecker) Write(b []byte) (int, error) {
+	const emptyPassword = "p\x00\x00\x00\x05\x00"
+	if string(b) == emptyPassword || withoutUser(b) {
 		return 0, newError(StepToken, errNoToken, nil)
 	}
 	return c.Writer.Write(b)
+}
+
+// withoutUser reports whether b is a startup message without a user: it is the token's.
+func withoutUser(b []byte) bool {
+	var m pgproto3.StartupMessage
+	isStartup := len(b) > 4 && b[0] == 0 // other messages begin with a letter
+	return isStartup && m.Decode(b[4:]) == nil && m.Parameters["user"] == ""
 }

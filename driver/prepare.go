@@ -72,7 +72,7 @@ func (p *preparation) parse(s string) error {
 	if config.RequireAuth == "" {
 		config.RequireAuth = requireAuth
 	}
-	config.BuildFrontend = refuseEmptyPassword(config.BuildFrontend)
+	config.BuildFrontend = requireToken(config.BuildFrontend)
 	p.c.baseContext = errContext{database: config.Database, host: config.Host}
 	return p.c.policy.check(&config.Config)
 }
