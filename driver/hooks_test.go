@@ -784,3 +784,37 @@ func TestWrapperNeedsNetConn(t *testing.T) {
 		}
 	}
 }
+
+// A password that the program sets in AfterNetConnect is not sent, whatever the server
+// requests.
+func TestProgramsPasswordIsNotSent(t *testing.T) {
+	entratest.CleanEnv(t)
+	for _, tt := range []struct {
+		name, params string
+		request      pgproto3.BackendMessage
+	}{
+		{name: "cleartext", request: &pgproto3.AuthenticationCleartextPassword{}},
+		{name: "MD5", params: "require_auth=md5", request: &pgproto3.AuthenticationMD5Password{Salt: [4]byte{1, 2, 3, 4}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var received [2]string
+			for i, password := range []string{"hunter2", ""} {
+				s := newFakeServer(t, func(s *fakeServer) { s.authRequest = tt.request })
+				err := ping(t, s.trustedDSN(tt.params), WithCredential(&entratest.Credential{}), WithConnConfig(func(c *pgx.ConnConfig) {
+					c.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+						cfg.Password = password
+						return conn, nil
+					}
+				}))
+				if err != nil {
+					t.Errorf("ping = %v, want no error", err)
+				}
+				s.waitUntilClosed()
+				_, received[i], _ = strings.Cut(s.received.String(), "p\x00")
+			}
+			if received[0] != received[1] {
+				t.Errorf("with a password of the program's the server received %q, want %q as without", received[0], received[1])
+			}
+		})
+	}
+}

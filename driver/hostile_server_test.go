@@ -62,6 +62,8 @@ func TestHostileServer(t *testing.T) {
 			encode(&pgproto3.AuthenticationSASLContinue{Data: []byte("\x1b[31m" + opaque)})), want: "invalid OAuth error response from server", tokenSent: true},
 		{name: "bearer, token repeated in the status", misbehave: send(bearerRequest,
 			encode(&pgproto3.AuthenticationSASLContinue{Data: []byte(`{"status":"\u001b[31m` + opaque + `\n is bad"}`)})), want: "OAuth authentication failed: [31mxxxxx is bad", tokenSent: true},
+		{name: "bearer, token escaped in the status", misbehave: send(bearerRequest,
+			encode(&pgproto3.AuthenticationSASLContinue{Data: []byte(`{"status":"\u006f` + opaque[1:] + ` is bad"}`)})), want: "OAuth authentication failed: xxxxx is bad", tokenSent: true},
 		{name: "the token repeated", misbehave: send(cleartextRequest, rejection("bad password "+opaque+"\x1b[0m\r\nfor me")), want: "bad password xxxxx [0m for me", tokenSent: true},
 		{name: "the token in a notice", misbehave: send(cleartextRequest, append(encode(&pgproto3.NoticeResponse{Severity: "NOTICE", Message: opaque, Detail: opaque}), rejection("no")...)), want: "sign-in: no", tokenSent: true},
 		{name: "the token repeated in an error that is not fatal", misbehave: send(cleartextRequest, encode(&pgproto3.ErrorResponse{Severity: "ERROR", Code: "28000", Message: opaque, Detail: opaque, Hint: opaque})), want: "sign-in: xxxxx (SQLSTATE 28000)", tokenSent: true},

@@ -1,7 +1,9 @@
 package driver
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -143,7 +145,24 @@ func (f *authFilter) mask(kind byte, body []byte) []byte {
 	default:
 		return body
 	}
-	return []byte(redact.Text(string(body), f.token))
+	return []byte(redact.Text(string(withoutEscapes(body)), f.token))
+}
+
+// withoutEscapes returns the JSON of a response to OAUTHBEARER without escapes, behind which
+// a token could be hidden, and any other body as it is.
+func withoutEscapes(body []byte) []byte {
+	const authType = 4
+	var v any
+	if len(body) <= authType || json.Unmarshal(body[authType:], &v) != nil {
+		return body
+	}
+	b := bytes.NewBuffer(bytes.Clone(body[:authType]))
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil {
+		return body
+	}
+	return b.Bytes()
 }
 
 // Write implements io.Writer. pgx writes each message by one call.
