@@ -65,7 +65,7 @@ var policyMutants = []mutant{
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,md5"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,scram-sha-256"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,none"`, "TestRequireAuth|TestHostileServer"},
-	{"driver/retry.go", `a.restore()`, `a.activeConfig = nil`, "TestRejectedThroughBeforeConnect|TestRejected"},
+	{"driver/retry.go", `a.restore()`, `a.activeConfig = nil`, "TestOneHostRejectsAnotherAccepts|TestProgramRejectsTheNextHost"},
 	{"driver/explain.go", `connect.Config.Password = ""`, ``, "TestRepeatedSecretIsRedacted"},
 	{"driver/prepare.go", `if cfg.Host() == "" {`, `if false {`, "TestPolicy"},
 	{"driver/prepare.go", `return p.c.policy.check(&config.Config)`, `return nil`, "TestPolicy|TestOpenErrors"},
