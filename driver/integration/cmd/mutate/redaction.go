@@ -25,7 +25,7 @@ var redactionMutants = []mutant{
 	{"driver/error.go", `"; " + redact.Printable(e.Hint)`, `"; " + e.Hint`, "TestHostileText|TestErrorPrintsAsOneLine"},
 	{"driver/error.go", `": %!w(<nil>)", "",`, ``, "TestHostileServer"},
 	{"driver/explain.go", `Err: redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `Err: err, cause: redact.Line(cause)}`, "TestRepeatedSecretIsRedacted"},
-	{"driver/explain.go", `redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `redact.Error(err, x.secrets...)}`, "TestHostileServer"},
+	{"driver/explain.go", `redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `redact.Error(err, x.secrets...)}`, "TestRepeatedSecretIsRedacted"},
 	{"driver/explain.go", `Err: redact.Error(err, x.secrets...), cause: redact.Line(x.redactText(causeOf(err)))}`, `Err: err, cause: redact.Line(x.redactText(causeOf(err)))}`, "TestRepeatedSecretIsRedacted"},
 	{"driver/explain.go", `cause := x.redactText(causeOf(err))`, `cause := causeOf(err)`, "TestRepeatedSecretIsRedacted"},
 	{"driver/explain.go", `*field = x.redactText(*field)`, `*field += ""`, "TestRepeatedSecretIsRedacted"},
