@@ -211,7 +211,8 @@
 //
 // # Tokens
 //
-// At most one token request per identity is in flight. It runs while pgx dials. Tokens are
+// At most one token request per identity is in flight. The connect that starts it dials
+// meanwhile, for a second at most; the others wait for the token before they dial. Tokens are
 // refreshed in the background by five minutes before expiry, or by halfway through lifetimes
 // under ten minutes. The time is random, so that processes that start together do not
 // request together: within the last 3/8 of the time until then, or after RefreshOn if the

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -230,6 +231,8 @@ func (d *diagnosis) checkRole(ctx context.Context, conn *pgx.Conn, signedIn time
 	}
 	signIn := Check{Name: "sign-in", Found: "done", Took: signedIn.Sub(began)}
 	asked := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(conn.Config().ConnectTimeout, stepTimeout))
+	defer cancel()
 	r, err := readRole(ctx, conn, "session_user")
 	if err == nil {
 		signIn.Found = fmt.Sprintf("as %q on %s, PostgreSQL %s, database %q", r.name, conn.PgConn().Conn().RemoteAddr(), r.version, r.database)

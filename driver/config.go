@@ -7,7 +7,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,7 +20,6 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
 	"github.com/aadpostgres/aadpostgres/driver/internal/hint"
 	"github.com/aadpostgres/aadpostgres/driver/internal/socket"
-	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
@@ -64,64 +62,29 @@ func openPgx(ctx context.Context, config *pgx.ConnConfig) (driver.Conn, error) {
 
 // BeforeConnect prepares config, which must come from [Connector.Config], to authenticate.
 // Pass BeforeConnect to pgxpool.Config or stdlib.OptionBeforeConnect, which call it for each
-// connection. It starts a token request if one is needed and does not wait for it. The
-// context is not used. The AfterNetConnect that it installs in config waits for the token
-// after the TLS handshake, within the context of the connect. In mode password and with
-// [WithOpenFunc], BeforeConnect does nothing. Errors are of type [*Error]. It is safe for
-// concurrent use.
+// connection. It waits for the token if none is cached, until ctx ends or for at most
+// aad_token_timeout. No server is dialed before the token is there, and connect_timeout does
+// not include the wait. BeforeConnect sets AfterNetConnect in config, and keeps one that is
+// there. That hook presents the token after the TLS handshake; a program that sets another
+// one afterwards must call it. In mode password and with [WithOpenFunc], BeforeConnect does
+// nothing. Errors are of type [*Error]. It is safe for concurrent use with different configs,
+// and may be called again for the same one.
 //
 // Unlike [Connector.Connect], pgx does not retry after the server rejects a token. If a newer
-// token may help, it is requested for the next connect. If a connect fails before the server
-// accepts or rejects the token, the Config of the *pgconn.ConnectError still contains the
-// token: do not log it.
-func (c *Connector) BeforeConnect(_ context.Context, config *pgx.ConnConfig) error {
+// token may help, it is requested for the next connect. config never contains the token.
+func (c *Connector) BeforeConnect(ctx context.Context, config *pgx.ConnConfig) error {
 	if c.err != nil || c.source == nil {
 		return c.err
 	}
-	a, err := c.prepareAttempt(config)
-	if err != nil {
+	if err := c.policy.check(&config.Config); err != nil {
 		return err
 	}
-	if a.call != nil {
-		a.cancelDialOnFailure(config)
+	a := c.newAttempt()
+	if _, err := a.wait(ctx); err != nil {
+		return err
 	}
+	a.prepare(config)
 	return nil
-}
-
-// cancelDialOnFailure ends the dial of programs that connect by themselves if the token
-// request fails. The hooks outlive the attempt: pgx dials with a connection's config
-// again to cancel a query.
-func (a *attempt) cancelDialOnFailure(config *pgx.ConnConfig) {
-	call := a.call
-	explain := a.c.baseContext.explainToken
-	lookup := config.LookupFunc
-	dial := config.DialFunc
-	config.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
-		var addrs []string
-		err := runWithToken(ctx, call, explain, func(ctx context.Context) (err error) {
-			addrs, err = lookup(ctx, host)
-			return err
-		})
-		return addrs, err
-	}
-	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		var conn net.Conn
-		err := runWithToken(ctx, call, explain, func(ctx context.Context) (err error) {
-			conn, err = dial(ctx, network, addr)
-			return err
-		})
-		return conn, err
-	}
-}
-
-// runWithToken calls f, whose work is useless if the token request fails.
-func runWithToken(ctx context.Context, call *token.Call, explain func(error) *Error, f func(context.Context) error) error {
-	err := call.Run(ctx, f)
-	var failed *token.Error
-	if errors.As(err, &failed) {
-		return explain(failed)
-	}
-	return err
 }
 
 // Config returns a copy of the pgx configuration. It contains no token, and no password

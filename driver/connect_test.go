@@ -18,21 +18,21 @@ import (
 // connection stays open until the end of the test.
 var connectPaths = []struct {
 	name    string
-	connect func(*testing.T, *Connector) error
+	connect func(context.Context, *testing.T, *Connector) error
 }{
-	{"Connect", func(t *testing.T, c *Connector) error {
-		conn, err := c.Connect(t.Context())
+	{"Connect", func(ctx context.Context, t *testing.T, c *Connector) error {
+		conn, err := c.Connect(ctx)
 		if err == nil {
 			t.Cleanup(func() { conn.Close() })
 		}
 		return err
 	}},
-	{"BeforeConnect", func(t *testing.T, c *Connector) error {
+	{"BeforeConnect", func(ctx context.Context, t *testing.T, c *Connector) error {
 		config := c.Config()
-		if err := c.BeforeConnect(t.Context(), config); err != nil {
-			t.Fatalf("BeforeConnect() = %v", err)
+		if err := c.BeforeConnect(ctx, config); err != nil {
+			return err
 		}
-		conn, err := pgx.ConnectConfig(t.Context(), config)
+		conn, err := pgx.ConnectConfig(ctx, config)
 		if err == nil {
 			t.Cleanup(func() { conn.Close(context.Background()) })
 		}
@@ -40,32 +40,35 @@ var connectPaths = []struct {
 	}},
 }
 
-// The token is requested while pgx dials: a connect without a cached token takes as long as
-// the slower of the two, not as long as both.
+// Connect requests the token while pgx dials: a connect without a cached token takes as
+// long as the slower of the two, not as long as both. BeforeConnect waits for the token
+// first, because pgx cannot dial again for a late one.
 func TestColdConnectTakesTheLongerOfTokenAndDial(t *testing.T) {
 	entratest.CleanEnv(t)
 	s := newFakeServer(t, nil)
 	for _, tt := range []struct {
-		name              string
-		token, dial, want time.Duration
+		name        string
+		token, dial time.Duration
+		path        int // of connectPaths
+		want        time.Duration
 	}{
-		{name: "slow token", token: 100 * time.Millisecond, dial: 60 * time.Millisecond, want: 100 * time.Millisecond},
-		{name: "slow dial", token: 30 * time.Millisecond, dial: 60 * time.Millisecond, want: 60 * time.Millisecond},
+		{name: "slow token, Connect", token: 100 * time.Millisecond, dial: 60 * time.Millisecond, path: 0, want: 100 * time.Millisecond},
+		{name: "slow dial, Connect", token: 30 * time.Millisecond, dial: 60 * time.Millisecond, path: 0, want: 60 * time.Millisecond},
+		{name: "slow token, BeforeConnect", token: 100 * time.Millisecond, dial: 60 * time.Millisecond, path: 1, want: 160 * time.Millisecond},
+		{name: "slow dial, BeforeConnect", token: 30 * time.Millisecond, dial: 60 * time.Millisecond, path: 1, want: 90 * time.Millisecond},
 	} {
-		for _, path := range connectPaths {
-			t.Run(tt.name+", "+path.name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					c := newConnector(t, s.trustedDSN(""), WithCredential(&entratest.Credential{Delay: tt.token}), s.overPipe(tt.dial))
-					began := time.Now()
-					if err := path.connect(t, c); err != nil {
-						t.Fatalf("connect = %v", err)
-					}
-					if took := time.Since(began); took != tt.want {
-						t.Errorf("connect took %s, want %s", took, tt.want)
-					}
-				})
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newConnector(t, s.trustedDSN(""), WithCredential(&entratest.Credential{Delay: tt.token}), s.overPipe(tt.dial))
+				began := time.Now()
+				if err := connectPaths[tt.path].connect(t.Context(), t, c); err != nil {
+					t.Fatalf("connect = %v", err)
+				}
+				if took := time.Since(began); took != tt.want {
+					t.Errorf("connect took %s, want %s", took, tt.want)
+				}
 			})
-		}
+		})
 	}
 }
 
@@ -82,7 +85,7 @@ func TestFailedTokenEndsTheDial(t *testing.T) {
 				})
 				c := newConnector(t, "host=a,b user=u", WithCredential(&entratest.Credential{Delay: delay, Get: tokenUnavailable}), hang)
 				began := time.Now()
-				err := path.connect(t, c)
+				err := path.connect(t.Context(), t, c)
 				if !errors.Is(err, errUnavailable) {
 					t.Errorf("connect = %v, want %v", err, errUnavailable)
 				}

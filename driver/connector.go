@@ -87,10 +87,18 @@ func (d *Driver) connector(dsn string) (*Connector, error) {
 // Connect opens one connection, a *stdlib.Conn of pgx, and authenticates it. If the server
 // rejects a cached token and a newer token may help, Connect requests one and tries once
 // more. It does not retry a token that was just issued, nor a role that has never signed in
-// unless the server's message is about the token. ctx bounds this call, and connect_timeout
-// includes the wait for the token. A token request in flight continues after ctx ends, for
-// at most aad_token_timeout, because other callers may share it. Errors are of type
-// [*Error].
+// unless the server's message is about the token. ctx bounds this call. A token request in
+// flight continues after ctx ends, for at most aad_token_timeout, because other callers may
+// share it. Errors are of type [*Error]. If ctx ends, errors.Is finds ctx.Err(), not the cause
+// of a cancellation.
+//
+// If no token is cached, the caller that starts the request dials while it waits. It keeps the
+// server's session open for at most one second, or a tenth of connect_timeout if that is
+// shorter. If the token is later than that, Connect closes the connection, waits, and dials
+// again from the first host. All other callers wait for the token before they dial. So does
+// every caller if a person may have to act (modes device-code and interactive-browser, and
+// these credentials of azidentity with [WithCredential]) or if the latest request took more
+// than a second. Apart from that tenth, connect_timeout does not include the wait.
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -99,12 +107,11 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return c.connectWithoutToken(ctx)
 	}
 	for retried := false; ; retried = true {
-		config := *c.config
-		a, err := c.prepareAttempt(&config)
-		if err != nil {
+		if err := c.policy.check(&c.config.Config); err != nil {
 			return nil, err
 		}
-		conn, err := a.connect(ctx, &config)
+		a := c.newAttempt()
+		conn, err := a.connect(ctx)
 		if err == nil {
 			return conn, nil
 		}

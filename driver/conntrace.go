@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -88,13 +89,23 @@ func (t *connTrace) latest() time.Time {
 	return t.endedAt
 }
 
-// attach adds the trace to the hooks of config, around those that are there.
+// stepTimeout bounds what a diagnosis waits for where the DSN has no connect_timeout: the
+// name server, each host, and the query. A firewall that drops packets is a common reason
+// to run a diagnosis.
+const stepTimeout = 10 * time.Second
+
+// attach adds the trace to the hooks of config, around those that are there, and bounds
+// what these wait for.
 func (t *connTrace) attach(config *pgx.ConnConfig) {
 	lookup := config.LookupFunc
 	dial := config.DialFunc
 	netConnect := config.AfterNetConnect
+	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, stepTimeout)
+	timeout := config.ConnectTimeout
 	config.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
 		began := time.Now()
+		ctx, cancel := context.WithTimeout(ctx, timeout) // which pgx does not do
+		defer cancel()
 		addrs, err := lookup(ctx, host)
 		found := strings.Join(addrs, ", ")
 		if found != host { // an address resolves to itself

@@ -41,8 +41,9 @@ const (
 // attributes of the role. It stops after the first failed check. It opens one connection, as
 // [Connector.Connect] does, runs one query that requires no privileges, and closes the
 // connection. It may use a token that this process has cached. In mode password it skips the
-// checks cloud, credential, token, claims and user. ctx bounds the whole iteration. Each
-// range over the sequence connects again.
+// checks cloud, credential, token, claims and user. ctx bounds the whole iteration. Besides,
+// name resolution, each host and the query have connect_timeout each, or ten seconds if it is
+// not set, and the token has aad_token_timeout. Each range over the sequence connects again.
 func Diagnose(ctx context.Context, dsn string, opts ...Option) iter.Seq[Check] {
 	return func(yield func(Check) bool) {
 		d := &diagnosis{yield: yield}

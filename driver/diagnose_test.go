@@ -1,8 +1,16 @@
 package driver
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
@@ -111,6 +119,75 @@ func TestDiagnoseWarnsOfMistakes(t *testing.T) {
 			}
 			if got := checks[tt.check]; got.Status != want || !strings.HasPrefix(got.Hint, tt.want) {
 				t.Errorf("%s = %+v, want status %s and a hint that begins with %q", tt.check, got, want, tt.want)
+			}
+		})
+	}
+}
+
+// A server that is silent at any step ends a diagnosis, although neither its context nor
+// the DSN has a bound.
+func TestDiagnoseIsBounded(t *testing.T) {
+	entratest.CleanEnv(t)
+	silentAfter := func(replies ...[]byte) func(*fakeServer, net.Conn) { return send(replies[0], replies[1:]...) }
+	for _, tt := range []struct {
+		name      string
+		misbehave func(*fakeServer, net.Conn)
+		dnsHangs  bool
+		params    string
+		last      string // name of the last check
+	}{
+		{name: "name server", dnsHangs: true, last: "dns"},
+		{name: "before TLS", misbehave: func(s *fakeServer, conn net.Conn) {
+			s.readSSLRequest(conn)
+			io.Copy(io.Discard, conn)
+		}, last: "tls"},
+		{name: "after TLS", misbehave: silentAfter(nil), last: "sign-in"},
+		{name: "after the token", misbehave: silentAfter(cleartextRequest), last: "sign-in"},
+		{name: "after the sign-in", misbehave: silentAfter(cleartextRequest, encode(authOK...)), last: "role"},
+		{name: "after the sign-in, target_session_attrs", params: "target_session_attrs=read-write", misbehave: silentAfter(cleartextRequest, encode(authOK...)), last: "sign-in"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newFakeServer(t, func(s *fakeServer) { s.misbehave = tt.misbehave })
+			dsn := strings.Replace(s.trustedDSN(tt.params), "connect_timeout=5", "", 1)
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				hang := WithConnConfig(func(c *pgx.ConnConfig) {
+					if tt.dnsHangs {
+						c.LookupFunc = func(ctx context.Context, _ string) ([]string, error) {
+							<-ctx.Done()
+							return nil, ctx.Err()
+						}
+					}
+				})
+				var last Check
+				for check := range Diagnose(t.Context(), dsn, WithCredential(&entratest.Credential{}), s.overPipe(0), hang) {
+					last = check
+				}
+				if last.Name != tt.last {
+					t.Errorf("last check = %+v, want %q", last, tt.last)
+				}
+				if took, most := time.Since(began), 30*time.Second; took > most {
+					t.Errorf("Diagnose() took %s, want %s at most", took, most)
+				}
+				time.Sleep(time.Minute) // of the bubble: the server notices that the client has gone
+			})
+		})
+	}
+}
+
+// pgx closes a connection whose time is up in the background, and dials there to cancel the
+// query. The diagnosis goes on meanwhile. The race detector must find nothing.
+func TestDiagnoseWhilePgxCancels(t *testing.T) {
+	entratest.CleanEnv(t)
+	for _, params := range []string{"target_session_attrs=read-write", ""} {
+		t.Run(params, func(t *testing.T) {
+			s := newFakeServer(t, func(s *fakeServer) { s.misbehave = send(cleartextRequest, encode(authOK...)) })
+			for range 10 {
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				for check := range Diagnose(ctx, withHosts(s.trustedDSN(params), 2), WithCredential(&entratest.Credential{})) {
+					_ = fmt.Sprintf("%+v", check)
+				}
+				cancel()
 			}
 		})
 	}

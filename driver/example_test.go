@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/aadpostgres/aadpostgres/driver"
 )
@@ -61,6 +62,28 @@ func ExampleConnector_BeforeConnect() {
 		log.Fatal(err)
 	}
 	defer conn.Close(ctx)
+}
+
+// A Connector serves pgx's own stdlib.OpenDB too, with its options. If the program has a
+// BeforeConnect, it must call the Connector's: otherwise connects fail, because there is no
+// token to send.
+func ExampleConnector_BeforeConnect_stdlib() {
+	c, err := driver.NewConnector("host=app.postgres.database.azure.com dbname=app aad_auth=managed-identity")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	db := stdlib.OpenDB(*c.Config(),
+		stdlib.OptionBeforeConnect(func(ctx context.Context, config *pgx.ConnConfig) error {
+			slog.Info("connecting", "host", config.Host)
+			return c.BeforeConnect(ctx, config)
+		}),
+		stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "SET statement_timeout = '5s'")
+			return err
+		}))
+	defer db.Close()
+	log.Println(db.Ping())
 }
 
 // Register gives a name to a driver with options, for tools that open a database by name.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -509,7 +510,7 @@ func TestChannelBindingIsExplained(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newFakeServer(t, func(s *fakeServer) { s.authRequest = tt.request })
-			err := ping(t, s.trustedDSN("channel_binding=require"), WithCredential(&entratest.Credential{}))
+			err := ping(t, s.trustedDSN(""), WithCredential(&entratest.Credential{}), WithConnConfig(func(c *pgx.ConnConfig) { c.ChannelBinding = "require" }))
 			var e *Error
 			if !errors.As(err, &e) || e.Step != StepSignIn {
 				t.Fatalf("ping = %v, want an error of step %s", err, StepSignIn)
@@ -517,6 +518,43 @@ func TestChannelBindingIsExplained(t *testing.T) {
 			checkHint(t, err, "remove channel_binding=require")
 			if strings.Contains(s.received.String(), entratest.Marker) {
 				t.Error("the server has received the token, want none")
+			}
+		})
+	}
+}
+
+// A secret that a server or a function of the program's repeats is in no error: neither the
+// password of mode password, about which pgx is left as it is, nor a token.
+func TestRepeatedSecretIsRedacted(t *testing.T) {
+	entratest.CleanEnv(t)
+	opaque := "opaque-" + entratest.Marker
+	repeat := &pgproto3.ErrorResponse{Severity: "FATAL " + opaque, SeverityUnlocalized: opaque, Code: "28P01", Message: "bad " + opaque, Detail: opaque, Hint: opaque, Where: opaque, File: opaque}
+	dialError := withDial(func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("407 for " + opaque) })
+	for _, tt := range []struct {
+		name, params string
+		opts         []Option
+		want         string // in the error
+	}{
+		{name: "password, server", params: "aad_auth=password password=" + opaque, want: "sign-in: bad xxxxx (SQLSTATE 28P01)"},
+		{name: "password, dial function", params: "aad_auth=password password=" + opaque, opts: []Option{dialError}, want: "network: 127.0.0.1:"},
+		{name: "token, dial function", opts: []Option{WithCredential(opaqueCredential(opaque)), dialError}, want: "network: 127.0.0.1:"},
+		{name: "password, config of the error", params: "aad_auth=password password=" + opaque, opts: []Option{withDial(func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("407")
+		})}, want: "network: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newFakeServer(t, func(s *fakeServer) { s.reply = []pgproto3.BackendMessage{repeat} })
+			c := newConnector(t, s.trustedDSN(tt.params), tt.opts...)
+			if c.source != nil {
+				if _, err := tokenOf(t.Context(), c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := c.Connect(t.Context())
+			checkSafeError(t, err, tt.want)
+			var connect *pgconn.ConnectError
+			if errors.As(err, &connect) {
+				checkNoSecret(t, "config of the error", connect.Config.Password)
 			}
 		})
 	}

@@ -2,9 +2,11 @@ package driver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"reflect"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -17,7 +19,6 @@ type hooks struct {
 	buildFrontend   pgconn.BuildFrontendFunc
 	validateConnect pgconn.ValidateConnectFunc
 	onPgError       pgconn.PgErrorHandler
-	onNotice        pgconn.NoticeHandler
 	oauthToken      func(context.Context) (string, error)
 }
 
@@ -26,7 +27,6 @@ func hooksOf(cfg *pgconn.Config) hooks {
 		buildFrontend:   cfg.BuildFrontend,
 		validateConnect: cfg.ValidateConnect,
 		onPgError:       cfg.OnPgError,
-		onNotice:        cfg.OnNotice,
 		oauthToken:      cfg.OAuthTokenProvider,
 	}
 }
@@ -35,17 +35,58 @@ func (h hooks) setIn(cfg *pgconn.Config) {
 	cfg.BuildFrontend = h.buildFrontend
 	cfg.ValidateConnect = h.validateConnect
 	cfg.OnPgError = h.onPgError
-	cfg.OnNotice = h.onNotice
 	cfg.OAuthTokenProvider = h.oauthToken
 }
 
 type netConnectFunc = func(context.Context, *pgconn.Config, net.Conn) (net.Conn, error)
 
-// afterNetConnect is pgx's AfterNetConnect, the last moment before the server is sent
-// anything.
+// A netHook is the AfterNetConnect in a config that went through BeforeConnect or Connect.
+type netHook struct {
+	first    *attempt       // of the first connection
+	userHook netConnectFunc // may be nil
+}
+
+// netHookKey is the key of a **netHook in the context by which a netHook is asked who it
+// is, and of a nil one in that by which userHook is called.
+type netHookKey struct{}
+
+// netHookCode is how the method that is put into configs can be recognized.
+var netHookCode = reflect.ValueOf((*netHook)(nil).afterNetConnect).Pointer()
+
+// newNetHook returns a hook that calls f, or what f calls if it is a hook of ours: a config
+// may go through BeforeConnect again and again.
+func newNetHook(first *attempt, f netConnectFunc) *netHook {
+	if f != nil && reflect.ValueOf(f).Pointer() == netHookCode {
+		var old *netHook
+		f(context.WithValue(context.Background(), netHookKey{}, &old), nil, nil)
+		f = old.userHook
+	}
+	return &netHook{first, f}
+}
+
+// afterNetConnect is pgx's AfterNetConnect.
+func (h *netHook) afterNetConnect(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+	outer, inside := ctx.Value(netHookKey{}).(**netHook)
+	if outer != nil {
+		*outer = h
+		return nil, nil
+	}
+	if inside { // another hook signs in, around a hook of the program's, which is around this one
+		if h.userHook == nil {
+			return conn, nil
+		}
+		return h.userHook(ctx, cfg, conn)
+	}
+	a := h.first
+	if !a.config.CompareAndSwap(nil, cfg) && a.config.Load() != cfg {
+		a = a.c.newAttempt()
+	}
+	return a.afterNetConnect(ctx, cfg, conn, h.userHook)
+}
+
+// afterNetConnect comes at the last moment before the server is sent anything.
 func (a *attempt) afterNetConnect(ctx context.Context, cfg *pgconn.Config, conn net.Conn, userHook netConnectFunc) (net.Conn, error) {
-	a.restore() // after the host before
-	a.waitErr = nil
+	a.restore()                                   // after the host before
 	if err := a.c.policy.check(cfg); err != nil { // it may have changed since it was prepared
 		return conn, err
 	}
@@ -54,11 +95,8 @@ func (a *attempt) afterNetConnect(ctx context.Context, cfg *pgconn.Config, conn 
 	if err != nil {
 		return secured, err
 	}
-	t, err := a.wait(ctx)
+	t, err := a.hold(ctx, cfg.ConnectTimeout)
 	if err != nil {
-		if ctx.Err() != nil {
-			a.waitErr = err
-		}
 		return secured, err
 	}
 	a.role, err = a.c.authorize(t, a.host, hostNames(cfg))
@@ -79,18 +117,29 @@ func (a *attempt) secure(ctx context.Context, cfg *pgconn.Config, conn net.Conn,
 	if userHook == nil {
 		return conn, nil
 	}
-	wrapped, err := userHook(ctx, cfg, conn)
-	if wrapped == nil {
-		wrapped = conn // pgx closes it
-	}
-	if err == nil && !wraps(wrapped, conn) && a.c.policy.insecure != "plaintext" {
-		err = newError(StepTLS, errors.New("AfterNetConnect returned a connection that is not over the one with TLS"), nil)
-	}
-	cfg.Password = ""
+	wrapped, err := callNetHook(context.WithValue(ctx, netHookKey{}, (**netHook)(nil)), cfg, conn, userHook)
+	cfg.Password = "" // the program's: what is sent is the token
 	return wrapped, err
 }
 
-// install puts the token and our hooks into the config.
+// callNetHook calls the program's own AfterNetConnect and refuses a connection that does
+// not show that it is over conn.
+func callNetHook(ctx context.Context, cfg *pgconn.Config, conn net.Conn, hook netConnectFunc) (net.Conn, error) {
+	wrapped, err := hook(ctx, cfg, conn)
+	if wrapped == nil {
+		wrapped = conn // pgx closes it
+	}
+	if err == nil && !wraps(wrapped, conn) {
+		given := "that it was given"
+		if _, ok := conn.(*tls.Conn); ok {
+			given = "with TLS"
+		}
+		err = newError(StepTLS, errors.New("AfterNetConnect returned a connection that is not over the one "+given), nil)
+	}
+	return wrapped, err
+}
+
+// install puts our hooks into the config.
 func (a *attempt) install(cfg *pgconn.Config) {
 	a.activeConfig = cfg
 	a.original = hooksOf(cfg)
@@ -100,12 +149,8 @@ func (a *attempt) install(cfg *pgconn.Config) {
 		onPgError:       a.onPgError,
 		oauthToken:      a.oauthToken,
 	}
-	if cfg.OnNotice != nil {
-		ours.onNotice = a.onNotice
-	}
 	ours.setIn(cfg)
 	cfg.User = a.role
-	cfg.Password = a.token.Value
 }
 
 // restore takes them out again: the config outlives the sign-in.
@@ -115,29 +160,27 @@ func (a *attempt) restore() {
 		return
 	}
 	a.activeConfig = nil
-	cfg.Password = ""
 	a.original.setIn(cfg)
 }
 
 func (a *attempt) buildFrontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
-	a.limiter = newAuthLimiter(r, w)
-	return a.original.buildFrontend(a.limiter, a.limiter)
+	a.filter = newAuthFilter(r, w, a.token.Value)
+	return a.original.buildFrontend(a.filter, a.filter)
 }
 
-// oauthToken serves servers that request OAUTHBEARER (PostgreSQL 18).
+// oauthToken serves servers that request OAUTHBEARER (PostgreSQL 18): pgx uses the
+// mechanism only where there is a provider. The authFilter replaces what it returns.
 func (a *attempt) oauthToken(context.Context) (string, error) {
 	if a.activeConfig == nil {
 		return "", errors.New("the sign-in is over")
 	}
-	return a.token.Value, nil
+	return bearerPlaceholder, nil
 }
 
 // onPgError handles an error of the server's during the sign-in. That ends it, whether
-// the error is called fatal or not. pgx returns e, in which what was presented is
-// redacted.
+// the error is called fatal or not.
 func (a *attempt) onPgError(conn *pgconn.PgConn, e *pgconn.PgError) bool {
 	userHook := a.original.onPgError
-	a.errContext().redactError(e)
 	a.handleRejection(e)
 	if userHook != nil {
 		userHook(conn, e)
@@ -145,16 +188,11 @@ func (a *attempt) onPgError(conn *pgconn.PgConn, e *pgconn.PgError) bool {
 	return false
 }
 
-func (a *attempt) onNotice(conn *pgconn.PgConn, n *pgconn.Notice) {
-	a.errContext().redactError((*pgconn.PgError)(n))
-	a.original.onNotice(conn, n)
-}
-
 // validateConnect is pgx's ValidateConnect: the server has accepted the token.
 func (a *attempt) validateConnect(ctx context.Context, conn *pgconn.PgConn) error {
 	userHook := a.original.validateConnect
-	if a.limiter != nil { // nil if the program has replaced our buildFrontend
-		a.limiter.done.Store(true)
+	if a.filter != nil { // nil if the program has replaced our buildFrontend
+		a.filter.finish()
 	}
 	a.restore()
 	a.onSuccess()
@@ -174,7 +212,7 @@ func (a *attempt) onSuccess() {
 	}
 	a.token = nil
 	a.call = nil
-	a.limiter = nil
+	a.filter = nil
 	a.lastPgError = nil
 	a.replacement = nil
 }

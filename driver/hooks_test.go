@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -382,5 +384,445 @@ func TestPlainConnectionGetsNoPassword(t *testing.T) {
 	}
 	if config.Password != "" {
 		t.Errorf("password = %q, want none", config.Password)
+	}
+}
+
+// A configWatcher is a tracer, and has a hook of each kind. Each time that pgx calls it, it
+// looks for the token in every config that it has seen, as long as it can: the one that
+// the tracer was given is the one that pgx uses.
+type configWatcher struct {
+	t     *testing.T
+	when  []string
+	watch []*pgconn.Config
+}
+
+func (w *configWatcher) look(when string) {
+	w.when = append(w.when, when)
+	for _, cfg := range w.watch {
+		checkNoSecret(w.t, "config at "+when, fmt.Sprintf("%+v %#v", *cfg, *cfg))
+		if cfg.OAuthTokenProvider != nil {
+			token, _ := cfg.OAuthTokenProvider(context.Background())
+			checkNoSecret(w.t, "OAuthTokenProvider at "+when, token)
+		}
+	}
+}
+
+func (w *configWatcher) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+
+func (w *configWatcher) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (w *configWatcher) TraceConnectStart(ctx context.Context, d pgx.TraceConnectStartData) context.Context {
+	w.watch = append(w.watch, &d.ConnConfig.Config)
+	w.look("TraceConnectStart")
+	return ctx
+}
+
+func (w *configWatcher) TraceConnectEnd(_ context.Context, d pgx.TraceConnectEndData) {
+	w.look("TraceConnectEnd")
+	if d.Conn != nil {
+		config := d.Conn.Config()
+		w.watch = append(w.watch, &config.Config)
+		w.look("TraceConnectEnd, config of the connection")
+	}
+	w.lookAtError("TraceConnectEnd", d.Err)
+}
+
+// lookAtError looks for the token in all forms of err and in the config that it carries.
+func (w *configWatcher) lookAtError(when string, err error) {
+	if err == nil {
+		return
+	}
+	for _, form := range printedForms(err) {
+		checkNoSecret(w.t, when+", "+form.name, form.text)
+	}
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		w.watch = append(w.watch, connect.Config)
+		w.look(when + ", config of the error")
+	}
+}
+
+// hook sets a hook of each kind.
+func (w *configWatcher) hook(c *pgx.ConnConfig) {
+	c.Tracer = w
+	lookup := c.LookupFunc
+	c.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
+		w.look("LookupFunc")
+		return lookup(ctx, host)
+	}
+	dial := c.DialFunc
+	c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		w.look("DialFunc")
+		return dial(ctx, network, addr)
+	}
+	c.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+		w.watch = append(w.watch, cfg)
+		w.look("AfterNetConnect")
+		return conn, nil
+	}
+	build := c.BuildFrontend
+	c.BuildFrontend = func(r io.Reader, writer io.Writer) *pgproto3.Frontend {
+		w.look("BuildFrontend")
+		return build(readFunc(func(b []byte) (int, error) {
+			n, err := r.Read(b)
+			checkNoSecret(w.t, "what BuildFrontend's reader sees", string(b[:n]))
+			w.look("Read")
+			return n, err
+		}), writeFunc(func(b []byte) (int, error) {
+			checkNoSecret(w.t, "what BuildFrontend's writer sees", string(b))
+			w.look("Write")
+			return writer.Write(b)
+		}))
+	}
+	c.ValidateConnect = func(context.Context, *pgconn.PgConn) error { w.look("ValidateConnect"); return nil }
+	c.AfterConnect = func(context.Context, *pgconn.PgConn) error { w.look("AfterConnect"); return nil }
+	c.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		checkNoSecret(w.t, "notice", fmt.Sprintf("%+v", *n))
+		w.look("OnNotice")
+	}
+	c.OnPgError = func(_ *pgconn.PgConn, e *pgconn.PgError) bool {
+		checkNoSecret(w.t, "PgError", fmt.Sprintf("%+v", *e))
+		w.look("OnPgError")
+		return true
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(b []byte) (int, error) { return f(b) }
+
+type writeFunc func([]byte) (int, error)
+
+func (f writeFunc) Write(b []byte) (int, error) { return f(b) }
+
+// However a sign-in ends, neither a tracer nor a hook of the program's finds the token in
+// any config, and neither does who reads the error. The server receives it.
+func TestNoConfigHoldsTheToken(t *testing.T) {
+	entratest.CleanEnv(t)
+	opaque := "opaque-" + entratest.Marker
+	notice := encode(&pgproto3.NoticeResponse{Severity: "NOTICE", Message: opaque}, &pgproto3.ParameterStatus{Name: "p", Value: opaque})
+	bearer := encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"OAUTHBEARER"}})
+	rejection := append(slices.Clone(notice), encode(errorResponse("28P01", "no "+opaque)...)...)
+	for _, tt := range []struct {
+		name      string
+		misbehave func(*fakeServer, net.Conn)
+		cancel    bool // the context is canceled, not left to its deadline
+		signsIn   bool
+	}{
+		{name: "signs in", misbehave: send(cleartextRequest, append(slices.Clone(notice), encode(authOK...)...)), signsIn: true},
+		{name: "signs in, OAUTHBEARER", misbehave: send(bearer, encode(authOK...)), signsIn: true},
+		{name: "rejected", misbehave: send(cleartextRequest, rejection)},
+		{name: "rejected, OAUTHBEARER", misbehave: send(bearer, encode(errorResponse("28P01", "no "+opaque)...))},
+		{name: "bearer, token in the status", misbehave: send(bearer, encode(&pgproto3.AuthenticationSASLContinue{Data: []byte(`{"status":"bad ` + opaque + `"}`)}))},
+		{name: "hangs up", misbehave: hangUpAfter(cleartextRequest)},
+		{name: "hangs up, OAUTHBEARER", misbehave: hangUpAfter(bearer)},
+		{name: "garbage", misbehave: send(cleartextRequest, []byte("garbage "+opaque))},
+		{name: "silent", misbehave: send(cleartextRequest)},
+		{name: "silent, OAUTHBEARER", misbehave: send(bearer)},
+		{name: "canceled", misbehave: send(cleartextRequest), cancel: true},
+	} {
+		for _, path := range connectPaths {
+			for _, cached := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, %s, cached %t", tt.name, path.name, cached), func(t *testing.T) {
+					s := newFakeServer(t, func(s *fakeServer) { s.misbehave = tt.misbehave })
+					w := &configWatcher{t: t}
+					c := newConnector(t, withHosts(s.trustedDSN(""), 2), WithCredential(opaqueCredential(opaque)), WithConnConfig(w.hook))
+					if cached {
+						if _, err := tokenOf(t.Context(), c); err != nil {
+							t.Fatal(err)
+						}
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+					defer cancel()
+					if tt.cancel {
+						ctx, cancel = context.WithCancel(t.Context())
+						time.AfterFunc(300*time.Millisecond, cancel)
+					}
+					err := path.connect(ctx, t, c)
+					if signedIn := err == nil; signedIn != tt.signsIn {
+						t.Errorf("connect = %v, want no error: %t", err, tt.signsIn)
+					}
+					w.look("the end")
+					w.lookAtError("the end", err)
+					if !slices.Contains(w.when, "TraceConnectEnd") {
+						t.Errorf("hooks called: %q, want TraceConnectEnd among them", w.when)
+					}
+					if received := s.received.String(); !strings.Contains(received, opaque) {
+						t.Errorf("the server received %q, want the token in it", received)
+					}
+				})
+			}
+		}
+	}
+}
+
+// hangUpAfter returns a misbehave function: it answers the startup message with b, reads
+// the client's answer and closes the connection.
+func hangUpAfter(b []byte) func(*fakeServer, net.Conn) {
+	return func(s *fakeServer, conn net.Conn) {
+		secure := s.readStartup(conn)
+		if secure == nil {
+			return
+		}
+		secure.Write(b)
+		io.ReadAtLeast(io.TeeReader(secure, &s.received), make([]byte, 64<<10), 5)
+	}
+}
+
+// BeforeConnect on one config again and again replaces its own hook. A sign-in is counted
+// once, and the program's hook is called once, also if the program has wrapped the hook of
+// BeforeConnect, or if another connector prepared the config before.
+func TestBeforeConnectAgain(t *testing.T) {
+	entratest.CleanEnv(t)
+	s := newFakeServer(t, nil)
+	other := newConnector(t, s.trustedDSN(""), WithCredential(&entratest.Credential{}))
+	for _, tt := range []struct {
+		name   string
+		before func(*testing.T, *pgx.ConnConfig) // each call of BeforeConnect
+		wraps  int                               // calls of the program's own wrapper
+	}{
+		{name: "again and again", before: func(*testing.T, *pgx.ConnConfig) {}},
+		{name: "another connector before", before: func(t *testing.T, c *pgx.ConnConfig) {
+			if err := other.BeforeConnect(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "on the copy that pgx makes", before: func(_ *testing.T, c *pgx.ConnConfig) { *c = *c.Copy() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			calls := 0
+			c := newConnector(t, s.trustedDSN(""), WithCredential(&entratest.Credential{}), WithConnConfig(func(c *pgx.ConnConfig) {
+				c.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
+					calls++
+					if depth, most := runtime.Callers(0, make([]uintptr, 1000)), 100; depth > most {
+						t.Errorf("the program's hook is called %d functions deep, want %d at most", depth, most)
+					}
+					return conn, nil
+				}
+			}))
+			config := c.Config()
+			const connects = 3
+			for range connects {
+				for range 100 {
+					tt.before(t, config)
+					if err := c.BeforeConnect(t.Context(), config); err != nil {
+						t.Fatalf("BeforeConnect() = %v, want no error", err)
+					}
+				}
+				conn, err := pgx.ConnectConfig(t.Context(), config)
+				if err != nil {
+					t.Fatalf("ConnectConfig() = %v, want no error", err)
+				}
+				config = conn.Config()
+				conn.Close(t.Context())
+			}
+			if got := c.Stats().SignIns; got != connects {
+				t.Errorf("Stats().SignIns = %d, want %d", got, connects)
+			}
+			if calls != connects {
+				t.Errorf("calls of the program's hook = %d, want %d", calls, connects)
+			}
+			if got := other.Stats().SignIns; got != 0 {
+				t.Errorf("sign-ins of the other connector = %d, want 0", got)
+			}
+		})
+	}
+}
+
+// A program may wrap the hook of BeforeConnect and call BeforeConnect again: the outer hook
+// signs in, and the inner one does not.
+func TestBeforeConnectAroundAWrapper(t *testing.T) {
+	entratest.CleanEnv(t)
+	s := newFakeServer(t, nil)
+	c := newConnector(t, s.trustedDSN(""), WithCredential(&entratest.Credential{}))
+	config := c.Config()
+	wrapped := 0
+	for range 3 {
+		if err := c.BeforeConnect(t.Context(), config); err != nil {
+			t.Fatalf("BeforeConnect() = %v, want no error", err)
+		}
+		ours := config.AfterNetConnect
+		config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+			wrapped++
+			return ours(ctx, cfg, conn)
+		}
+	}
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatalf("ConnectConfig() = %v, want no error", err)
+	}
+	conn.Close(t.Context())
+	if wrapped != 3 {
+		t.Errorf("calls of the wrappers = %d, want 3", wrapped)
+	}
+	if got := c.Stats().SignIns; got != 1 {
+		t.Errorf("Stats().SignIns = %d, want 1", got)
+	}
+}
+
+// Where no hook of ours presents the token, the connect fails and says what is missing. No
+// empty password is sent, about which the server's words would mislead.
+func TestEmptyPasswordIsNotSent(t *testing.T) {
+	entratest.CleanEnv(t)
+	wrapFrontend := func(c *pgx.ConnConfig) {
+		build := c.BuildFrontend
+		c.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+			return build(readFunc(r.Read), writeFunc(w.Write))
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		prepare func(*testing.T, *Connector, *pgx.ConnConfig)
+		want    string // in the error; "": it connects
+	}{
+		{name: "no BeforeConnect, and no user", prepare: func(_ *testing.T, _ *Connector, config *pgx.ConnConfig) { config.User = "" }, want: "call BeforeConnect"},
+		{name: "no BeforeConnect", prepare: func(*testing.T, *Connector, *pgx.ConnConfig) {}, want: "call BeforeConnect"},
+		{name: "AfterNetConnect replaced after BeforeConnect", prepare: func(t *testing.T, c *Connector, config *pgx.ConnConfig) {
+			if err := c.BeforeConnect(t.Context(), config); err != nil {
+				t.Fatal(err)
+			}
+			config.AfterNetConnect = nil
+		}, want: "call BeforeConnect"},
+		{name: "AfterNetConnect replaced before BeforeConnect", prepare: func(t *testing.T, c *Connector, config *pgx.ConnConfig) {
+			config.AfterNetConnect = nil
+			if err := c.BeforeConnect(t.Context(), config); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "BuildFrontend wrapped", prepare: func(t *testing.T, c *Connector, config *pgx.ConnConfig) {
+			wrapFrontend(config)
+			if err := c.BeforeConnect(t.Context(), config); err != nil {
+				t.Fatal(err)
+			}
+			wrapFrontend(config)
+		}},
+		{name: "the program's password", prepare: func(_ *testing.T, _ *Connector, config *pgx.ConnConfig) { config.Password = "hunter2" }},
+		{name: "the program's password after BeforeConnect", prepare: func(t *testing.T, c *Connector, config *pgx.ConnConfig) {
+			if err := c.BeforeConnect(t.Context(), config); err != nil {
+				t.Fatal(err)
+			}
+			config.Password = "hunter2"
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newFakeServer(t, nil)
+			c := newConnector(t, s.trustedDSN(""), WithCredential(&entratest.Credential{}))
+			config := c.Config()
+			tt.prepare(t, c, config)
+			conn, err := pgx.ConnectConfig(t.Context(), config)
+			if conn != nil {
+				conn.Close(t.Context())
+			}
+			if tt.want == "" {
+				if err != nil {
+					t.Errorf("ConnectConfig() = %v, want no error", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("ConnectConfig() = %v, want %q in it", err, tt.want)
+			}
+			if !errors.As(err, new(*Error)) {
+				t.Errorf("ConnectConfig() = %v, want an *Error in it", err)
+			}
+			s.waitUntilClosed()
+			received := s.received.String()
+			if strings.Contains(received, "p\x00\x00\x00\x05\x00") {
+				t.Errorf("the server received %q, want no password message", received)
+			}
+			if config.User == "" && strings.Contains(received, "database") {
+				t.Errorf("the server received %q, want no startup message", received)
+			}
+		})
+	}
+}
+
+// A connection that the program's AfterNetConnect wraps must show what it wraps in every
+// mode, so that a program fails on a laptop and not on Azure only.
+func TestWrapperNeedsNetConn(t *testing.T) {
+	entratest.CleanEnv(t)
+	type opaqueConn struct{ net.Conn }
+	hooks := []struct {
+		name string
+		wrap func(net.Conn) net.Conn
+		want string // in the error; "": it connects
+	}{
+		{"with NetConn", func(c net.Conn) net.Conn { return &wrappedConn{c} }, ""},
+		{"without NetConn", func(c net.Conn) net.Conn { return &opaqueConn{c} }, "return a connection whose method NetConn returns the connection that it wraps"},
+	}
+	for _, tt := range []struct {
+		name, params string
+		plain        bool // the server has no TLS
+		opts         []Option
+	}{
+		{name: "token", opts: []Option{WithCredential(&entratest.Credential{})}},
+		{name: "unverified", params: "aad_insecure=unverified", opts: []Option{WithCredential(&entratest.Credential{})}},
+		{name: "plaintext", params: "aad_insecure=plaintext sslmode=disable", plain: true, opts: []Option{WithCredential(&entratest.Credential{})}},
+		{name: "password", params: "aad_auth=password password=p"},
+		{name: "password without TLS", params: "aad_auth=password password=p sslmode=disable", plain: true},
+	} {
+		for _, hook := range hooks {
+			t.Run(tt.name+", "+hook.name, func(t *testing.T) {
+				s := newFakeServer(t, func(s *fakeServer) {
+					if tt.plain {
+						s.tls = nil
+					}
+				})
+				dsn := s.trustedDSN(tt.params)
+				if tt.plain {
+					dsn = s.dsn(tt.params)
+				}
+				err := ping(t, dsn, append(tt.opts, WithConnConfig(func(c *pgx.ConnConfig) {
+					c.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
+						return hook.wrap(conn), nil
+					}
+				}))...)
+				if hook.want == "" {
+					if err != nil {
+						t.Errorf("ping = %v, want no error", err)
+					}
+					return
+				}
+				if err == nil || !strings.Contains(err.Error(), hook.want) {
+					t.Errorf("ping = %v, want %q in it", err, hook.want)
+				}
+			})
+		}
+	}
+}
+
+// A password that the program sets in AfterNetConnect is not sent, whatever the server
+// requests.
+func TestProgramsPasswordIsNotSent(t *testing.T) {
+	entratest.CleanEnv(t)
+	for _, tt := range []struct {
+		name, params string
+		request      pgproto3.BackendMessage
+	}{
+		{name: "cleartext", request: &pgproto3.AuthenticationCleartextPassword{}},
+		{name: "MD5", params: "require_auth=md5", request: &pgproto3.AuthenticationMD5Password{Salt: [4]byte{1, 2, 3, 4}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var received [2]string
+			for i, password := range []string{"hunter2", ""} {
+				s := newFakeServer(t, func(s *fakeServer) { s.authRequest = tt.request })
+				err := ping(t, s.trustedDSN(tt.params), WithCredential(&entratest.Credential{}), WithConnConfig(func(c *pgx.ConnConfig) {
+					c.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+						cfg.Password = password
+						return conn, nil
+					}
+				}))
+				if err != nil {
+					t.Errorf("ping = %v, want no error", err)
+				}
+				s.waitUntilClosed()
+				_, received[i], _ = strings.Cut(s.received.String(), "p\x00")
+			}
+			if received[0] != received[1] {
+				t.Errorf("with a password of the program's the server received %q, want %q as without", received[0], received[1])
+			}
+		})
 	}
 }

@@ -39,7 +39,6 @@ func TestHostileServer(t *testing.T) {
 		tokenSent    bool   // the server receives the token, which it may request
 		certificates int    // in the server's chain; 0: one
 		maxMessage   int    // MaxProtocolMessageBodyLen
-		untraced     bool   // pgx shows its tracer the response before any hook, so there is none
 	}{
 		{name: "MD5", misbehave: send(encode(&pgproto3.AuthenticationMD5Password{Salt: [4]byte{1, 2, 3, 4}})), want: "sign-in: "},
 		{name: "SCRAM", misbehave: send(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}})), want: "sign-in: "},
@@ -57,12 +56,14 @@ func TestHostileServer(t *testing.T) {
 		{name: "mechanisms that resemble OAUTHBEARER", misbehave: send(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"oauthbearer", "OAUTHBEARER ", "PLAIN"}})), want: "sign-in: "},
 		{name: "unterminated mechanism", misbehave: send(encodeAuthRequest(10, []byte("OAUTHBEARER")...)), want: "unterminated string"},
 		{name: "10,000 mechanisms", misbehave: send(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: append(make([]string, 10000), "PLAIN")})), want: "sign-in: "},
-		{name: "bearer, among other mechanisms", untraced: true, misbehave: send(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256", "OAUTHBEARER"}}), rejection("no")), want: "sign-in: no", tokenSent: true},
-		{name: "bearer, token repeated in an error", untraced: true, misbehave: send(bearerRequest, rejection("bad "+opaque)), want: "sign-in: bad xxxxx", tokenSent: true},
-		{name: "bearer, response is not JSON", untraced: true, misbehave: send(bearerRequest,
+		{name: "bearer, among other mechanisms", misbehave: send(encode(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256", "OAUTHBEARER"}}), rejection("no")), want: "sign-in: no", tokenSent: true},
+		{name: "bearer, token repeated in an error", misbehave: send(bearerRequest, rejection("bad "+opaque)), want: "sign-in: bad xxxxx", tokenSent: true},
+		{name: "bearer, response is not JSON", misbehave: send(bearerRequest,
 			encode(&pgproto3.AuthenticationSASLContinue{Data: []byte("\x1b[31m" + opaque)})), want: "invalid OAuth error response from server", tokenSent: true},
-		{name: "bearer, token repeated in the status", untraced: true, misbehave: send(bearerRequest,
+		{name: "bearer, token repeated in the status", misbehave: send(bearerRequest,
 			encode(&pgproto3.AuthenticationSASLContinue{Data: []byte(`{"status":"\u001b[31m` + opaque + `\n is bad"}`)})), want: "OAuth authentication failed: [31mxxxxx is bad", tokenSent: true},
+		{name: "bearer, token escaped in the status", misbehave: send(bearerRequest,
+			encode(&pgproto3.AuthenticationSASLContinue{Data: []byte(`{"status":"\u006f` + opaque[1:] + ` is bad"}`)})), want: "OAuth authentication failed: xxxxx is bad", tokenSent: true},
 		{name: "the token repeated", misbehave: send(cleartextRequest, rejection("bad password "+opaque+"\x1b[0m\r\nfor me")), want: "bad password xxxxx [0m for me", tokenSent: true},
 		{name: "the token in a notice", misbehave: send(cleartextRequest, append(encode(&pgproto3.NoticeResponse{Severity: "NOTICE", Message: opaque, Detail: opaque}), rejection("no")...)), want: "sign-in: no", tokenSent: true},
 		{name: "the token repeated in an error that is not fatal", misbehave: send(cleartextRequest, encode(&pgproto3.ErrorResponse{Severity: "ERROR", Code: "28000", Message: opaque, Detail: opaque, Hint: opaque})), want: "sign-in: xxxxx (SQLSTATE 28000)", tokenSent: true},
@@ -122,9 +123,6 @@ func TestHostileServer(t *testing.T) {
 			logger := WithLogger(slog.New(slog.NewTextHandler(log, nil)))
 			c := newConnector(t, s.trustedDSN(tt.params), WithCredential(opaqueCredential(opaque)), logger, WithConnConfig(func(c *pgx.ConnConfig) {
 				logHooks(c, log)
-				if tt.untraced {
-					c.Tracer = nil
-				}
 				c.MaxProtocolMessageBodyLen = tt.maxMessage
 			}))
 			if _, err := tokenOf(ctx, c); err != nil {

@@ -91,3 +91,37 @@ func TestLimitEndsWithTheSignIn(t *testing.T) {
 		})
 	}
 }
+
+// NegotiateProtocolVersion with a count that its body cannot hold is refused before pgx
+// decodes it: pgx panics where an int has 32 bits and the count is negative as one.
+func TestOptionsFit(t *testing.T) {
+	entratest.CleanEnv(t)
+	for _, tt := range []struct {
+		name    string
+		message []byte
+		want    string // in the error; "": the sign-in goes on
+	}{
+		{name: "0xffffffff", message: encodeRaw('v', 12, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff), want: "it counts more options than it holds"},
+		{name: "0x80000000", message: encodeRaw('v', 12, 0, 0, 0, 0, 0x80, 0, 0, 0), want: "it counts more options than it holds"},
+		{name: "one too many", message: encodeRaw('v', 14, 0, 0, 0, 0, 0, 0, 0, 3, 'x', 0), want: "it counts more options than it holds"},
+		{name: "one", message: encodeRaw('v', 14, 0, 0, 0, 0, 0, 0, 0, 1, 'x', 0)},
+		{name: "none", message: encodeRaw('v', 12, 0, 0, 0, 0, 0, 0, 0, 0)},
+		{name: "too short", message: encodeRaw('v', 11, 0, 0, 0, 0, 0, 0, 0), want: "NegotiateProtocolVersion"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newFakeServer(t, func(s *fakeServer) {
+				s.misbehave = send(append(tt.message, cleartextRequest...), encode(authOK...))
+			})
+			err := ping(t, s.trustedDSN(""), WithCredential(&entratest.Credential{}))
+			if tt.want == "" {
+				if err != nil {
+					t.Errorf("ping = %v, want no error", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("ping = %v, want %q in it", err, tt.want)
+			}
+		})
+	}
+}

@@ -139,9 +139,10 @@ func WithLogger(l *slog.Logger) Option {
 // WithConnConfig calls f once for each Connector, in NewConnector, to change the pgx
 // configuration, for example its Tracer, DialFunc, LookupFunc or OnNotification. Hooks that f
 // sets must be safe for concurrent use. Except in mode password, the configuration contains
-// no password, and changes of User and Password have no effect. If an AfterNetConnect returns
-// a wrapped connection, the wrapper must have a method NetConn() net.Conn that returns the
-// connection it wraps, as *tls.Conn has. A nil f is ignored.
+// no password, and changes of User and Password have no effect. In every mode, if an
+// AfterNetConnect returns a wrapped connection, the wrapper must have a method NetConn()
+// net.Conn that returns the connection it wraps, as *tls.Conn has. Otherwise the connect
+// fails. No hook or tracer sees the token in a configuration. A nil f is ignored.
 func WithConnConfig(f func(*pgx.ConnConfig)) Option {
 	return func(o *options) {
 		if f != nil {

@@ -1,10 +1,14 @@
 package driver
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
@@ -72,6 +76,7 @@ func (p *preparation) parse(s string) error {
 	if config.RequireAuth == "" {
 		config.RequireAuth = requireAuth
 	}
+	config.BuildFrontend = requireToken(config.BuildFrontend)
 	p.c.baseContext = errContext{
 		database: config.Database,
 		host:     config.Host,
@@ -90,6 +95,11 @@ func (p *preparation) parseWithoutToken() error {
 	p.c.config = config
 	p.options.apply(config)
 	config.DialFunc = noticeVanished(config.DialFunc)
+	if hook := config.AfterNetConnect; hook != nil {
+		config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+			return callNetHook(ctx, cfg, conn, hook)
+		}
+	}
 	p.c.baseContext = errContext{passwordMode: true, database: config.Database, host: config.Host}
 	return nil
 }

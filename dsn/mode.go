@@ -53,6 +53,10 @@ type ModeInfo struct {
 	// is read first. Env is empty if the mode has no such variables.
 	Env string
 
+	// Interactive reports that a person may have to act before there is a token. Then the
+	// token is requested before the server is dialed.
+	Interactive bool
+
 	// Timeout is the default of aad_token_timeout. It is 0 if the mode has the general
 	// default of 30 seconds.
 	Timeout time.Duration
@@ -129,18 +133,20 @@ var modes = []ModeInfo{
 		Env:      "AZURESUBSCRIPTION_",
 	},
 	{
-		Name:    InteractiveBrowser,
-		Aliases: []string{"ActiveDirectoryInteractive"},
-		Doc:     "a user, in the browser",
-		Keys:    slices.Concat([]string{"aad_tenant_id", "aad_client_id", "aad_login_hint", "aad_redirect_url"}, authorityKeys),
-		Timeout: 5 * time.Minute,
+		Name:        InteractiveBrowser,
+		Aliases:     []string{"ActiveDirectoryInteractive"},
+		Doc:         "a user, in the browser",
+		Keys:        slices.Concat([]string{"aad_tenant_id", "aad_client_id", "aad_login_hint", "aad_redirect_url"}, authorityKeys),
+		Interactive: true,
+		Timeout:     5 * time.Minute,
 	},
 	{
-		Name:    DeviceCode,
-		Aliases: []string{"ActiveDirectoryDeviceCode"},
-		Doc:     "a user, with a code to enter on another device",
-		Keys:    slices.Concat([]string{"aad_tenant_id", "aad_client_id"}, authorityKeys),
-		Timeout: 15 * time.Minute,
+		Name:        DeviceCode,
+		Aliases:     []string{"ActiveDirectoryDeviceCode"},
+		Doc:         "a user, with a code to enter on another device",
+		Keys:        slices.Concat([]string{"aad_tenant_id", "aad_client_id"}, authorityKeys),
+		Interactive: true,
+		Timeout:     15 * time.Minute,
 	},
 	{
 		Name:    AccessToken,

@@ -102,6 +102,11 @@ func parseSettings(s string) (map[string]string, error) {
 	settings := config.Params
 	delete(settings, "service") // its settings are among the others
 	delete(settings, "servicefile")
+	for name, secret := range map[string]dsn.Secret{"password": config.Password, "sslpassword": config.SSLPassword} {
+		if v := secret.Value(); v != "" {
+			settings[name] = v
+		}
+	}
 	return settings, nil
 }
 

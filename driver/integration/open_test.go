@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"crypto/rand"
 	"database/sql"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/aadpostgres/aadpostgres/driver"
 )
@@ -72,6 +74,32 @@ func TestOpen(t *testing.T) {
 		}
 		defer conn.Close(ctx)
 		checkUser(t, conn.QueryRow(ctx, query))
+	})
+	t.Run("stdlib.OpenDB", func(t *testing.T) {
+		c := newConnector(t)
+		called := false
+		db := stdlib.OpenDB(*c.Config(), stdlib.OptionBeforeConnect(c.BeforeConnect), stdlib.OptionAfterConnect(func(context.Context, *pgx.Conn) error {
+			called = true
+			return nil
+		}))
+		defer db.Close()
+		checkUser(t, db.QueryRow(query))
+		if !called {
+			t.Error("AfterConnect was not called")
+		}
+	})
+	t.Run("stdlib.OpenDB, BeforeConnect beside the program's", func(t *testing.T) {
+		c := newConnector(t)
+		db := stdlib.OpenDB(*c.Config(), stdlib.OptionBeforeConnect(func(ctx context.Context, config *pgx.ConnConfig) error {
+			return c.BeforeConnect(ctx, config)
+		}))
+		defer db.Close()
+		checkUser(t, db.QueryRow(query))
+	})
+	t.Run("stdlib.OpenDB, BeforeConnect replaced", func(t *testing.T) {
+		db := stdlib.OpenDB(*newConnector(t).Config(), stdlib.OptionBeforeConnect(func(context.Context, *pgx.ConnConfig) error { return nil }))
+		defer db.Close()
+		checkError(t, db.Ping(), "no token was set for this connection; call BeforeConnect")
 	})
 	t.Run("pgxpool", func(t *testing.T) {
 		c := newConnector(t)

@@ -50,7 +50,7 @@ var matrix = []tool{
 	{"otelsql", "github.com/XSAM/otelsql", "Otelsql", `otelsql.Open("aadpostgres", dsn, options...)`, ""},
 	{"sqlmw", "github.com/ngrok/sqlmw", "Sqlmw", `sqlmw.Driver(&driver.Driver{}, interceptor)`, ""},
 	{"go-sqlmock", "github.com/DATA-DOG/go-sqlmock", "Sqlmock", `driver.Register("aadpostgres-mock", driver.WithOpenFunc(open))`, "unknown driver"},
-	{"pgxpool", "github.com/jackc/pgx/v5", "Pgxpool", `config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect`, "28P01"},
+	{"pgxpool", "github.com/jackc/pgx/v5", "Pgxpool", `config.ConnConfig, config.BeforeConnect = c.Config(), c.BeforeConnect`, "no token was set for this connection"},
 }
 
 // TestMatrix checks that the README's matrix matches the tests. Each line is in a test

@@ -94,6 +94,19 @@ func newCredential(cfg *dsn.Config, o options) (azcore.TokenCredential, error) {
 	return newChain(cfg, o)
 }
 
+// interactive reports whether a person may have to act before there is a token.
+func interactive(cfg *dsn.Config, o Options) bool {
+	switch o.Credential.(type) {
+	case nil:
+		return slices.ContainsFunc(dsn.Modes(), func(m dsn.ModeInfo) bool {
+			return m.Interactive && slices.Contains(cfg.Auth, m.Name)
+		})
+	case *azidentity.DeviceCodeCredential, *azidentity.InteractiveBrowserCredential:
+		return true
+	}
+	return false
+}
+
 // checkFiles refuses files that azidentity would read without end. It reads one of them
 // before it makes a credential.
 func checkFiles(cfg *dsn.Config) error {

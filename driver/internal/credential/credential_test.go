@@ -15,9 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
 // Each mode requests a token for the server's scope through azidentity's own code, and
@@ -210,5 +212,44 @@ func TestPromptOfTheProgram(t *testing.T) {
 	}
 	if got != want {
 		t.Errorf("prompt got %+v, want %+v", got, want)
+	}
+}
+
+// Where a person may have to act, the token is requested before the server is dialed. That
+// is known of the modes by their table, also in a list, and of azidentity's types.
+func TestInteractive(t *testing.T) {
+	deviceCode, err := azidentity.NewDeviceCodeCredential(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser, err := azidentity.NewInteractiveBrowserCredential(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cli, err := azidentity.NewAzureCLICredential(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name       string
+		auth       []dsn.Mode
+		credential azcore.TokenCredential
+		want       bool
+	}{
+		{name: "device-code", auth: []dsn.Mode{dsn.DeviceCode}, want: true},
+		{name: "interactive-browser", auth: []dsn.Mode{dsn.InteractiveBrowser}, want: true},
+		{name: "in a list", auth: []dsn.Mode{dsn.ManagedIdentity, dsn.AzureCLI, dsn.DeviceCode}, want: true},
+		{name: "a list without a person", auth: []dsn.Mode{dsn.ManagedIdentity, dsn.AzureCLI}, want: false},
+		{name: "default", auth: []dsn.Mode{dsn.Default}, want: false},
+		{name: "DeviceCodeCredential", auth: []dsn.Mode{dsn.Default}, credential: deviceCode, want: true},
+		{name: "InteractiveBrowserCredential", auth: []dsn.Mode{dsn.Default}, credential: browser, want: true},
+		{name: "AzureCLICredential beside aad_auth=device-code", auth: []dsn.Mode{dsn.DeviceCode}, credential: cli, want: false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := interactive(&dsn.Config{Auth: tt.auth}, Options{Credential: tt.credential})
+			if got != tt.want {
+				t.Errorf("interactive() = %t, want %t", got, tt.want)
+			}
+		})
 	}
 }

@@ -122,11 +122,12 @@ func newCache(cfg *dsn.Config, c Cloud, o Options) (*token.Cache, *fetcher, erro
 		}
 	}
 	return token.NewCache(token.Config{
-		Fetcher:   f,
-		Scope:     c.Scope,
-		MaxAge:    cfg.TokenMaxAge,
-		Timeout:   cfg.TokenTimeout,
-		PastCache: mayAskPastCache(cfg, o.Credential),
+		Fetcher:     f,
+		Scope:       c.Scope,
+		MaxAge:      cfg.TokenMaxAge,
+		Timeout:     cfg.TokenTimeout,
+		PastCache:   mayAskPastCache(cfg, o.Credential),
+		Interactive: interactive(cfg, o),
 	}), f, nil
 }
 

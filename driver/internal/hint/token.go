@@ -18,7 +18,8 @@ const (
 var token = []Rule{
 	// This driver's own checks. They come first: these texts quote others.
 	{Token, "waiting for the token: ", "", "allow more time, or run {try_command} in a terminal to see what the developer tool waits for: the token request was still under way", Ours},
-	{Token, "waiting for the token: ", "", "allow more time (connect_timeout counts too), or check that the authority can be reached: the token request was still under way", Ours},
+	{Token, "waiting for the token: ", "", "allow more time, or check that the authority can be reached: the token request was still under way", Ours},
+	{Token, "no token was set for this connection", "", "call BeforeConnect of the connector before each connect, and keep the AfterNetConnect that it sets", Ours},
 	{Token, "the token is * old, and the credential returned no younger one", "", "raise aad_token_max_age", Ours},
 	{Token, "the token is for the audience", "", "request a token for {resource}; set aad_scope only to a scope that you know to be the server's", Ours},
 	{Token, "the token is for cloud", "", "request a token for the host's cloud", Ours},

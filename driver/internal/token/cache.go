@@ -19,6 +19,9 @@ type Cache struct {
 	timeout   time.Duration
 	pastCache bool
 
+	interactive bool
+	slow        atomic.Bool // the next request is expected to take longer than MaxHold
+
 	current  atomic.Pointer[Token]
 	unusable atomic.Pointer[Token] // the latest token that no server would accept, or that one rejected
 	skew     atomic.Int64          // of this machine's clock, by the latest response
@@ -44,12 +47,15 @@ type Config struct {
 
 	// PastCache lets a refresh that comes before the credential's own cache has a newer
 	// token ask past that cache. It must be false if that could ask a person.
-	PastCache bool
+	PastCache   bool
+	Interactive bool // a person may have to act before there is a token
 }
 
 // NewCache returns a cache with one user. It requests nothing yet.
 func NewCache(c Config) *Cache {
-	return &Cache{fetcher: c.Fetcher, scope: c.Scope, maxAge: c.MaxAge, timeout: c.Timeout, pastCache: c.PastCache, users: 1}
+	cache := &Cache{fetcher: c.Fetcher, scope: c.Scope, maxAge: c.MaxAge, timeout: c.Timeout, pastCache: c.PastCache, interactive: c.Interactive, users: 1}
+	cache.slow.Store(c.Interactive)
+	return cache
 }
 
 const (
@@ -111,7 +117,7 @@ func (c *Cache) start(t *Token, rejected bool, now time.Time, o Observer) *Call 
 		return c.failed
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
-	c.call = &Call{done: make(chan struct{}), cache: c, cancel: cancel, observer: o}
+	c.call = &Call{done: make(chan struct{}), cache: c, cancel: cancel, observer: o, slow: c.slow.Load()}
 	if f, ok := c.fetcher.(Asker); ok {
 		c.call.asking = f.Asking
 	}
@@ -135,6 +141,9 @@ func (c *Cache) run(ctx context.Context, call *Call, r refresh, o Observer) {
 	call.token = t
 	call.err = err
 	canceled := errors.Is(ctx.Err(), context.Canceled)
+	if !canceled {
+		c.slow.Store(c.interactive || time.Since(began) > MaxHold)
+	}
 
 	c.mu.Lock()
 	if c.call == call { // else it was released, and another may be under way
@@ -221,25 +230,3 @@ func (c *Cache) cancelUnwanted() {
 // Skew returns how far this machine's clock is ahead of the authority's, by the latest
 // response.
 func (c *Cache) Skew() time.Duration { return time.Duration(c.skew.Load()) }
-
-// Stats are totals since [NewCache].
-type Stats struct {
-	Requests, Failures int64
-	Waits              int64     // callers that waited for a request that another one began
-	Refreshes          int64     // requests that replaced an older token
-	ExpiresOn          time.Time // of the current token; zero if there is none
-}
-
-// Stats returns the totals so far. Each is read by itself.
-func (c *Cache) Stats() Stats {
-	s := Stats{
-		Requests:  c.count.requests.Load(),
-		Failures:  c.count.failures.Load(),
-		Waits:     c.count.waits.Load(),
-		Refreshes: c.count.refreshes.Load(),
-	}
-	if t := c.current.Load(); t != nil {
-		s.ExpiresOn = t.ExpiresOn
-	}
-	return s
-}

@@ -45,7 +45,7 @@ func TestCallerGivesUp(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got error %v, want %v", err, context.DeadlineExceeded)
 		}
-		wantHint(t, err, "allow more time (connect_timeout counts too)")
+		wantHint(t, err, "allow more time, or check")
 		if got := time.Since(began); got != time.Second {
 			t.Errorf("the caller waited %s, want 1s", got)
 		}
@@ -244,15 +244,15 @@ func TestReleaseKeepsWhatSomebodyWaitsFor(t *testing.T) {
 			_, err := call.Token(ctx)
 			return err
 		}},
-		{"Run", func(ctx context.Context, call *Call) error {
-			return call.Run(ctx, func(ctx context.Context) error {
-				select {
-				case <-call.done:
-					return call.Err()
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-			})
+		{"WithCancelOnFailure", func(ctx context.Context, call *Call) error {
+			ctx, stop := call.WithCancelOnFailure(ctx)
+			defer stop()
+			select {
+			case <-call.done:
+				return call.Err()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}},
 	}
 	for _, row := range waits {

@@ -3,7 +3,14 @@ package token
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
+	"time"
 )
+
+// MaxHold is how long a connect may hold a server's session while it waits for a token. A
+// server that waits for a password counts the session among its connections, and closes
+// it after authentication_timeout.
+const MaxHold = time.Second
 
 // A Call is one token request, shared by its waiters. If nobody waits for it and its cache
 // has no user, it is canceled. It is safe for concurrent use.
@@ -19,6 +26,9 @@ type Call struct {
 	// The cache's mu guards these. Once done is closed, abandoned does not change.
 	waiters   int
 	abandoned bool // canceled because nobody wanted it
+
+	slow    bool        // the request is expected to take longer than MaxHold
+	claimed atomic.Bool // by Overlap
 }
 
 // completed returns a call that needed no request.
@@ -83,7 +93,7 @@ func (c *Call) wait(ctx context.Context) (*Token, error) {
 	case <-c.done:
 		return c.token, c.err
 	case <-ctx.Done():
-		return nil, c.unfinished(context.Cause(ctx))
+		return nil, c.unfinished(ctx.Err())
 	}
 }
 
@@ -100,6 +110,11 @@ func (c *Call) unfinished(cause error) *Error {
 	}
 	return e
 }
+
+// Overlap reports whether the caller may dial while it waits for the token. One caller of
+// a call may, unless the token is expected to take longer than [MaxHold]. The others wait
+// for the token first, so that they take no session from anybody.
+func (c *Call) Overlap() bool { return !c.slow && !c.claimed.Swap(true) }
 
 // Err returns why the request failed, and nil while it is under way.
 func (c *Call) Err() error {
@@ -121,32 +136,20 @@ func (c *Call) Returned(t *Token) bool {
 	}
 }
 
-// WithCancelOnFailure returns a context that ends when the request fails, with its
-// error as the cause. The caller must call the function that comes with it.
+// WithCancelOnFailure returns a context that ends when the request fails. The caller must
+// call the function that comes with it.
 func (c *Call) WithCancelOnFailure(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	leave := c.join()
 	go func() {
 		defer leave()
 		select {
 		case <-c.done:
 			if c.err != nil && !c.abandoned {
-				cancel(c.err)
+				cancel()
 			}
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() { cancel(nil) }
-}
-
-// Run calls f, whose work is useless if the request fails: then f's context ends, and
-// Run returns the request's error.
-func (c *Call) Run(ctx context.Context, f func(context.Context) error) error {
-	bound, stop := c.WithCancelOnFailure(ctx)
-	defer stop()
-	err := f(bound)
-	if err != nil && bound.Err() != nil && ctx.Err() == nil {
-		return context.Cause(bound)
-	}
-	return err
+	return ctx, cancel
 }

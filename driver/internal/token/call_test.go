@@ -25,7 +25,7 @@ func TestCallThatHasEnded(t *testing.T) {
 		canceled, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New("no time"))
 		_, err := call.Token(canceled)
-		wantError(t, err, "waiting for the token: no time")
+		wantError(t, err, "waiting for the token: context canceled")
 		time.Sleep(2 * time.Second)
 		for range 100 { // select would choose at random
 			got, err := call.Token(canceled)
@@ -78,58 +78,7 @@ func TestReturned(t *testing.T) {
 	}
 }
 
-// What is useless without a token ends when the request fails, with the request's error.
-func TestRun(t *testing.T) {
-	errOwn := errors.New("own")
-	slow := func(ctx context.Context) error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Minute):
-			return nil
-		}
-	}
-	rows := []struct {
-		name    string
-		fetch   func(int, Request) (Response, error)
-		timeout time.Duration // of the caller
-		run     func(context.Context) error
-		want    error
-		took    time.Duration
-	}{
-		{"the request fails", fail, time.Hour, slow, errDown, time.Second},
-		{"the request succeeds", lifetime(time.Hour), time.Hour, slow, nil, time.Minute},
-		{"the work fails first", fail, time.Hour, func(context.Context) error { return errOwn }, errOwn, 0},
-		{"the work succeeds first", fail, time.Hour, func(context.Context) error { return nil }, nil, 0},
-		{"the caller gives up", lifetime(time.Hour), 2 * time.Second, slow, context.DeadlineExceeded, 2 * time.Second},
-		{"the caller gives up, and the work says why", lifetime(time.Hour), 2 * time.Second, func(ctx context.Context) error {
-			<-ctx.Done()
-			return errOwn
-		}, errOwn, 2 * time.Second},
-		{"the caller gives up first", fail, time.Second / 2, slow, context.DeadlineExceeded, time.Second / 2},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), row.timeout)
-				defer cancel()
-				call := callOf(t, row.fetch)
-				began := time.Now()
-				err := call.Run(ctx, row.run)
-				if !errors.Is(err, row.want) {
-					t.Errorf("Run() = %v, want %v", err, row.want)
-				}
-				if got := time.Since(began); got != row.took {
-					t.Errorf("Run() took %s, want %s", got, row.took)
-				}
-				time.Sleep(2 * time.Second) // the request may be under way
-			})
-		})
-	}
-}
-
-// The context that ends with a failed request has its error as the cause. A request that
-// succeeds ends nothing.
+// The context ends with a request that fails. A request that succeeds ends nothing.
 func TestWithCancelOnFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := callOf(t, fail).WithCancelOnFailure(t.Context())
@@ -137,8 +86,8 @@ func TestWithCancelOnFailure(t *testing.T) {
 		wantError(t, ctx.Err(), "")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if got := context.Cause(ctx); !errors.Is(got, errDown) {
-			t.Errorf("Cause() = %v, want %v", got, errDown)
+		if got := ctx.Err(); !errors.Is(got, context.Canceled) {
+			t.Errorf("Err() = %v, want %v", got, context.Canceled)
 		}
 
 		ctx, stop = callOf(t, lifetime(time.Hour)).WithCancelOnFailure(t.Context())
@@ -150,4 +99,51 @@ func TestWithCancelOnFailure(t *testing.T) {
 			t.Errorf("Err() = %v, want %v", got, context.Canceled)
 		}
 	})
+}
+
+// One caller of a call may dial while it waits. None may if the token is expected late: a
+// person must act for it, or the request before took more than MaxHold, whatever came of
+// it.
+func TestOverlap(t *testing.T) {
+	rows := []struct {
+		name        string
+		interactive bool
+		delays      []time.Duration // of the requests before
+		fails       bool            // the request before
+		want        bool            // of the first caller
+	}{
+		{name: "first request", want: true},
+		{name: "after a fast request", delays: []time.Duration{time.Second}, want: true},
+		{name: "after a slow request", delays: []time.Duration{MaxHold + time.Millisecond}, want: false},
+		{name: "after a slow request that failed", delays: []time.Duration{MaxHold + time.Millisecond}, fails: true, want: false},
+		{name: "after a slow and a fast request", delays: []time.Duration{2 * MaxHold, 0}, want: true},
+		{name: "interactive", interactive: true, want: false},
+		{name: "interactive, after a fast request", interactive: true, delays: []time.Duration{0}, want: false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fakeFetcher{get: lifetime(time.Hour)}
+				if row.fails {
+					f.get = fail
+				}
+				c := NewCache(Config{Fetcher: f, Scope: "s", Timeout: time.Minute, Interactive: row.interactive})
+				for _, delay := range row.delays {
+					f.delay = delay
+					_, call := c.Token(quiet)
+					call.Token(t.Context())   // its result does not matter
+					time.Sleep(2 * time.Hour) // the token expires, and the backoff is over
+				}
+				_, call := c.Token(quiet)
+				if got := call.Overlap(); got != row.want {
+					t.Errorf("Overlap() of the first caller = %t, want %t", got, row.want)
+				}
+				_, same := c.Token(quiet)
+				if same.Overlap() {
+					t.Error("Overlap() of the second caller = true, want false")
+				}
+				time.Sleep(time.Minute) // until the request has ended
+			})
+		})
+	}
 }

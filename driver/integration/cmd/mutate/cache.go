@@ -105,10 +105,11 @@ var cacheMutants = []mutant{
 		return c.token, c.err
 `, ``, "TestCallThatHasEnded"},
 	{"driver/internal/token/call.go", `			if c.err != nil && !c.abandoned {
-				cancel(c.err)
+				cancel()
 			}`, ``, "TestWithCancelOnFailure"},
-	{"driver/internal/token/call.go", `bound.Err() != nil && ctx.Err() == nil`, `false`, "TestRun"},
-	{"driver/internal/token/call.go", `bound.Err() != nil && ctx.Err() == nil`, `bound.Err() != nil`, "TestRun"},
+	{"driver/internal/token/call.go", `!c.slow && `, ``, "TestOverlap"},
+	{"driver/internal/token/call.go", `!c.claimed.Swap(true)`, `!c.claimed.Load()`, "TestOverlap"},
+	{"driver/internal/token/call.go", `c.unfinished(ctx.Err())`, `c.unfinished(context.Cause(ctx))`, "TestCallThatHasEnded"},
 	{"driver/internal/token/request.go", `if r.rejected && r.returned(t) {`, `if false {`, "TestRefresh"},
 	{"driver/internal/token/request.go", `unusable != nil && t.Value == unusable.Value`, `false && unusable != nil`, "TestUnusableTokenIsNotKept"},
 	{"driver/internal/token/request.go", `c.unusable.Store(t) // the`, `// the`, "TestUnusableTokenIsNotKept"},

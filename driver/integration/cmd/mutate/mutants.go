@@ -37,35 +37,41 @@ var policyMutants = []mutant{
 		}`, `if !ok {
 			return true
 		}`, "TestUsersHook"},
-	{"driver/connect.go", `if err := c.policy.check(&config.Config); err != nil {`, `if false {
+	{"driver/config.go", `if err := c.policy.check(&config.Config); err != nil {`, `if false {
 		var err error`, "TestPolicyIsCheckedForEveryConnection"},
 	{"driver/hooks.go", `if err := a.c.policy.check(cfg); err != nil {`, `if false {
 		var err error`, "TestPolicyIsCheckedLast"},
-	{"driver/hooks.go", `!wraps(wrapped, conn) &&`, `false &&`, "TestUsersHook"},
+	{"driver/hooks.go", `err == nil && !wraps(wrapped, conn)`, `false`, "TestUsersHook"},
 	{"driver/hooks.go", `if err := a.c.policy.handshake(ctx, conn); err != nil {`, `if false {
 		var err error`, "TestPlainConnectionGetsNoPassword|TestHandshakeComesFirst"},
-	{"driver/hooks.go", `a.restore() // after the host before`, ``, "TestHandshakeComesFirst"},
+	{"driver/hooks.go", `cfg.Password = "" // the program's: what is sent is the token`, ``, "TestProgramsPasswordIsNotSent"},
+	{"driver/hooks.go", `	if f != nil && reflect.ValueOf(f).Pointer() == netHookCode {`, `	if false {`, "TestBeforeConnectAgain"},
+	{"driver/hooks.go", `if inside { //`, `if inside && false { //`, "TestBeforeConnectAroundAWrapper"},
+	{"driver/connect.go", `		a.stopDial()
+`, ``, "TestLateTokenIsAwaitedWithoutASession"},
+	{"driver/connect.go", `limit = min(limit, connectTimeout/10)`, ``, "TestLateTokenIsAwaitedWithoutASession"},
+	{"driver/connect.go", `a.call != nil && a.call.Overlap()`, `a.call != nil`, "TestCallersWaitWithoutSessions"},
 	{"driver/hooks.go", `a.role, err = a.c.authorize(t, a.host, hostNames(cfg))`, `a.role, err = a.c.user.roleFor(t, a.host)`, "TestTokenOfAnotherCloud|TestLaterHosts"},
 	{"driver/hooks.go", `	a.original.setIn(cfg)
 }`, `	a.original.oauthToken = cfg.OAuthTokenProvider
 	a.original.setIn(cfg)
 }`, "TestOAuthBearer"},
-	{"driver/hooks.go", `a.activeConfig = nil
-	cfg.Password = ""`, `a.activeConfig = nil`, "TestTokenIsTakenOutOfConnections"},
-	{"driver/hooks.go", `		return "", errors.New("the sign-in is over")`, `		return a.token.Value, nil`, "TestOAuthTokenEndsWithTheSignIn"},
+	{"driver/hooks.go", `return bearerPlaceholder, nil`, `return a.token.Value, nil`, "TestNoConfigHoldsTheToken"},
+	{"driver/hooks.go", `		return "", errors.New("the sign-in is over")`, `		return bearerPlaceholder, nil`, "TestOAuthTokenEndsWithTheSignIn"},
+	{"driver/prepare.go", `	config.BuildFrontend = requireToken(config.BuildFrontend)
+`, ``, "TestEmptyPasswordIsNotSent"},
+	{"driver/limit.go", `string(b) == emptyPassword || withoutUser(b)`, `withoutUser(b)`, "TestEmptyPasswordIsNotSent"},
+	{"driver/limit.go", `string(b) == emptyPassword || withoutUser(b)`, `string(b) == emptyPassword`, "TestEmptyPasswordIsNotSent"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,md5"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,scram-sha-256"`, "TestRequireAuth|TestHostileServer"},
 	{"driver/limit.go", `const requireAuth = "password,oauth"`, `const requireAuth = "password,oauth,none"`, "TestRequireAuth|TestHostileServer"},
-	{"driver/retry.go", `a.restore()`, `a.activeConfig = nil`, "TestRejectedThroughBeforeConnect|TestRejected"},
-	{"driver/explain.go", `connect.Config.Password = ""`, ``, "TestTokenIsTakenOutWhenTheNetworkFails"},
+	{"driver/retry.go", `a.restore()`, `a.activeConfig = nil`, "TestOneHostRejectsAnotherAccepts|TestProgramRejectsTheNextHost"},
+	{"driver/explain.go", `connect.Config.Password = ""`, ``, "TestRepeatedSecretIsRedacted"},
 	{"driver/prepare.go", `if cfg.Host() == "" {`, `if false {`, "TestPolicy"},
 	{"driver/prepare.go", `return p.c.policy.check(&config.Config)`, `return nil`, "TestPolicy|TestOpenErrors"},
 	{"driver/prepare.go", `return p.c.policy.checkCloud(hostNames(&p.c.config.Config))`, `return nil`, "TestOtherCloudsAreRefusedWhenOpened"},
 	{"driver/prepare.go", `if err := cloud.CheckAuthority(p.cfg); err != nil {`, `if false {
 			var err error`, "TestOtherCloudsAreRefusedWhenOpened"},
-	{"driver/config.go", `err := runWithToken(ctx, call, explain, func(ctx context.Context) (err error) {
-			conn, err`, `err := runWithToken(ctx, a.call, explain, func(ctx context.Context) (err error) {
-			conn, err`, "TestDialAfterColdConnect"},
 	{"driver/credentials.go", `if err := checkToken(t, hosts); err != nil {`, `if false {
 		var err error`, "TestTokenOfAnotherCloud"},
 	{"driver/explain.go", `if cloud == "" || x.cloud.Scope`, `if x.cloud.Scope`, "TestServerCannotChooseTheAudience"},

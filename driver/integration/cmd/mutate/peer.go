@@ -50,15 +50,16 @@ var peerMutants = []mutant{
 	{"driver/internal/credential/constructors.go", `data, err := token.ReadFile(cfg.ClientCertificate)`, `_ = token.ReadFile
 		data, err := os.ReadFile(cfg.ClientCertificate)`, "TestConstructorErrors"},
 
-	{"driver/limit.go", `if l.bytesLeft <= 0 {`, `if false {`, "TestHostileServer"},
-	{"driver/limit.go", `if l.writesLeft <= 0 {`, `if false {`, "TestHostileServer"},
-	{"driver/limit.go", `l.bodyLeft > maxAuthBytes && !negative`, `false && negative`, "TestHostileServer"},
-	{"driver/limit.go", `		l.writesLeft--
+	{"driver/limit.go", `if bodyLen > f.bytesLeft-headerBytes {`, `if false {`, "TestHostileServer"},
+	{"driver/limit.go", `if f.writesLeft <= 0 {`, `if false {`, "TestHostileServer"},
+	{"driver/limit.go", `	f.writesLeft--
 `, ``, "TestHostileServer"},
-	{"driver/limit.go", `	l.bytesLeft -= int64(n)
+	{"driver/limit.go", `	f.bytesLeft -= headerBytes + bodyLen
 `, ``, "TestHostileServer"},
-	{"driver/limit.go", `if l.header[0] == readyForQuery {`, `if false {`, "TestLimitEndsWithTheSignIn"},
-	{"driver/hooks.go", `a.limiter.done.Store(true)`, ``, "TestLimitEndsWithTheSignIn"},
+	{"driver/limit.go", `if !optionsFit(body) {`, `if false {`, "TestOptionsFit"},
+	{"driver/limit.go", `f.ready = true //`, `//`, "TestLimitEndsWithTheSignIn"},
+	{"driver/hooks.go", `a.filter.finish()`, ``, "TestLimitEndsWithTheSignIn"},
+	{"driver/conntrace.go", `config.ConnectTimeout = cmp.Or(config.ConnectTimeout, stepTimeout)`, ``, "TestDiagnoseIsBounded"},
 	{"driver/hooks.go", `buildFrontend:   a.buildFrontend,`, `buildFrontend:   a.original.buildFrontend,`, "TestHostileServer"},
 
 	{"driver/internal/token/check.go", `if err := checkFormat("the response's token", t.Value); err != nil {`, `if false {

@@ -37,24 +37,22 @@ var redactionMutants = []mutant{
 	{"driver/error.go", `cause = redact.Line(causeOf(e.Err))`, `cause = causeOf(e.Err)`, "TestCauseIsPrintedInOneLine"},
 	{"driver/error.go", `"; " + redact.Printable(e.Hint)`, `"; " + e.Hint`, "TestHostileText|TestErrorPrintsAsOneLine"},
 	{"driver/error.go", `": %!w(<nil>)", "",`, ``, "TestHostileServer"},
-	{"driver/explain.go", `Err: redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `Err: err, cause: redact.Line(cause)}`, "TestHostileServer"},
-	{"driver/explain.go", `redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `redact.Error(err, x.secrets...)}`, "TestHostileServer"},
-	{"driver/explain.go", `Err: redact.Error(err, x.secrets...), cause: redact.Line(x.redactText(causeOf(err)))}`, `Err: err, cause: redact.Line(x.redactText(causeOf(err)))}`, "TestHostileServer"},
-	{"driver/explain.go", `cause := x.redactText(causeOf(err))`, `cause := causeOf(err)`, "TestHostileServer"},
-	{"driver/explain.go", `*field = x.redactText(*field)`, `*field += ""`, "TestHostileServer"},
-	{"driver/retry.go", `	a.errContext().redactError(e)
-`, ``, "TestHostileServer/bearer.*"},
-	{"driver/hooks.go", `	a.errContext().redactError(e)
-`, ``, "TestHostileServer"},
-	{"driver/hooks.go", `a.errContext().redactError((*pgconn.PgError)(n))`, ``, "TestHostileServer/the_token_in_a_notice"},
-	{"driver/hooks.go", `ours.onNotice = a.onNotice`, `ours.onNotice = cfg.OnNotice`, "TestHostileServer/the_token_in_a_notice"},
+	{"driver/explain.go", `Err: redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `Err: err, cause: redact.Line(cause)}`, "TestRepeatedSecretIsRedacted"},
+	{"driver/explain.go", `redact.Error(err, x.secrets...), cause: redact.Line(cause)}`, `redact.Error(err, x.secrets...)}`, "TestRepeatedSecretIsRedacted"},
+	{"driver/explain.go", `Err: redact.Error(err, x.secrets...), cause: redact.Line(x.redactText(causeOf(err)))}`, `Err: err, cause: redact.Line(x.redactText(causeOf(err)))}`, "TestRepeatedSecretIsRedacted"},
+	{"driver/explain.go", `cause := x.redactText(causeOf(err))`, `cause := causeOf(err)`, "TestRepeatedSecretIsRedacted"},
+	{"driver/explain.go", `*field = x.redactText(*field)`, `*field += ""`, "TestRepeatedSecretIsRedacted"},
+	{"driver/limit.go", `return []byte(redact.Text(string(withoutEscapes(body)), f.token))`, `return []byte(redact.Text(string(withoutEscapes(body))))`, "TestHostileServer"},
+	{"driver/limit.go", `string(withoutEscapes(body))`, `string(body)`, "TestHostileServer"},
+	{"driver/limit.go", `case 'E', 'N', 'S':`, `case 'E', 'S':`, "TestHostileServer/the_token_in_a_notice"},
+	{"driver/limit.go", `case 'E', 'N', 'S':`, `case 'N', 'S':`, "TestHostileServer"},
 	{"driver/hooks.go", `	return false
 }
 
-func (a *attempt) onNotice`, `	return true
+// validateConnect`, `	return true
 }
 
-func (a *attempt) onNotice`, "TestHostileServer/the_token_repeated.*"},
+// validateConnect`, "TestHostileServer/the_token_repeated.*"},
 	{"driver/config.go", `delete(config.RuntimeParams, name)`, ``, "TestPgxSeesNoKeyOfOurs"},
 	{"driver/diagnose.go", `c.Found = redact.Printable(c.Found)`, ``, "TestChecksArePrintable"},
 

@@ -59,8 +59,8 @@ var ruleMutants = []mutant{
 `, `	"strings"
 	_ "github.com/aadpostgres/aadpostgres/driver/internal/hint"
 `, ".: TestImports"},
-	{"driver/limit.go", `	"math"
-`, `	"math"
+	{"driver/limit.go", `	"sync/atomic"
+`, `	"sync/atomic"
 	_ "github.com/DATA-DOG/go-sqlmock"
 `, ".: TestImports"},
 }
