@@ -3,7 +3,6 @@ package driver
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strconv"
@@ -203,17 +202,6 @@ func brokeOff(err error) bool {
 		return true
 	}
 	return e.Step == StepNetwork || e.Step == StepTLS
-}
-
-// verification says how TLS verifies the first host, as it does the others.
-func verification(t *tls.Config) string {
-	switch {
-	case t == nil || !verifies(t):
-		return "not verified"
-	case t.InsecureSkipVerify: // verify-ca, or the program's own way
-		return "verified, by its issuer alone"
-	}
-	return "verified"
 }
 
 func (d *diagnosis) checkSignIn(err error) bool {

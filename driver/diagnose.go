@@ -3,6 +3,7 @@ package driver
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"iter"
 	"slices"
@@ -119,4 +120,15 @@ func causeAndHint(err error) (cause, remedy string) {
 func (c *Check) warn(finding string, facts hint.Facts) {
 	c.Status = StatusWarn
 	c.Hint, _ = hint.Find(finding, facts, hint.Diagnosis)
+}
+
+// verification says how TLS verifies the first host, as it does the others.
+func verification(t *tls.Config) string {
+	switch {
+	case t == nil || !verifies(t):
+		return "not verified"
+	case t.InsecureSkipVerify: // verify-ca, or the program's own way
+		return "verified, by its issuer alone"
+	}
+	return "verified"
 }
