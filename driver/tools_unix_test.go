@@ -30,7 +30,7 @@ func setTools(t *testing.T, tools map[string]string) {
 		}
 		t.Cleanup(func() { endChildren(path) })
 	}
-	t.Setenv("PATH", bin+":/usr/bin:/bin")
+	t.Setenv("PATH", bin+":"+entratest.SystemPath(t))
 }
 
 // endChildren ends a tool that hangs: azidentity ends only the shell that runs it.

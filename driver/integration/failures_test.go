@@ -9,6 +9,7 @@ import (
 
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
 // Params of the DSNs of failures, with names in braces as fill replaces them.
@@ -306,7 +307,7 @@ var failures = []failure{
 			if err != nil {
 				t.Fatal(err)
 			}
-			os.Setenv("PATH", strings.TrimPrefix(env[0], "PATH=")+":/usr/bin:/bin")
+			os.Setenv("PATH", strings.TrimPrefix(env[0], "PATH=")+":"+entratest.SystemPath(t))
 			logIn(t, fx)
 		}},
 
