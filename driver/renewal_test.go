@@ -124,6 +124,45 @@ func TestRenewalAfterRejection(t *testing.T) {
 	}
 }
 
+// A token that is valid when it is sent may have ended when the server checks it. It is
+// replaced at once, although it is recent.
+func TestTokenThatEndsDuringTheSignIn(t *testing.T) {
+	entratest.CleanEnv(t)
+	for _, tt := range []struct {
+		name      string
+		notCached bool // the sign-in itself requests the token
+	}{
+		{name: "cached"},
+		{name: "just fetched", notCached: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cred := &entratest.Credential{Get: func(call int64, _ string) (azcore.AccessToken, error) {
+					return azcore.AccessToken{Token: entratest.JWT(map[string]any{"n": call}), ExpiresOn: time.Now().Add(2 * time.Second)}, nil
+				}}
+				c := newConnector(t, "host=h user=u", WithCredential(cred))
+				if !tt.notCached {
+					if _, err := tokenOf(t.Context(), c); err != nil {
+						t.Fatal(err)
+					}
+				}
+				delay := 2 * time.Second // of the first check
+				accepted := signIn(t, c, tokenExpired, func(tok *token.Token) bool {
+					time.Sleep(delay)
+					delay = 0
+					return !tok.Valid(time.Now())
+				})
+				if !accepted {
+					t.Error("the sign-in failed, want another token and a success")
+				}
+				if got := cred.Calls.Load(); got != 2 {
+					t.Errorf("token requests = %d, want 2", got)
+				}
+			})
+		})
+	}
+}
+
 // A token that was rejected and replaced does not come back from the credential's own
 // cache, although the credential does not cache its successor, which is valid for four
 // minutes only.

@@ -74,7 +74,8 @@ func aboutToken(e *pgconn.PgError) bool { return hint.SaysTokenRejected(e.Messag
 // flooded, nor must a pool be left with a bad token when all is well again: it requests
 // after a second, doubling to half a minute.
 func (a *attempt) nextRenewal(old *token.Renewal, aboutToken bool, now time.Time) *token.Renewal {
-	recent := a.call != nil || a.token.RecentlyIssued(now)
+	// A token that has ended by now ended while the server checked it, however recent it is.
+	recent := a.token.Valid(now) && (a.call != nil || a.token.RecentlyIssued(now))
 	if !aboutToken && (recent || !a.c.signedIn.Load()) {
 		return nil
 	}

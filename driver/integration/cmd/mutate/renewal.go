@@ -5,6 +5,7 @@ var renewalMutants = []mutant{
 	{"driver/retry.go", `if e.Code != "28P01" && e.Code != "28000" {`, `if false {`, "TestRejected"},
 	{"driver/retry.go", `aboutToken(e), now)`, `true, now)`, "TestRenewalAfterRejection"},
 	{"driver/retry.go", `a.call != nil || a.token.RecentlyIssued(now)`, `a.call != nil`, "TestRenewalAfterRejection"},
+	{"driver/retry.go", `a.token.Valid(now) && (a.call`, `(a.call`, "TestTokenThatEndsDuringTheSignIn"},
 	{"driver/retry.go", `a.call != nil || a.token.RecentlyIssued(now)`, `a.token.RecentlyIssued(now)`, "TestRenewalAfterRejection"},
 	{"driver/retry.go", `!aboutToken && (recent || !a.c.signedIn.Load())`, `!aboutToken && (a.call != nil || !a.c.signedIn.Load())`, "TestRenewalAfterRejection"},
 	{"driver/retry.go", `!aboutToken && (recent || !a.c.signedIn.Load())`, `!aboutToken && (a.token.RecentlyIssued(now) || !a.c.signedIn.Load())`, "TestRenewalAfterRejection"},
