@@ -1,11 +1,14 @@
 package main
 
 import (
+	"os"
 	"path"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+
+	"golang.org/x/mod/modfile"
 )
 
 func TestCompare(t *testing.T) {
@@ -140,6 +143,28 @@ func TestSuites(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A suite has the version that the other tests of this module use.
+func TestVersions(t *testing.T) {
+	const gomod = "../../go.mod"
+	b, err := os.ReadFile(gomod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := modfile.ParseLax(gomod, b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, require := range f.Require {
+		for _, s := range suites {
+			// The tests of gorm, for example, are a module within gorm's repository.
+			inside := s.module == require.Mod.Path || (s.repo != "" && strings.HasPrefix(s.module, require.Mod.Path+"/"))
+			if inside && s.version != require.Mod.Version {
+				t.Errorf("version of %s = %s, want %s as in %s", s.name, s.version, require.Mod.Version, gomod)
+			}
+		}
 	}
 }
 
