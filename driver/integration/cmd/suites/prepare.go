@@ -73,7 +73,7 @@ func (l *lab) prepare(ctx context.Context, s suite) (dir string, err error) {
 // download copies a module from the module proxy.
 func download(ctx context.Context, module, to string) error {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod -buildvcs=false")
 	cmd.Dir = os.TempDir() // in no module
 	out, err := cmd.Output()
 	var m struct{ Dir, Error string }

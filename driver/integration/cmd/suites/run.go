@@ -115,6 +115,7 @@ func (l *lab) runOnce(ctx context.Context, s suite, binaries []binary, run int, 
 		cmd := exec.CommandContext(ctx, "go", args...)
 		cmd.Dir = b.dir
 		cmd.Env = env
+		cmd.WaitDelay = 10 * time.Second // test2json does not end its test binary when it is killed
 		var out bytes.Buffer
 		cmd.Stdout = &out
 		cmd.Stderr = log

@@ -72,9 +72,13 @@ var suites = []suite{
 	{
 		name: "river", module: "github.com/riverqueue/river", version: "v0.51.2",
 		also:     []string{"github.com/riverqueue/river/rivershared@v0.51.2"},
-		packages: []string{"."},
+		packages: []string{".", "riverdbtest", "riverlog", "rivermigrate", "rivertest", "internal/jobcompleter", "internal/leadership", "internal/maintenance", "internal/notifier"},
 		env:      []string{"TEST_DATABASE_URL={DSN}"},
-		edits:    riverEdits,
+		edits: []edit{
+			riverPool,
+			{"*_test.go", `pgxpool\.New\(`, "through.NewPool(", "pgxpool.New"},
+			{"river*/*_test.go", `pgxpool\.New\(`, "through.NewPool(", "pgxpool.New"},
+		},
 	},
 	{
 		name: "river-sql", module: "github.com/riverqueue/river/riverdriver/riverdatabasesql", version: "v0.51.2",
@@ -83,7 +87,7 @@ var suites = []suite{
 		env:      []string{"TEST_DATABASE_URL={DSN}"},
 		edits: []edit{
 			{"*_test.go", `sql\.Open\(`, "through.Open(", "sql.Open"},
-			riverEdits[0],
+			riverPool,
 		},
 	},
 	{
@@ -148,9 +152,7 @@ var suites = []suite{
 	},
 }
 
-var riverEdits = []edit{
-	{"../1/riversharedtest/*.go", `pgxpool\.ParseConfig\(`, "through.ParsePoolConfig(", ""},
-	{"*_test.go", `pgxpool\.New\(`, "through.NewPool(", "pgxpool.New"},
-}
+// riverPool makes the pool that river's tests share.
+var riverPool = edit{"../1/riversharedtest/*.go", `pgxpool\.ParseConfig\(`, "through.ParsePoolConfig(", ""}
 
 const pgxSetup = "CREATE EXTENSION hstore; CREATE EXTENSION ltree; CREATE DOMAIN uint64 AS numeric(20,0)"
