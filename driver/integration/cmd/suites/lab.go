@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -46,7 +45,6 @@ func newLab(ctx context.Context, out io.Writer) (*lab, error) {
 		l.removeAll()
 		return nil, err
 	}
-	l.azure.Faults.TokenLife(2 * time.Second)
 	err = l.exec(ctx, "postgres", "CREATE ROLE "+passwordRole+" SUPERUSER LOGIN PASSWORD '"+passwordRole+"'; ALTER ROLE "+entraRole+" SUPERUSER")
 	if err != nil {
 		l.removeAll()

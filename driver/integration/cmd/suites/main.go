@@ -6,7 +6,8 @@
 //
 // Arguments select suites by name. With -list it prints their names. Both runs use one
 // PostgreSQL, which the emulator starts. The driver's run signs in with tokens that are
-// valid for two seconds, over connections that live for one.
+// valid for two seconds, or for ten where pgx's pool connects, over connections that live
+// for one.
 //
 // The suites are not part of this repository. Each comes from the module proxy, or from
 // its public repository if its module does not contain it. A suite that cannot be

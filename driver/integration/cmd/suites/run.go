@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type binary struct{ pkg, dir, file string }
 // because some depend on how fast the machine is.
 func (l *lab) runSuite(ctx context.Context, s suite, exceptions []exception) (r report) {
 	r.suite = s
+	l.azure.Faults.TokenLife(cmp.Or(s.tokenLife, 2*time.Second))
 	dir, err := l.prepare(ctx, s)
 	if errors.Is(err, errDownload) {
 		r.notRun = err.Error()

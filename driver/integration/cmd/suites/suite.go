@@ -1,5 +1,7 @@
 package main
 
+import "time"
+
 // A suite is the tests of another project, and how they are made to call package through.
 type suite struct {
 	name    string
@@ -14,10 +16,11 @@ type suite struct {
 	edits    []edit
 	files    []file
 
-	database string // default suites
-	setup    string // SQL that a superuser runs in the database
-	env      []string
-	args     []string // of the test binary; {DSN} in env and args is the URL of the database, {PGX} that of pgx
+	database  string        // default suites
+	setup     string        // SQL that a superuser runs in the database
+	tokenLife time.Duration // default 2 s; longer where pgx connects by itself, which does not retry if a token ends during the sign-in
+	env       []string
+	args      []string // of the test binary; {DSN} in env and args is the URL of the database, {PGX} that of pgx
 }
 
 // An edit replaces text in the files that match a pattern. It fails if there is none.
@@ -48,9 +51,10 @@ var suites = []suite{
 	},
 	{
 		name: "pgxpool", module: "github.com/jackc/pgx/v5", version: "v5.12.0",
-		packages: []string{"pgxpool"},
-		setup:    pgxSetup,
-		env:      []string{"PGX_TEST_DATABASE={DSN}"},
+		packages:  []string{"pgxpool"},
+		setup:     pgxSetup,
+		tokenLife: poolTokenLife,
+		env:       []string{"PGX_TEST_DATABASE={DSN}"},
 		edits: []edit{
 			{"pgxpool/*_test.go", `pgxpool\.ParseConfig\(`, "through.ParsePoolConfig(", "pgxpool.ParseConfig"},
 			{"pgxpool/*_test.go", `pgxpool\.New\(`, "through.NewPool(", "pgxpool.New"},
@@ -71,9 +75,10 @@ var suites = []suite{
 	},
 	{
 		name: "river", module: "github.com/riverqueue/river", version: "v0.51.2",
-		also:     []string{"github.com/riverqueue/river/rivershared@v0.51.2"},
-		packages: []string{".", "riverdbtest", "riverlog", "rivermigrate", "rivertest", "internal/jobcompleter", "internal/leadership", "internal/maintenance", "internal/notifier"},
-		env:      []string{"TEST_DATABASE_URL={DSN}"},
+		also:      []string{"github.com/riverqueue/river/rivershared@v0.51.2"},
+		packages:  []string{".", "riverdbtest", "riverlog", "rivermigrate", "rivertest", "internal/jobcompleter", "internal/leadership", "internal/maintenance", "internal/notifier"},
+		tokenLife: poolTokenLife,
+		env:       []string{"TEST_DATABASE_URL={DSN}"},
 		edits: []edit{
 			riverPool,
 			{"*_test.go", `pgxpool\.New\(`, "through.NewPool(", "pgxpool.New"},
@@ -154,5 +159,8 @@ var suites = []suite{
 
 // riverPool makes the pool that river's tests share.
 var riverPool = edit{"../1/riversharedtest/*.go", `pgxpool\.ParseConfig\(`, "through.ParsePoolConfig(", ""}
+
+// poolTokenLife is a tokenLife for suites of pgx's pool.
+const poolTokenLife = 10 * time.Second
 
 const pgxSetup = "CREATE EXTENSION hstore; CREATE EXTENSION ltree; CREATE DOMAIN uint64 AS numeric(20,0)"

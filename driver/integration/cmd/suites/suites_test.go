@@ -113,13 +113,20 @@ func TestExceptions(t *testing.T) {
 			t.Errorf("parseExceptions(%q) succeeded, want an error", line)
 		}
 	}
-	differences := []difference{{test: testID{"p", "TestA"}}, {test: testID{"p", "TestAB"}}}
+	differences := []difference{
+		{test: testID{"p", "TestA"}, pgx: "pass", ours: "fail"},
+		{test: testID{"p", "TestAB"}, pgx: "pass", ours: "fail"},
+		{test: testID{"p", "TestA"}, pgx: "pass"},
+	}
 	explain("s", differences, []exception{{"s", regexp.MustCompile(`^(?:p\.TestA)$`), "because"}, {"other", regexp.MustCompile(".*"), "no"}})
 	if differences[0].reason != "because" {
 		t.Errorf("reason of TestA = %q, want because", differences[0].reason)
 	}
 	if differences[1].reason != "" {
 		t.Errorf("reason of TestAB = %q, want none", differences[1].reason)
+	}
+	if differences[2].reason != "" {
+		t.Errorf("reason of a TestA that did not end = %q, want none", differences[2].reason)
 	}
 }
 
