@@ -3,6 +3,7 @@ package credential
 import (
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,12 +35,15 @@ func TestFleetOfApplications(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const window = 10 * time.Minute
 				start := time.Now()
+				var mu sync.Mutex // guards the counts: each request has its goroutine
 				windows := make([]int, 6*time.Hour/window)
 				settled := 0 // the window in which the last process had its third refresh
 				caches := make([]*token.Cache, processes)
 				for i := range caches {
 					issued := 0
 					o := Options{Transport: publicAuthority(func(*http.Request) (*http.Response, error) {
+						mu.Lock()
+						defer mu.Unlock()
 						n := int(time.Since(start) / window)
 						windows[n]++
 						issued++
@@ -61,8 +65,11 @@ func TestFleetOfApplications(t *testing.T) {
 							t.Fatalf("process %d: got token %v, %v, want a valid one", i, got, err)
 						}
 					}
-					time.Sleep(10 * time.Second)
+					time.Sleep(30 * time.Second)
 				}
+				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
 				total, peak := 0, 0
 				after := windows[settled+1:]
 				for _, n := range after {
