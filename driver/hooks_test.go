@@ -396,6 +396,10 @@ type configWatcher struct {
 	watch []*pgconn.Config
 }
 
+// watchKey is the key of a value that the context of a watched connect has. That of a
+// request to cancel a query has it not: pgx sends it in a goroutine of its own.
+type watchKey struct{}
+
 func (w *configWatcher) look(when string) {
 	w.when = append(w.when, when)
 	for _, cfg := range w.watch {
@@ -454,12 +458,16 @@ func (w *configWatcher) hook(c *pgx.ConnConfig) {
 	}
 	dial := c.DialFunc
 	c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		w.look("DialFunc")
+		if ctx.Value(watchKey{}) != nil {
+			w.look("DialFunc")
+		}
 		return dial(ctx, network, addr)
 	}
-	c.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
-		w.watch = append(w.watch, cfg)
-		w.look("AfterNetConnect")
+	c.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+		if ctx.Value(watchKey{}) != nil {
+			w.watch = append(w.watch, cfg)
+			w.look("AfterNetConnect")
+		}
 		return conn, nil
 	}
 	build := c.BuildFrontend
@@ -534,10 +542,11 @@ func TestNoConfigHoldsTheToken(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+					watched := context.WithValue(t.Context(), watchKey{}, true)
+					ctx, cancel := context.WithTimeout(watched, 300*time.Millisecond)
 					defer cancel()
 					if tt.cancel {
-						ctx, cancel = context.WithCancel(t.Context())
+						ctx, cancel = context.WithCancel(watched)
 						time.AfterFunc(300*time.Millisecond, cancel)
 					}
 					err := path.connect(ctx, t, c)

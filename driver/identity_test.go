@@ -225,7 +225,12 @@ func TestHintsGiveNoRoleAway(t *testing.T) {
 	}
 	known := hint.FactNames()
 	var n, withSQL, withheld int
+	i := 0
 	for s := range situations {
+		i++
+		if raceDetector && i%23 != 0 {
+			continue // all of them are tried without it
+		}
 		x := s.errContext()
 		facts := x.facts(missing, nil)
 		other := s.otherMeant()
