@@ -8,9 +8,10 @@ import (
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
-// Claims returns the table of claims, in the order in which they are tried.
+// Claims returns the table of claims, in the order in which they are tried. Those that wait
+// for a token to expire come last: the credential may be unable to request another one.
 func Claims() []Claim {
-	return slices.Concat(cloudClaims(), signInClaims, tokenClaims, refusalClaims, provisioningClaims, serverClaims, failoverClaims)
+	return slices.Concat(cloudClaims(), signInClaims, tokenClaims, refusalClaims, provisioningClaims, serverClaims, failoverClaims, waitClaims)
 }
 
 const (

@@ -38,13 +38,6 @@ var refusalClaims = []Claim{
 		try: tryAudience,
 	},
 	{
-		ID: "refused-expired", Text: "The text for an expired token is known.", Standing: Reported,
-		Hints: signIn("access token has expired"),
-		How:   "wait until the administrator's token has expired, and present it", Needs: []Need{NeedsWait},
-		waits: true,
-		try:   tryExpired,
-	},
-	{
 		ID: "refused-role-missing", Text: "A role that does not exist is refused as password authentication failed, with 28P01.", Standing: Documented,
 		Hints: signIn("password authentication failed"),
 		How:   "present a password that is no token for a role that does not exist",
@@ -184,14 +177,4 @@ func tryAudience(ctx context.Context, t *trial) {
 	if !strings.Contains(err.Error(), resource) {
 		t.contradict("the text does not name %s", resource)
 	}
-}
-
-func tryExpired(ctx context.Context, t *trial) {
-	if t.expired.Token == "" {
-		who, err := t.token(ctx, Admin)
-		if t.failed("the administrator's token", err) || !t.waitFor(ctx, who) {
-			return
-		}
-	}
-	t.wantRefusal(t.connect(ctx, &startup{user: t.expired.User, password: t.expired.Token}))
 }

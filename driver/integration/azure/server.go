@@ -161,6 +161,8 @@ func tryFailover(ctx context.Context, t *trial) {
 		cancel()
 		if err == nil {
 			t.observe("a sign-in works %s after the command", time.Since(began).Round(time.Second))
+			_, err = t.administrator(ctx) // for what is still to come: its session has ended
+			t.failed("the administrator's next session", err)
 			return
 		}
 		if !strings.Contains(err.Error(), "context deadline") {
