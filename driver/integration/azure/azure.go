@@ -1,11 +1,9 @@
 // Package azure holds what this module believes about Azure and could not see for itself,
 // as a table of claims, and tries them on a server:
 //
-//	AADPOSTGRES_AZURE_DSN='host=app.postgres.database.azure.com dbname=postgres' \
-//	AADPOSTGRES_AZURE_ADMIN='aad_auth=azure-cli user=me@contoso.com' \
 //	go test -tags azure -v -timeout 3h ./driver/integration/azure
 //
-// [FromEnv] documents the variables. Without the tag, the tests try the same claims on the
+// [FromEnv] documents the variables that name the server and the identities. Without the tag, the tests try the same claims on the
 // emulator. [Run] returns a [Report], which names no host, person or ID, so that it can be
 // published. CONTRIBUTING.md says what to do with it, and [Citation] is how a hint, a cloud
 // or a page says that a claim has been confirmed.

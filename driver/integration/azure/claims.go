@@ -16,7 +16,6 @@ func Claims() []Claim {
 
 const (
 	readme  = "README.md"
-	docs    = "doc.go"
 	emulate = "driver/emulator/azure.sql"
 )
 
@@ -120,7 +119,7 @@ var signInClaims = []Claim{
 	},
 	{
 		ID: "sign-in-no-oauthbearer", Text: "The server does not offer OAUTHBEARER.", Standing: Unknown,
-		Pages: []Page{{readme, "OAUTHBEARER too"}},
+		Pages: []Page{{"driver/limit.go", "password,oauth"}},
 		How:   "read the server's authentication request for the administrator's role and for a role that does not exist",
 		try:   tryOAuth,
 	},

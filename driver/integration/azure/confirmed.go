@@ -111,7 +111,7 @@ func (s sources) check(confirmed []Confirmation) (problems []string) {
 	}
 	for _, file := range slices.Sorted(maps.Keys(s.pages)) {
 		cite(file, s.pages[file], func(c Claim) bool {
-			return slices.ContainsFunc(c.Pages, func(p Page) bool { return p.File == file }) || file == docs && len(c.Clouds) > 0
+			return slices.ContainsFunc(c.Pages, func(p Page) bool { return p.File == file })
 		})
 	}
 	return problems
