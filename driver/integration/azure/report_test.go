@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"testing"
@@ -44,6 +45,19 @@ func TestRunWithoutAdministrator(t *testing.T) {
 		t.Fatalf("Run() = %v, %v, want no report and an error", report, err)
 	}
 	secrets.check(t, err.Error())
+}
+
+// A report that would name somebody, because a trial has not masked its text, is not
+// written.
+func TestReportThatLeaks(t *testing.T) {
+	_, s, _ := emulated(t)
+	s.table = []Claim{{ID: "a-a", try: func(_ context.Context, t *trial) {
+		t.seen = append(t.seen, "host "+t.base.Params["host"])
+	}}}
+	report, err := Run(t.Context(), s)
+	if report != nil || err == nil || !strings.Contains(err.Error(), "would name <host>") {
+		t.Errorf("Run() = %v, %v, want no report, and an error that says why", report, err)
+	}
 }
 
 // The newer wordings of Azure's texts have the same verdicts.
