@@ -63,10 +63,10 @@ func oneLine(s string) string {
 // unclaimed are the wordings of reported or inferred refusals of the server that no claim
 // tries, and why.
 var unclaimed = map[string]string{
-	"server login has been failing":                "a PgBouncer of one's own",
-	"query_wait_timeout":                           "a PgBouncer of one's own",
-	"unsupported startup parameter":                "a PgBouncer of one's own",
-	"password too long":                            "a PgBouncer of one's own",
+	"server login has been failing":                "the user's own PgBouncer",
+	"query_wait_timeout":                           "the user's own PgBouncer",
+	"unsupported startup parameter":                "the user's own PgBouncer",
+	"password too long":                            "the user's own PgBouncer",
 	"access token is not yet valid":                "needs a token whose validity has not begun",
 	"valid oid claim":                              "needs a token without the claim",
 	"invalid username specified":                   "single server, which was retired",
@@ -77,8 +77,8 @@ var unclaimed = map[string]string{
 	"oauth bearer authentication failed":           "the server does not offer OAUTHBEARER",
 	"invalid oauth error response":                 "the server does not offer OAUTHBEARER",
 	"server requested md5":                         "as SCRAM",
-	"no such user":                                 "a PgBouncer of one's own",
-	"pam authentication failed":                    "a PgBouncer of one's own",
+	"no such user":                                 "the user's own PgBouncer",
+	"pam authentication failed":                    "the user's own PgBouncer",
 	"permission denied for database":               "PostgreSQL's own",
 	"no pg_hba.conf entry*ssl off":                 "an older wording of the same",
 }
