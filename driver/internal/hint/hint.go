@@ -35,6 +35,13 @@ const (
 	Ours       Source = "this driver's own" // an error that this module raises itself
 )
 
+// confirmed begins the sources of rules whose text was seen on Azure.
+const confirmed = "confirmed on Azure"
+
+// ConfirmedBy is the source of a rule whose text was seen on Azure, as the claim of that ID
+// in driver/integration/azure says.
+func ConfirmedBy(claim string) Source { return Source(confirmed + " (" + claim + ")") }
+
 // A Rule is a row of the table.
 type Rule struct {
 	Step   string
@@ -60,8 +67,8 @@ func Find(text string, facts Facts, steps ...string) (hint, step string) {
 	said := withoutNames(text)
 	for _, r := range rules {
 		text := text
-		if r.Step == SignIn || r.Step == TLS || r.Step == Network {
-			text = said // the texts of peers quote names, and no rule is about a name
+		if r.quotesNames() {
+			text = said
 		}
 		if slices.Contains(steps, r.Step) && r.matches(text) && r.holds(facts) {
 			return r.fill(facts), r.Step
@@ -74,6 +81,20 @@ func Find(text string, facts Facts, steps ...string) (hint, step string) {
 func (r Rule) Wordings() []string {
 	return strings.Split(strings.ReplaceAll(r.Text, "*", " ... "), "|")
 }
+
+// Matches reports whether r has a wording of text, as [Find] matches it. It does not look
+// at facts.
+func (r Rule) Matches(text string) bool {
+	text = lower(text)
+	if r.quotesNames() {
+		text = withoutNames(text)
+	}
+	return r.matches(text)
+}
+
+// quotesNames reports whether the texts that r is for are those of peers, which quote names.
+// No rule is about a name.
+func (r Rule) quotesNames() bool { return r.Step == SignIn || r.Step == TLS || r.Step == Network }
 
 func (r Rule) matches(text string) bool {
 	for wording := range strings.SplitSeq(r.Text, "|") {

@@ -3,7 +3,7 @@ package main
 import "slices"
 
 // mutants is the list of guards.
-var mutants = slices.Concat(policyMutants, redactionMutants, cacheMutants, renewalMutants, peerMutants, ruleMutants, execMutants)
+var mutants = slices.Concat(policyMutants, redactionMutants, cacheMutants, renewalMutants, peerMutants, ruleMutants, execMutants, claimMutants)
 
 // policyMutants are about where a token may be sent, and about which one.
 var policyMutants = []mutant{

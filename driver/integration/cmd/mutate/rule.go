@@ -13,7 +13,7 @@ var ruleMutants = []mutant{
 	{"driver/internal/hint/text.go", `		text = text[end:]
 `, ``, "TestFind"},
 	{"driver/internal/hint/text.go", `withoutNames(lower(text))`, `lower(text)`, "TestSaysTokenRejected"},
-	{"driver/internal/hint/hint.go", `text = said //`, `text = text + said //`, "TestFind"},
+	{"driver/internal/hint/hint.go", `text = said`, `text = text + said`, "TestFind"},
 	{"driver/internal/hint/text.go", `if !within {`, `if true || !within {`, "TestFind"},
 	{"driver/errcontext.go", `if other != nil || f["person_name"]`, `if f["person_name"]`, "TestHintsGiveNoRoleAway"},
 	{"driver/errcontext.go", `other != nil || f["person_name"] != "" ||`, `other != nil ||`, "TestHintsGiveNoRoleAway"},
