@@ -116,7 +116,10 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 		if err == nil {
 			return conn, nil
 		}
-		if retried || !(a.shouldRetry(ctx, err) || c.fellBack(err)) {
+		if !retried && c.fellBack(err) {
+			continue
+		}
+		if retried || !a.shouldRetry(ctx, err) {
 			return nil, a.errContext().explain(err)
 		}
 	}

@@ -26,13 +26,12 @@ func (c *Config) DSN() string { return c.write(false) }
 func (c *Config) ConnString() string {
 	var parts []string
 	for name, v := range c.Params {
-		if looksSecret(name) {
-			continue
-		}
 		if name == "sslnegotiation" && v == "auto" {
 			v = "postgres" // auto is this driver's
 		}
-		parts = append(parts, name+"="+quote(v))
+		if !looksSecret(name) {
+			parts = append(parts, name+"="+quote(v))
+		}
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, " ")

@@ -33,7 +33,7 @@ const (
 
 // ErrProtocol says that TLS was established and the server did not select [Protocol]. The
 // next connect to it negotiates.
-var ErrProtocol = errors.New("the server accepted direct TLS without the protocol " + Protocol + " (ALPN)")
+var ErrProtocol = errors.New("the server accepted direct TLS without the protocol postgresql (ALPN)")
 
 // Servers is what is known of the servers of one connector. The zero value knows none, and
 // is ready to use. It is safe for concurrent use.
