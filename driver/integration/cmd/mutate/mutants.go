@@ -9,11 +9,8 @@ var mutants = slices.Concat(policyMutants, redactionMutants, cacheMutants, renew
 var policyMutants = []mutant{
 	{"driver/policy.go", `case "", "allow", "prefer", "require":`, `case "never":`, "TestVerifiedTLS"},
 	{"driver/policy.go", `err := c.servers.Verify(conn)`, `var err error`, "TestDirectTLSNeedsTheProtocol"},
-	{"driver/policy.go", `ok && cfg.SSLNegotiation == "direct"`, `false`, "TestDirectTLSNeedsTheProtocol"},
+	{"driver/policy.go", `ok && cfg.SSLNegotiation == "direct"`, `ok && cfg.SSLNegotiation == "never"`, "TestDirectTLSNeedsTheProtocol"},
 	{"driver/internal/direct/direct.go", ` || t.ConnectionState().NegotiatedProtocol != Protocol || !Supports`, ` || !Supports`, "TestDirect"},
-	{"driver/internal/direct/direct.go", `	if s.states[server] != refused {
-`, `	if true {
-`, "TestFallback|TestCanceled"},
 	{"driver/internal/direct/direct.go", `		s.states[server] = trying
 `, ``, "TestOneTries"},
 	{"driver/internal/direct/conn.go", `	if record[0] != handshake {`, `	if false {`, "TestFallback"},
