@@ -209,6 +209,13 @@
 // aad_insecure=unverified leaves require as in pgx, and aad_insecure=plaintext permits
 // connections without TLS, for a proxy on this host.
 //
+// sslnegotiation takes auto beside libpq's postgres and direct. The first connection to a host
+// negotiates TLS. If the server is PostgreSQL 17 or newer and selects the protocol postgresql
+// in TLS (ALPN), later connections begin with TLS, which saves a round trip. If that does not
+// work, the connection falls back within a second, and later ones to that host negotiate.
+// With direct, a server that does not select the protocol is refused. PGSSLNEGOTIATION takes
+// the same values.
+//
 // # Tokens
 //
 // At most one token request per identity is in flight. The connect that starts it dials

@@ -30,6 +30,7 @@ func TestImports(t *testing.T) {
 		{dir: "driver/internal/redact"},
 		{dir: "driver/internal/hint"},
 		{dir: "driver/internal/socket"},
+		{dir: "driver/internal/direct"},
 		{
 			dir:       "driver/internal/token",
 			allowed:   []string{module + "/dsn", internal + "redact"},
@@ -45,7 +46,7 @@ func TestImports(t *testing.T) {
 		},
 		{
 			dir: "driver",
-			allowed: []string{module + "/dsn", internal + "credential", internal + "token", internal + "hint", internal + "redact", internal + "socket",
+			allowed: []string{module + "/dsn", internal + "credential", internal + "token", internal + "hint", internal + "redact", internal + "socket", internal + "direct",
 				azure + "azcore", azure + "azidentity", pgx},
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
+	"github.com/aadpostgres/aadpostgres/driver/internal/direct"
 	"github.com/aadpostgres/aadpostgres/driver/internal/hint"
 	"github.com/aadpostgres/aadpostgres/driver/internal/socket"
 	"github.com/aadpostgres/aadpostgres/dsn"
@@ -53,6 +55,28 @@ func parseConfig(cfg *dsn.Config) (*pgx.ConnConfig, error) {
 // quarter of an hour.
 func noticeVanished(dial pgconn.DialFunc) pgconn.DialFunc {
 	return socket.Within(socket.DefaultTimeout).Dialer(dial)
+}
+
+// offerProtocol offers the name of PostgreSQL's protocol to each host, for
+// sslnegotiation=auto: only a server that selects it may be begun with TLS.
+func offerProtocol(config *pgx.ConnConfig) {
+	for _, h := range hostConfigs(&config.Config) {
+		if h.TLSConfig != nil {
+			h.TLSConfig.NextProtos = []string{direct.Protocol}
+		}
+	}
+}
+
+// beginWithTLS makes config begin with TLS where the connector knows that it works.
+func (c *Connector) beginWithTLS(config *pgx.ConnConfig) {
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return c.servers.Dialer(dial)(ctx, network, addr) // Open may have replaced the history
+	}
+	lookup := config.LookupFunc
+	config.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
+		return c.servers.Lookup(lookup)(ctx, host)
+	}
 }
 
 // openPgx is the openFunc that connects with pgx.

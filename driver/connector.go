@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/aadpostgres/aadpostgres/driver/internal/direct"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 )
 
@@ -115,6 +116,9 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 		if err == nil {
 			return conn, nil
 		}
+		if !retried && c.fellBack(err) {
+			continue
+		}
 		if retried || !a.shouldRetry(ctx, err) {
 			return nil, a.errContext().explain(err)
 		}
@@ -123,12 +127,20 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 func (c *Connector) connectWithoutToken(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.open(ctx, c.config.Copy()) // a WithOpenFunc may change it
+	if c.fellBack(err) {
+		conn, err = c.open(ctx, c.config.Copy())
+	}
 	if err != nil {
 		x := c.baseContext
 		x.secrets = []string{c.config.Password}
 		return nil, x.explain(err)
 	}
 	return conn, nil
+}
+
+// fellBack reports whether err is of a server that was begun with TLS for the last time.
+func (c *Connector) fellBack(err error) bool {
+	return errors.Is(err, direct.ErrProtocol) && c.config.SSLNegotiation != "direct"
 }
 
 // Driver returns a [*Driver] with the connector's options. Wrappers open further

@@ -13,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/direct"
 )
 
 // A connTrace records the steps of a connect, by pgx's own hooks and, for what these do
@@ -137,6 +139,37 @@ func (t *connTrace) attach(config *pgx.ConnConfig) {
 		}
 		return netConnect(ctx, cfg, conn)
 	}
+}
+
+// tryDirectTLS begins a connection to t's server with TLS, and closes it. It returns how
+// long a round trip takes.
+func (c *Connector) tryDirectTLS(ctx context.Context, t *tls.Conn) (roundTrip time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, direct.Timeout)
+	defer cancel()
+	addr := t.RemoteAddr()
+	began := time.Now()
+	conn, err := c.config.DialFunc(ctx, addr.Network(), addr.String())
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	roundTrip = time.Since(began)
+	config := c.config.TLSConfig
+	for _, h := range c.config.Fallbacks {
+		if h.TLSConfig != nil && (config == nil || h.TLSConfig.ServerName == t.ConnectionState().ServerName) {
+			config = h.TLSConfig
+		}
+	}
+	config = config.Clone()
+	config.NextProtos = []string{direct.Protocol}
+	begun := tls.Client(conn, config)
+	if err := begun.HandshakeContext(ctx); err != nil {
+		return 0, err
+	}
+	if begun.ConnectionState().NegotiatedProtocol != direct.Protocol {
+		return 0, direct.ErrProtocol
+	}
+	return roundTrip, nil
 }
 
 func describeTLS(s tls.ConnectionState) string {

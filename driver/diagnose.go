@@ -5,13 +5,16 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/aadpostgres/aadpostgres/driver/internal/direct"
 	"github.com/aadpostgres/aadpostgres/driver/internal/hint"
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
@@ -20,7 +23,7 @@ import (
 // A Check is one line of a diagnosis: what was checked and what was found. It holds no
 // secret.
 type Check struct {
-	Name   string        `json:"name"` // options, cloud, credential, token, claims, user, dns, tcp, tls, sign-in or role
+	Name   string        `json:"name"` // options, cloud, credential, token, claims, user, dns, tcp, tls, direct-tls, sign-in or role
 	Status Status        `json:"status"`
 	Found  string        `json:"found"`          // what was found, or the cause of the failure, in one line
 	Hint   string        `json:"hint,omitempty"` // what to do; "" if there is nothing to do
@@ -41,7 +44,8 @@ const (
 // Diagnose connects to the database and yields one [Check] for each step, from the DSN to the
 // attributes of the role. It stops after the first failed check. It opens one connection, as
 // [Connector.Connect] does, runs one query that requires no privileges, and closes the
-// connection. It may use a token that this process has cached. In mode password it skips the
+// connection. With PostgreSQL 17 and newer it also begins a connection with TLS, and closes
+// it, to see whether sslnegotiation=auto would save a round trip. It may use a token that this process has cached. In mode password it skips the
 // checks cloud, credential, token, claims and user. ctx bounds the whole iteration. Besides,
 // name resolution, each host and the query have connect_timeout each, or ten seconds if it is
 // not set, and the token has aad_token_timeout. Each range over the sequence connects again.
@@ -55,6 +59,7 @@ func Diagnose(ctx context.Context, dsn string, opts ...Option) iter.Seq[Check] {
 type diagnosis struct {
 	yield   func(Check) bool
 	c       *Connector
+	auto    bool // sslnegotiation=auto
 	trace   connTrace
 	token   *token.Token
 	tokenAt time.Time // when the token was there
@@ -72,6 +77,7 @@ func (d *diagnosis) run(ctx context.Context, dsn string, opts []Option) {
 		return
 	}
 	d.c = p.c
+	d.auto = p.auto()
 	var fetched chan Check
 	if d.c.source != nil {
 		fetched = d.fetchToken(ctx)
@@ -87,9 +93,34 @@ func (d *diagnosis) run(ctx context.Context, dsn string, opts []Option) {
 	if !d.checkNetwork(err) || !d.checkSignIn(err) {
 		return
 	}
-	if std, ok := conn.(*stdlib.Conn); ok {
+	std, ok := conn.(*stdlib.Conn)
+	if ok && d.checkDirectTLS(ctx, std.Conn().PgConn()) {
 		d.checkRole(ctx, std.Conn(), signedIn)
 	}
+}
+
+// checkDirectTLS says whether the server accepts direct TLS, and what that saves.
+func (d *diagnosis) checkDirectTLS(ctx context.Context, conn *pgconn.PgConn) bool {
+	t, ok := conn.Conn().(*tls.Conn)
+	if !ok || !direct.Supports(conn.ParameterStatus("server_version")) {
+		return true
+	}
+	check := Check{Name: "direct-tls", Found: "in use"}
+	if d.c.config.SSLNegotiation == "direct" {
+		return d.report(check)
+	}
+	began := time.Now()
+	roundTrip, err := d.c.tryDirectTLS(ctx, t)
+	check.Took = time.Since(began)
+	switch {
+	case err != nil:
+		check.Found = "not accepted, connections negotiate TLS: " + redact.Line(err.Error())
+	case d.auto:
+		check.Found = fmt.Sprintf("accepted, each connection after the first saves a round trip of %s", roundTrip.Round(10*time.Microsecond))
+	default:
+		check.Found = fmt.Sprintf("accepted, with sslnegotiation=auto each connection after the first would save a round trip of %s", roundTrip.Round(10*time.Microsecond))
+	}
+	return d.report(check)
 }
 
 // report yields a check, and returns whether to go on.

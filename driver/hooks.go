@@ -114,6 +114,10 @@ func (a *attempt) secure(ctx context.Context, cfg *pgconn.Config, conn net.Conn,
 		connTraceFrom(ctx).recordFailure("tls", err)
 		return conn, err
 	}
+	if err := a.c.checkProtocol(cfg, conn); err != nil {
+		connTraceFrom(ctx).recordFailure("tls", err)
+		return conn, err
+	}
 	if userHook == nil {
 		return conn, nil
 	}
@@ -196,6 +200,7 @@ func (a *attempt) validateConnect(ctx context.Context, conn *pgconn.PgConn) erro
 	}
 	a.restore()
 	a.onSuccess()
+	a.c.servers.SignedIn(conn.Conn(), conn.ParameterStatus("server_version"))
 	if userHook != nil {
 		return userHook(ctx, conn)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/aadpostgres/aadpostgres/driver/internal/direct"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
@@ -165,6 +166,19 @@ func (p tlsPolicy) handshake(ctx context.Context, conn net.Conn) error {
 		return nil
 	}
 	return newError(StepTLS, errors.New("the connection is not TLS"), nil)
+}
+
+// checkProtocol refuses a server that was begun with TLS and did not select the protocol.
+func (c *Connector) checkProtocol(cfg *pgconn.Config, conn net.Conn) error {
+	err := c.servers.Verify(conn)
+	t, ok := conn.(*tls.Conn)
+	if ok && cfg.SSLNegotiation == "direct" && t.ConnectionState().NegotiatedProtocol != direct.Protocol {
+		err = direct.ErrProtocol
+	}
+	if err != nil {
+		return newError(StepTLS, err, nil)
+	}
+	return nil
 }
 
 // wraps reports whether conn is inner, or wraps it and says so as crypto/tls does.

@@ -1,10 +1,13 @@
 package driver
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
@@ -297,4 +301,86 @@ func TestTokenOfAnotherCloud(t *testing.T) {
 			t.Error("connections = 0, want at least one")
 		}
 	})
+}
+
+// servesDirectTLS makes s accept TLS without a negotiation. Its configuration is direct.
+func servesDirectTLS(direct *tls.Config) func(*fakeServer, net.Conn) {
+	return func(s *fakeServer, conn net.Conn) {
+		first := make([]byte, 1)
+		if _, err := io.ReadFull(conn, first); err != nil {
+			return
+		}
+		config := direct
+		stream := &prefixed{conn, io.MultiReader(bytes.NewReader(first), conn)}
+		if first[0] == 0 {
+			config = s.tls
+			io.ReadFull(stream, make([]byte, 8))
+			conn.Write([]byte("S"))
+		}
+		t := tls.Server(stream, config)
+		if t.Handshake() != nil {
+			return
+		}
+		rw := s.record(t)
+		backend := pgproto3.NewBackend(rw, rw)
+		if _, err := backend.ReceiveStartupMessage(); err == nil {
+			s.authenticate(rw, backend)
+		}
+	}
+}
+
+// A prefixed is a connection that is read through another reader.
+type prefixed struct {
+	net.Conn
+	r io.Reader
+}
+
+func (p *prefixed) Read(b []byte) (int, error) { return p.r.Read(b) }
+
+// A server that is begun with TLS and does not name PostgreSQL's protocol is sent nothing:
+// it may be a server of another protocol with the same certificate.
+func TestDirectTLSNeedsTheProtocol(t *testing.T) {
+	entratest.CleanEnv(t)
+	version18 := append([]pgproto3.BackendMessage{&pgproto3.ParameterStatus{Name: "server_version", Value: "18.4"}}, authOK...)
+	version18[0], version18[1] = version18[1], version18[0] // after AuthenticationOk
+	rows := []struct {
+		name, params string
+		opts         []Option
+		want         string // a part of the error of the second connect; "" for none
+	}{
+		{"direct", "sslnegotiation=direct", []Option{WithCredential(&entratest.Credential{})}, "without the protocol"},
+		{"direct, password", "sslnegotiation=direct sslmode=verify-full aad_auth=password password=s3cr3t", nil, "without the protocol"},
+		{"auto", "sslnegotiation=auto", []Option{WithCredential(&entratest.Credential{})}, ""},
+		{"auto, password", "sslnegotiation=auto sslmode=verify-full aad_auth=password password=s3cr3t", nil, ""},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			s := newFakeServer(t, func(s *fakeServer) {
+				nameless := s.tls.Clone()
+				s.tls.NextProtos = []string{"postgresql"}
+				s.reply = version18
+				s.misbehave = servesDirectTLS(nameless)
+			})
+			c := newConnector(t, s.trustedDSN(row.params), row.opts...)
+			for range 2 {
+				conn, err := c.Connect(t.Context())
+				if err == nil {
+					conn.Close()
+				}
+				if row.want == "" && err != nil {
+					t.Errorf("Connect = %v, want that it negotiates", err)
+				}
+				if row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
+					t.Errorf("Connect = %v, want %q in it", err, row.want)
+				}
+			}
+			s.waitUntilClosed()
+			if got := s.received.String(); row.want != "" && got != "" {
+				t.Errorf("the server received %q, want nothing", got)
+			}
+			if got, want := s.connections(), 3; row.want == "" && got != want { // two, and one that is not used
+				t.Errorf("connections = %d, want %d", got, want)
+			}
+		})
+	}
 }

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/credential"
+	"github.com/aadpostgres/aadpostgres/driver/internal/direct"
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
 	"github.com/aadpostgres/aadpostgres/dsn"
@@ -71,8 +73,7 @@ func (p *preparation) parse(s string) error {
 		return newError(StepDSN, errNoHost, nil)
 	}
 	roots := rootsOf(cfg, config)
-	o.apply(config)
-	config.DialFunc = noticeVanished(config.DialFunc)
+	p.applyOptions(config)
 	if config.RequireAuth == "" {
 		config.RequireAuth = requireAuth
 	}
@@ -93,15 +94,58 @@ func (p *preparation) parseWithoutToken() error {
 		return newError(StepDSN, err, rootsOf(p.cfg, nil).name())
 	}
 	p.c.config = config
-	p.options.apply(config)
-	config.DialFunc = noticeVanished(config.DialFunc)
-	if hook := config.AfterNetConnect; hook != nil {
-		config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
-			return callNetHook(ctx, cfg, conn, hook)
-		}
-	}
+	p.applyOptions(config)
+	p.c.hookPassword(config, p.auto())
 	p.c.baseContext = errContext{passwordMode: true, database: config.Database, host: config.Host}
 	return nil
+}
+
+func (p *preparation) auto() bool { return p.cfg.Params["sslnegotiation"] == "auto" }
+
+// applyOptions changes config as the options say, and then what holds for every dial.
+func (p *preparation) applyOptions(config *pgx.ConnConfig) {
+	if p.auto() {
+		offerProtocol(config)
+	}
+	p.options.apply(config)
+	config.DialFunc = noticeVanished(config.DialFunc)
+	if p.auto() {
+		p.c.beginWithTLS(config)
+	}
+}
+
+// hookPassword sets the hooks of mode password in config, around the program's own. auto is
+// sslnegotiation=auto.
+func (c *Connector) hookPassword(config *pgx.ConnConfig, auto bool) {
+	netHook := config.AfterNetConnect
+	if netHook == nil && !auto && config.SSLNegotiation != "direct" {
+		return // pgx as it is
+	}
+	config.AfterNetConnect = func(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+		if direct.Begun(conn) || cfg.SSLNegotiation == "direct" {
+			if err := c.policy.handshake(ctx, conn); err != nil {
+				return conn, err
+			}
+			if err := c.checkProtocol(cfg, conn); err != nil {
+				return conn, err
+			}
+		}
+		if netHook == nil {
+			return conn, nil
+		}
+		return callNetHook(ctx, cfg, conn, netHook)
+	}
+	if !auto {
+		return
+	}
+	validate := config.ValidateConnect
+	config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		c.servers.SignedIn(conn.Conn(), conn.ParameterStatus("server_version"))
+		if validate == nil {
+			return nil
+		}
+		return validate(ctx, conn)
+	}
 }
 
 // resolveCloud finds what a token is requested for, and from whom.

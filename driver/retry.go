@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/aadpostgres/aadpostgres/driver/internal/direct"
 	"github.com/aadpostgres/aadpostgres/driver/internal/hint"
 	"github.com/aadpostgres/aadpostgres/driver/internal/redact"
 	"github.com/aadpostgres/aadpostgres/driver/internal/token"
@@ -19,11 +20,12 @@ const (
 	maxRenewalWait   = 30 * time.Second
 )
 
-// A history is what is known of sign-ins with one role. The connectors that [Driver.Open]
+// A history is what is known of sign-ins with one role, and of its servers. The connectors that [Driver.Open]
 // makes for one DSN share it.
 type history struct {
 	signedIn atomic.Bool                   // the server has accepted a token
 	settled  atomic.Pointer[token.Renewal] // the latest renewal of the identity, before the latest sign-in
+	servers  direct.Servers                // which of them accept direct TLS
 }
 
 // since returns the identity's latest renewal if it is not older than the latest sign-in.

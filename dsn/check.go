@@ -19,7 +19,7 @@ var enums = []struct {
 	allowed []string
 }{
 	{"sslmode", sslModes},
-	{"sslnegotiation", []string{"postgres", "direct"}},
+	{"sslnegotiation", []string{"postgres", "direct", "auto"}},
 	{"sslcertmode", []string{"disable", "allow", "require"}},
 	{"channel_binding", []string{"disable", "prefer", "require"}},
 	{"target_session_attrs", []string{"any", "read-write", "read-only", "primary", "standby", "prefer-standby"}},

@@ -24,11 +24,12 @@ type Env struct {
 var OS = Env{Getenv: os.Getenv, ReadFile: os.ReadFile}
 
 // envParams maps environment variables to the parameters that they set. Only
-// parameters that affect authentication are here, because pgx reads the others.
+// parameters that affect authentication or TLS are here, because pgx reads the others.
 var envParams = []struct{ variable, param string }{
 	{"PGHOST", "host"},
 	{"PGUSER", "user"},
 	{"PGSSLMODE", "sslmode"},
+	{"PGSSLNEGOTIATION", "sslnegotiation"},
 	{"PGSERVICE", "service"},
 	{"PGSERVICEFILE", "servicefile"},
 }
@@ -37,7 +38,7 @@ var envParams = []struct{ variable, param string }{
 // secret.
 var pgxVariables = []string{
 	"PGPORT", "PGDATABASE", "PGPASSFILE", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGSSLKEY", "PGSSLCERT", "PGSSLCERTMODE", "PGSSLSNI", "PGSSLROOTCERT",
-	"PGSSLNEGOTIATION", "PGTARGETSESSIONATTRS", "PGTZ", "PGOPTIONS", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION", "PGCHANNELBINDING", "PGREQUIREAUTH",
+	"PGTARGETSESSIONATTRS", "PGTZ", "PGOPTIONS", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION", "PGCHANNELBINDING", "PGREQUIREAUTH",
 }
 
 // merge returns the settings of a DSN with those of the service and the environment

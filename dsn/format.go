@@ -18,13 +18,17 @@ const mask = "xxxxx"
 // contains the settings from the environment too, including secrets.
 func (c *Config) DSN() string { return c.write(false) }
 
-// ConnString returns Params as a connection string for pgx. It contains no secret,
+// ConnString returns Params as a connection string for pgx, with sslnegotiation=postgres
+// for auto, which pgx does not know. It contains no secret,
 // because pgx quotes connection strings in its errors. Pass the Password in
 // pgx.ConnConfig.Password, and the SSLPassword with GetSSLPassword of
 // pgx.ParseConfigOptions.
 func (c *Config) ConnString() string {
 	var parts []string
 	for name, v := range c.Params {
+		if name == "sslnegotiation" && v == "auto" {
+			v = "postgres" // auto is this driver's
+		}
 		if !looksSecret(name) {
 			parts = append(parts, name+"="+quote(v))
 		}

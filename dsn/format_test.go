@@ -85,3 +85,17 @@ func marshaled(t *testing.T, c *Config) string {
 	}
 	return string(b)
 }
+
+// pgx does not know auto, and is told to negotiate.
+func TestConnStringOfAuto(t *testing.T) {
+	c, err := Parse("host=h sslnegotiation=auto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.ConnString(), "host=h sslnegotiation=postgres"; got != want {
+		t.Errorf("ConnString() = %q, want %q", got, want)
+	}
+	if got, want := c.DSN(), "host=h sslnegotiation=auto"; got != want {
+		t.Errorf("DSN() = %q, want %q", got, want)
+	}
+}

@@ -14,7 +14,7 @@ var doctorCommand = command{
 	synopsis: "[-json] [-timeout TIME] [DSN]",
 	summary:  "Check every step of a sign-in and print how to fix the first failure",
 	about: `doctor opens one connection, with the identity's own rights. The steps are options,
-cloud, credential, token, claims, user, dns, tcp, tls, sign-in and role. doctor
+cloud, credential, token, claims, user, dns, tcp, tls, direct-tls, sign-in and role. doctor
 stops at the first one that fails.
 
 ` + aboutDSN,

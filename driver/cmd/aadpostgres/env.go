@@ -38,6 +38,9 @@ func programEnv(config *dsn.Config, cred driver.Credentials) ([]string, error) {
 	vars := map[string]string{}
 	for name, value := range config.Params {
 		variable := pgVariables[strings.ToLower(name)]
+		if name == "sslnegotiation" && value == "auto" {
+			value = "postgres" // libpq does not know auto
+		}
 		if variable != "" && value != "" {
 			vars[variable] = value
 		}

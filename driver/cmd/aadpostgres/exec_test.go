@@ -30,6 +30,7 @@ func TestProgramEnv(t *testing.T) {
 	}{
 		{name: "token", dsn: "host=h user=u",
 			want: []string{"PGHOST=h", "PGUSER=role", "PGPASSWORD=token", "PGSSLMODE=verify-full", "PGSSLROOTCERT=" + roots, "PGREQUIREAUTH=password", "PGGSSENCMODE=disable"}},
+		{name: "direct TLS where the driver has seen it", dsn: "host=h sslnegotiation=auto", env: []string{"PGSSLNEGOTIATION=auto"}, want: []string{"PGSSLNEGOTIATION=postgres"}},
 		{name: "token with weaker TLS", dsn: "host=h sslmode=prefer", want: []string{"PGSSLMODE=verify-full"}},
 		{name: "token with weaker TLS from the environment", dsn: "host=h", env: []string{"PGSSLMODE=prefer"}, want: []string{"PGSSLMODE=verify-full"}},
 		{name: "token with a bare verify-ca", dsn: "host=h sslmode=verify-ca", want: []string{"PGSSLMODE=verify-full"}},

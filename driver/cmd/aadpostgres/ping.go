@@ -61,12 +61,12 @@ func runPing(ctx context.Context, inv *invocation) error {
 	}
 	total := time.Since(start)
 	if inv.json {
-		return printJSON(map[string]any{"sign_in": found["sign-in"], "tls": found["tls"], "token": found["token"],
+		return printJSON(map[string]any{"sign_in": found["sign-in"], "tls": found["tls"], "token": found["token"], "direct_tls": found["direct-tls"],
 			"took_ns": took, "total_ns": total})
 	}
-	for _, name := range []string{"sign-in", "tls", "token"} {
+	for _, name := range []string{"sign-in", "tls", "direct-tls", "token"} {
 		if found[name] != "" {
-			fmt.Fprintf(stdout, "%-8s %s\n", name, found[name])
+			fmt.Fprintf(stdout, "%-8s %s\n", strings.TrimSuffix(name, "-tls"), found[name])
 		}
 	}
 	fmt.Fprintf(stdout, "%-8s %s: %s\n", "took", round(total), strings.Join(steps, ", "))

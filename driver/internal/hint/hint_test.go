@@ -228,7 +228,7 @@ func TestFind(t *testing.T) {
 func driverCode(t *testing.T) string {
 	t.Helper()
 	var code strings.Builder
-	for _, pattern := range []string{"../../*.go", "../credential/*.go", "../token/*.go"} {
+	for _, pattern := range []string{"../../*.go", "../credential/*.go", "../token/*.go", "../direct/*.go"} {
 		files, err := filepath.Glob(filepath.FromSlash(pattern))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("Glob(%q) = %q, %v, want files", pattern, files, err)

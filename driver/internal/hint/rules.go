@@ -52,6 +52,7 @@ var tls = []Rule{
 	{TLS, unknownAuthority, "", "check the host, that this machine has root certificates (package ca-certificates), and for a proxy that intercepts TLS; set sslrootcert only to a certificate authority that you trust", Seen},
 	{TLS, "has expired or is not yet valid", "", "check this machine's clock: a certificate of the server is not valid now", Seen},
 	{TLS, "server refused tls", "", "check host and port, and what is between this machine and the server: Azure always offers TLS", Seen},
+	{TLS, "accepted direct tls without the protocol", "", "remove sslnegotiation=direct, and check what is between this machine and the server: PostgreSQL 17 and newer names its protocol in TLS", Ours},
 	{TLS, "does not look like a tls handshake", "", "check host and port: what responds there is not PostgreSQL", Seen},
 	{TLS, "protocol version not supported|handshake failure", "", "check what is between this machine and the server: Azure supports TLS 1.2 and 1.3", Inferred},
 }

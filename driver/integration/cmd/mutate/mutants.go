@@ -8,6 +8,13 @@ var mutants = slices.Concat(policyMutants, redactionMutants, cacheMutants, renew
 // policyMutants are about where a token may be sent, and about which one.
 var policyMutants = []mutant{
 	{"driver/policy.go", `case "", "allow", "prefer", "require":`, `case "never":`, "TestVerifiedTLS"},
+	{"driver/policy.go", `err := c.servers.Verify(conn)`, `var err error`, "TestDirectTLSNeedsTheProtocol"},
+	{"driver/policy.go", `ok && cfg.SSLNegotiation == "direct"`, `ok && cfg.SSLNegotiation == "never"`, "TestDirectTLSNeedsTheProtocol"},
+	{"driver/internal/direct/direct.go", ` || t.ConnectionState().NegotiatedProtocol != Protocol || !Supports`, ` || !Supports`, "TestDirect"},
+	{"driver/internal/direct/direct.go", `		s.states[server] = trying
+`, ``, "TestOneTries"},
+	{"driver/internal/direct/conn.go", `	if record[0] != handshake {`, `	if false {`, "TestFallback"},
+	{"driver/internal/direct/conn.go", `time.AfterFunc(c.timeout, func() { raw.Close() })`, `time.AfterFunc(time.Hour, func() { raw.Close() })`, "TestFallback"},
 	{"driver/policy.go", `case "", "allow", "prefer", "require":`, `case "", "allow", "prefer":`, "TestWrongName"},
 	{"driver/policy.go", `return cfg.Params["sslmode"] == "verify-ca" &&`, `return false &&`, "TestVerifyCANeedsARoot"},
 	{"driver/policy.go", `&& config.TLSConfig.RootCAs == nil`, ``, "TestVerifyCANeedsARoot"},
