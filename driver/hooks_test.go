@@ -209,7 +209,7 @@ func TestChainOfHosts(t *testing.T) {
 func TestUserSuffixIsTheConnectedHosts(t *testing.T) {
 	entratest.CleanEnv(t)
 	s := newFakeServer(t, nil)
-	dsn := "host=gone,b.example.com user=me connect_timeout=5 aad_server_type=single sslrootcert=" + s.certFile
+	dsn := "host=gone,b.example.com user=me connect_timeout=5 aad_server_type=single sslrootcert=" + entratest.Quote(s.certFile)
 	err := ping(t, dsn, WithCredential(credentialWith(map[string]any{"aud": publicAudience})), resolveTo(map[string]*fakeServer{"b.example.com": s}))
 	if err != nil {
 		t.Fatalf("ping = %v, want no error", err)

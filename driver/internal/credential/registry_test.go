@@ -178,7 +178,7 @@ func TestSharingFollowsFiles(t *testing.T) {
 			if row.variable != "" {
 				t.Setenv(row.variable, file)
 			}
-			dsn := "host=h user=u " + strings.ReplaceAll(row.dsn, "{file}", file)
+			dsn := "host=h user=u " + strings.ReplaceAll(row.dsn, "{file}", entratest.Quote(file))
 			first, second := row.content(t), row.content(t)
 			write(first)
 			before := cacheOf(t, dsn, Options{})
@@ -250,7 +250,7 @@ func TestFileReplacedMeanwhile(t *testing.T) {
 		presented = string(b)
 		return respond(http.StatusBadRequest, "{}"), err
 	})}
-	dsn := "host=h user=u aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_disable_instance_discovery=true aad_client_certificate=" + file
+	dsn := "host=h user=u aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_disable_instance_discovery=true aad_client_certificate=" + entratest.Quote(file)
 	write(0)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
