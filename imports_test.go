@@ -42,7 +42,7 @@ func TestImports(t *testing.T) {
 		},
 		{
 			dir:     "driver/internal/entratest", // for tests
-			allowed: []string{azure + "azcore"},
+			allowed: []string{module + "/dsn", azure + "azcore"},
 		},
 		{
 			dir: "driver",

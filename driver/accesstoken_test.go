@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
@@ -26,8 +27,8 @@ func TestAccessToken(t *testing.T) {
 	for _, tt := range []struct {
 		name, inFile, params, want string
 	}{
-		{name: "file", inFile: "first-" + entratest.Marker, params: "aad_token_file=" + file, want: "first-" + entratest.Marker},
-		{name: "file that has changed", inFile: "second-" + entratest.Marker, params: "aad_token_file=" + file, want: "second-" + entratest.Marker},
+		{name: "file", inFile: "first-" + entratest.Marker, params: "aad_token_file=" + entratest.Quote(file), want: "first-" + entratest.Marker},
+		{name: "file that has changed", inFile: "second-" + entratest.Marker, params: "aad_token_file=" + entratest.Quote(file), want: "second-" + entratest.Marker},
 		{name: "password", params: "password=third", want: "third"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -58,6 +59,9 @@ func TestPGPASSWORDFromAFile(t *testing.T) {
 		{"not read", "azure-cli", token + "\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if !utf8.ValidString(tt.value) {
+				entratest.SkipOnWindows(t, "a variable holds no bytes but UTF-16")
+			}
 			t.Setenv("PGPASSWORD", tt.value)
 			var opts []Option
 			if tt.mode == "azure-cli" {
@@ -91,9 +95,9 @@ func TestAccessTokenErrors(t *testing.T) {
 	hourOld := entratest.JWT(map[string]any{"iat": time.Now().Add(-time.Hour).Unix()})
 	s := newFakeServer(t, nil)
 	for _, tt := range []struct{ name, params, want string }{
-		{"expired", "aad_token_file=" + file, "the given access token expired at"},
-		{"folder", "aad_token_file=" + dir, "is not a regular file"},
-		{"no file", "aad_token_file=" + file + ".none", "set aad_token_file to a regular file"},
+		{"expired", "aad_token_file=" + entratest.Quote(file), "the given access token expired at"},
+		{"folder", "aad_token_file=" + entratest.Quote(dir), "is not a regular file"},
+		{"no file", "aad_token_file=" + entratest.Quote(file+".none"), "set aad_token_file to a regular file"},
 		{"no token", "", "no access token is given"},
 		{"too old", "aad_token_max_age=1m password=" + hourOld, "the given access token is 55m"},
 	} {
@@ -116,8 +120,8 @@ func TestHugeTokenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ name, params string }{
-		{"access-token", "aad_auth=access-token aad_token_file=" + file},
-		{"workload-identity", "aad_auth=workload-identity aad_tenant_id=t aad_client_id=c aad_federated_token_file=" + file},
+		{"access-token", "aad_auth=access-token aad_token_file=" + entratest.Quote(file)},
+		{"workload-identity", "aad_auth=workload-identity aad_tenant_id=t aad_client_id=c aad_federated_token_file=" + entratest.Quote(file)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var err error

@@ -111,7 +111,7 @@ func TestIdlePoolMemory(t *testing.T) {
 	ca := newFakeServer(t, nil).certFile
 	for _, tt := range idlePools {
 		t.Run(tt.name, func(t *testing.T) {
-			got := idlePoolBytes(t, strings.ReplaceAll(tt.dsn, "{ca}", ca))
+			got := idlePoolBytes(t, strings.ReplaceAll(tt.dsn, "{ca}", entratest.Quote(ca)))
 			t.Logf("bytes per pool = %d", got)
 			if got > maxIdlePoolBytes {
 				t.Errorf("bytes per pool = %d, want at most %d", got, maxIdlePoolBytes)
@@ -127,7 +127,7 @@ func BenchmarkIdlePool(b *testing.B) {
 	var most int64
 	for b.Loop() {
 		for _, tt := range idlePools {
-			most = max(most, idlePoolBytes(b, strings.ReplaceAll(tt.dsn, "{ca}", ca)))
+			most = max(most, idlePoolBytes(b, strings.ReplaceAll(tt.dsn, "{ca}", entratest.Quote(ca))))
 		}
 	}
 	b.ReportMetric(float64(most)/1024, "KiB")

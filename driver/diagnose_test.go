@@ -69,7 +69,7 @@ func TestChecksArePrintable(t *testing.T) {
 func TestDiagnoseReportsVerification(t *testing.T) {
 	entratest.CleanEnv(t)
 	s := newFakeServer(t, func(s *fakeServer) { s.reply = errorResponse("53300", "full") })
-	root := "sslrootcert=" + s.certFile
+	root := "sslrootcert=" + entratest.Quote(s.certFile)
 	for _, tt := range []struct {
 		name, params string
 		tls          string // at the end of the check of TLS

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -145,6 +146,10 @@ func TestCausesAreReached(t *testing.T) {
 		{
 			name: "connection refused", dsn: dsn, opt: failDial(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), step: StepNetwork,
 			isCause: is(syscall.ECONNREFUSED), hint: "nothing listens there",
+		},
+		{
+			name: "nobody listens, in this system's words", dsn: "host=127.0.0.1 port=" + closedPort(t) + " user=u", opt: WithConnConfig(func(*pgx.ConnConfig) {}), step: StepNetwork,
+			isCause: func(err error) bool { var e *net.OpError; return errors.As(err, &e) && e.Op == "dial" }, hint: "nothing listens there",
 		},
 		{name: "timeout", dsn: dsn, opt: failDial(context.DeadlineExceeded), step: StepNetwork, isCause: is(context.DeadlineExceeded), hint: "firewall"},
 		{name: "canceled", dsn: dsn, opt: failDial(context.Canceled), step: StepNetwork, isCause: is(context.Canceled)},
@@ -558,4 +563,15 @@ func TestRepeatedSecretIsRedacted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// closedPort returns a port of loopback on which nobody listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }

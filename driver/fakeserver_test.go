@@ -19,6 +19,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 )
 
 // A fakeServer speaks enough of PostgreSQL's protocol to sign a client in. It records
@@ -244,7 +246,7 @@ func (s *fakeServer) dsn(params string) string {
 
 // trustedDSN returns a DSN that trusts the server's certificate, with params at its end.
 func (s *fakeServer) trustedDSN(params string) string {
-	return s.dsn("sslrootcert=" + s.certFile + " " + params)
+	return s.dsn("sslrootcert=" + entratest.Quote(s.certFile) + " " + params)
 }
 
 // overPipe lets pgx reach s through a pipe, after dialDelay, as a synctest bubble needs it.

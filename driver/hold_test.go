@@ -74,7 +74,7 @@ func (n *pipeNetwork) dial(ctx context.Context, _, addr string) (net.Conn, error
 
 // dsn names both hosts.
 func (n *pipeNetwork) dsn(params string) string {
-	return "host=one.example.com,two.example.com user=me dbname=d sslrootcert=" + n.server.certFile + " " + params
+	return "host=one.example.com,two.example.com user=me dbname=d sslrootcert=" + entratest.Quote(n.server.certFile) + " " + params
 }
 
 // A late token costs no host its turn and holds no session for more than a second, or a

@@ -49,7 +49,7 @@ func applicationModes(t *testing.T) []tokenMode {
 	return []tokenMode{
 		{name: "client secret", mode: "client-secret", params: app + "aad_client_secret=secret-" + entratest.Marker,
 			endpoints: []string{"openid-configuration", "token"}},
-		{name: "workload identity", mode: "workload-identity", params: app + "aad_federated_token_file=" + assertion,
+		{name: "workload identity", mode: "workload-identity", params: app + "aad_federated_token_file=" + entratest.Quote(assertion),
 			endpoints: []string{"openid-configuration", "token"}},
 		{name: "pipeline", mode: "azure-pipelines", params: app + "aad_service_connection_id=s",
 			env:       map[string]string{"SYSTEM_ACCESSTOKEN": "access-" + entratest.Marker, "SYSTEM_OIDCREQUESTURI": "{url}/oidc"},

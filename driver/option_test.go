@@ -96,7 +96,7 @@ func TestWithOpenFuncGetsACopy(t *testing.T) {
 func TestWithTLSConfigKeepsTheDSN(t *testing.T) {
 	entratest.CleanEnv(t)
 	ca := newFakeServer(t, nil).certFile
-	c := newConnector(t, "host=h user=u sslnegotiation=direct sslrootcert="+ca, WithCredential(&entratest.Credential{}), WithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS13}))
+	c := newConnector(t, "host=h user=u sslnegotiation=direct sslrootcert="+entratest.Quote(ca), WithCredential(&entratest.Credential{}), WithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS13}))
 	got := c.Config().TLSConfig
 	if got.MinVersion != tls.VersionTLS13 {
 		t.Errorf("MinVersion = %x, want %x", got.MinVersion, tls.VersionTLS13)

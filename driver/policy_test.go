@@ -233,7 +233,7 @@ func TestVerifyCANeedsARoot(t *testing.T) {
 		verifyFull   bool
 	}{
 		{name: "no root", params: "sslmode=verify-ca", verifyFull: true},
-		{name: "root", params: "sslmode=verify-ca sslrootcert=" + ca},
+		{name: "root", params: "sslmode=verify-ca sslrootcert=" + entratest.Quote(ca)},
 		{name: "unverified", params: "sslmode=verify-ca aad_insecure=unverified"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package driver
 import (
 	"database/sql"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -19,6 +20,8 @@ func TestOpenErrors(t *testing.T) {
 		secret      = "aad_auth=client-secret aad_client_id=c aad_client_secret=" + entratest.Marker
 		certificate = "aad_tenant_id=t aad_client_id=c aad_client_certificate="
 	)
+	_, err := os.Open("/none")
+	noFile := strings.TrimSuffix(err.Error(), ".") // in this system's words
 	for _, tt := range []struct{ name, dsn, want string }{
 		{"unknown key", "host=h aad_tennant_id=t", `aadpostgres: dsn: key "aad_tennant_id" is not known; did you mean aad_tenant_id?`},
 		{"key in upper case", "host=h AAD_AUTH=default", "in lower case"},
@@ -34,8 +37,8 @@ func TestOpenErrors(t *testing.T) {
 		{"workload identity not set up, hint", "host=h aad_auth=workload-identity", "assign a workload identity to the pod, or set aad_client_id"},
 		{"environment not set up", "host=h aad_auth=environment", "; set AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH"},
 		{"pipeline not set up", "host=h aad_auth=azure-pipelines aad_tenant_id=t aad_client_id=c aad_service_connection_id=s", "SYSTEM_ACCESSTOKEN is not set; pass it to the pipeline's step"},
-		{"no certificate file", "host=h aad_auth=client-certificate " + certificate + "/none", "aad_client_certificate: open /none: no such file or directory; name a regular file"},
-		{"no certificate file, in a chain", "host=h aad_auth=client-certificate,azure-cli " + certificate + "/none", "aad_client_certificate: open /none: no such file or directory"},
+		{"no certificate file", "host=h aad_auth=client-certificate " + certificate + "/none", "aad_client_certificate: " + noFile + "; name a regular file"},
+		{"no certificate file, in a chain", "host=h aad_auth=client-certificate,azure-cli " + certificate + "/none", "aad_client_certificate: " + noFile},
 		{"not a certificate", "host=h aad_auth=client-certificate " + certificate + "driver.go aad_client_certificate_password=" + entratest.Marker, "use a PEM file with the certificate and its unencrypted key, or PKCS#12"},
 		{"scope of another cloud than the host's", "host=a.postgres.database.usgovcloudapi.net aad_scope=https://ossrdbms-aad.database.windows.net/.default", "aad_scope is of cloud public, but the server is in cloud usgov; remove aad_scope"},
 		{"scope of another cloud than aad_cloud", "host=h aad_cloud=china aad_scope=https://token.postgres.cosmos.azure.com/.default", "aad_scope is of cloud public, but the server is in cloud china"},

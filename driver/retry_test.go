@@ -218,7 +218,7 @@ func TestOneHostRejectsAnotherDoesNotSuit(t *testing.T) {
 	entratest.CleanEnv(t)
 	one := newFakeServer(t, func(s *fakeServer) { s.reply = errorResponse("28000", "the access token has expired") })
 	two := newFakeServer(t, nil)
-	dsn := "host=one.example.com,two.example.com user=me connect_timeout=5 sslrootcert=" + one.certFile
+	dsn := "host=one.example.com,two.example.com user=me connect_timeout=5 sslrootcert=" + entratest.Quote(one.certFile)
 	servers := resolveTo(map[string]*fakeServer{"one.example.com": one, "two.example.com": two})
 	c := newConnector(t, dsn, servers, WithCredential(&entratest.Credential{Get: agedToken}), WithConnConfig(func(c *pgx.ConnConfig) {
 		c.ValidateConnect = func(context.Context, *pgconn.PgConn) error { return errors.New("not suitable") }

@@ -74,10 +74,10 @@ func TestUnknownRoot(t *testing.T) {
 		{"none", func(*testing.T) (string, []Option) { return "", nil }, setFile, ""},
 		{"the system's", func(*testing.T) (string, []Option) { return "sslrootcert=system", nil }, setFile, ""},
 		{"a file", func(t *testing.T) (string, []Option) {
-			return "sslrootcert=" + otherRoot(t, filepath.Join(t.TempDir(), "root.pem")), nil
+			return "sslrootcert=" + entratest.Quote(otherRoot(t, filepath.Join(t.TempDir(), "root.pem"))), nil
 		}, dropFile, "root.pem"},
 		{"a file, verify-ca", func(t *testing.T) (string, []Option) {
-			return "sslmode=verify-ca sslrootcert=" + otherRoot(t, filepath.Join(t.TempDir(), "root.pem")), nil
+			return "sslmode=verify-ca sslrootcert=" + entratest.Quote(otherRoot(t, filepath.Join(t.TempDir(), "root.pem"))), nil
 		}, dropFile, "root.pem"},
 		{"a file by a variable", func(t *testing.T) (string, []Option) {
 			t.Setenv("PGSSLROOTCERT", otherRoot(t, filepath.Join(t.TempDir(), "variable.pem")))
@@ -142,13 +142,13 @@ func TestBadRootFile(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			entratest.CleanEnv(t)
-			_, err := NewConnector("host=h user=u sslrootcert="+row.file, WithCredential(&entratest.Credential{}))
+			_, err := NewConnector("host=h user=u sslrootcert="+entratest.Quote(row.file), WithCredential(&entratest.Credential{}))
 			checkSafeError(t, err, row.cause)
 			checkHint(t, err, drop)
 		})
 		t.Run(row.name+", in mode password", func(t *testing.T) {
 			entratest.CleanEnv(t)
-			_, err := NewConnector("host=h user=u aad_auth=password sslmode=verify-full sslrootcert=" + row.file)
+			_, err := NewConnector("host=h user=u aad_auth=password sslmode=verify-full sslrootcert=" + entratest.Quote(row.file))
 			checkHint(t, err, drop)
 		})
 	}
@@ -206,7 +206,7 @@ func testNoRootCertificates(t *testing.T, unset bool) {
 	})
 	t.Run("server, with a file", func(t *testing.T) {
 		s := newFakeServer(t, nil)
-		params := "sslrootcert=" + otherRoot(t, filepath.Join(t.TempDir(), "root.pem"))
+		params := "sslrootcert=" + entratest.Quote(otherRoot(t, filepath.Join(t.TempDir(), "root.pem")))
 		checkHint(t, ping(t, s.dsn(params), WithCredential(&entratest.Credential{})), "check the host, and for a proxy that intercepts TLS; then remove sslrootcert")
 	})
 	t.Run("authority", func(t *testing.T) {

@@ -64,7 +64,7 @@ func TestProgramRejectsTheNextHost(t *testing.T) {
 	rejectHost := func(c *pgx.ConnConfig) {
 		c.ValidateConnect = func(context.Context, *pgconn.PgConn) error { return errors.New("not this host") }
 	}
-	c, err := NewConnector("host=one.example.com,two.example.com user=me connect_timeout=5 sslrootcert="+one.certFile,
+	c, err := NewConnector("host=one.example.com,two.example.com user=me connect_timeout=5 sslrootcert="+entratest.Quote(one.certFile),
 		hosts, WithCredential(&entratest.Credential{Get: agedToken}), WithConnConfig(rejectHost))
 	if err != nil {
 		t.Fatal(err)

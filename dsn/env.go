@@ -2,10 +2,13 @@ package dsn
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -82,26 +85,35 @@ func (e *Env) merge(settings map[string]string) (map[string]string, error) {
 	return merged, nil
 }
 
-// readServiceFile reads the connection service file, by default that of libpq.
+// readServiceFile reads the connection service file, by default the one of serviceFiles.
 func (e *Env) readServiceFile(path string) (text []byte, err error) {
 	if path != "" {
 		return e.ReadFile(path)
 	}
 	err = os.ErrNotExist
-	for _, path := range []string{
-		filepath.Join(e.Getenv("APPDATA"), "postgresql", ".pg_service.conf"), // Windows
-		filepath.Join(e.Getenv("HOME"), ".pg_service.conf"),
-		filepath.Join(e.Getenv("USERPROFILE"), ".pg_service.conf"),
-	} {
+	for _, path := range e.serviceFiles() {
 		if !filepath.IsAbs(path) {
 			continue // the variable is not set
 		}
 		text, err = e.ReadFile(path)
-		if err == nil {
+		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
 	return text, err
+}
+
+// serviceFiles returns where pgx looks for the connection service file, which it reads too.
+// The first that exists applies.
+func (e *Env) serviceFiles() []string {
+	const name = ".pg_service.conf"
+	if runtime.GOOS != "windows" {
+		return []string{filepath.Join(e.Getenv("HOME"), name)}
+	}
+	return []string{
+		filepath.Join(e.Getenv("APPDATA"), "postgresql", name), // libpq's
+		filepath.Join(e.Getenv("USERPROFILE"), name),
+	}
 }
 
 // parseService returns the pairs of one section of a connection service file, with the

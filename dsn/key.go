@@ -26,6 +26,7 @@ type Key struct {
 	// Secret reports whether the value is masked in print and never quoted in errors.
 	Secret bool
 
+	path  bool // the value is the path of a file
 	field func(*Config) value
 }
 
@@ -56,7 +57,7 @@ var keys = []Key{
 		field: func(c *Config) value { return (*hidden)(&c.ClientSecret) },
 	},
 	{
-		Name: "aad_client_certificate", Doc: "path of a PEM or PKCS#12 file with certificate and key", Default: "AZURE_CLIENT_CERTIFICATE_PATH", Env: "AZURE_CLIENT_CERTIFICATE_PATH",
+		Name: "aad_client_certificate", Doc: "path of a PEM or PKCS#12 file with certificate and key", Default: "AZURE_CLIENT_CERTIFICATE_PATH", Env: "AZURE_CLIENT_CERTIFICATE_PATH", path: true,
 		field: func(c *Config) value { return (*text)(&c.ClientCertificate) },
 	},
 	{
@@ -68,7 +69,7 @@ var keys = []Key{
 		field: func(c *Config) value { return (*boolean)(&c.SendCertificateChain) },
 	},
 	{
-		Name: "aad_federated_token_file", Doc: "path of the workload identity's token file", Default: "AZURE_FEDERATED_TOKEN_FILE",
+		Name: "aad_federated_token_file", Doc: "path of the workload identity's token file", Default: "AZURE_FEDERATED_TOKEN_FILE", path: true,
 		field: func(c *Config) value { return (*text)(&c.FederatedTokenFile) },
 	},
 	{
@@ -112,7 +113,7 @@ var keys = []Key{
 		field: func(c *Config) value { return &choice{&c.ServerType, []string{"flexible", "single", "cosmos"}} },
 	},
 	{
-		Name: "aad_token_file", Doc: "path of a file with an access token, read for every connection",
+		Name: "aad_token_file", Doc: "path of a file with an access token, read for every connection", path: true,
 		field: func(c *Config) value { return (*text)(&c.TokenFile) },
 	},
 	{

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // space separates keyword/value pairs, as in pgx and libpq.
@@ -24,6 +26,9 @@ func splitKeywords(s string) ([]pair, error) {
 		value, after, err := cutValue(raw)
 		if err != nil {
 			return nil, fmt.Errorf("the value of %s %w", label(name), err)
+		}
+		if isPath(name) && losesBackslash(raw[:len(raw)-len(after)]) {
+			return nil, fmt.Errorf(`%s contains a backslash, which escapes the next character in key=value pairs; write \\ for each \ of a path, or /`, subject(name))
 		}
 		if !strings.HasPrefix(raw, "'") {
 			if err := checkUnquoted(name, raw, len(raw)-len(after), len(raw) < len(rest)); err != nil {
@@ -54,6 +59,23 @@ func checkUnquoted(name, raw string, n int, spaced bool) error {
 		return fmt.Errorf("a comma follows the value of %s; separate the pairs by spaces", label(name))
 	}
 	return nil
+}
+
+// losesBackslash reports whether a value as written is a path of Windows whose backslashes
+// are not escaped, so that cutValue would drop them and another file be looked for. A
+// backslash before punctuation or a space is meant to escape it.
+func losesBackslash(raw string) bool {
+	for i := 0; i+1 < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		i++
+		next, _ := utf8.DecodeRuneInString(raw[i:])
+		if unicode.IsLetter(next) || unicode.IsDigit(next) || strings.ContainsRune("._%", next) {
+			return true
+		}
+	}
+	return false
 }
 
 // cutValue splits s after its first value, which it returns unescaped.

@@ -19,6 +19,10 @@ var connectionNames = []string{
 	"default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity",
 }
 
+// pathNames are the settings of libpq and pgx that hold the path of a file or a folder. That
+// of a host is a Unix socket's.
+var pathNames = []string{"host", "passfile", "servicefile", "sslcert", "sslkey", "sslkeylogfile", "sslrootcert", "sslcrl", "sslcrldir"}
+
 // secretNames are the settings of libpq and pgx that are secrets.
 var secretNames = []string{"password", "sslpassword"}
 
@@ -69,6 +73,14 @@ func isSecret(name string) bool {
 		return k.Secret
 	}
 	return slices.Contains(secretNames, name)
+}
+
+// isPath reports whether name is a key whose value is a path.
+func isPath(name string) bool {
+	if k := lookupKey(name); k != nil {
+		return k.path
+	}
+	return slices.Contains(pathNames, name)
 }
 
 // intended returns the key that is meant by a name of another driver, or by a name with

@@ -21,7 +21,8 @@ func Parse(s string) (*Config, error) { return parse(s, nil) }
 //  1. the DSN
 //  2. the section of the connection service file that service or PGSERVICE names. The
 //     file is servicefile or PGSERVICEFILE, by default .pg_service.conf in the home
-//     directory, or on Windows postgresql\.pg_service.conf in APPDATA
+//     directory, which HOME names. On Windows it is postgresql\.pg_service.conf in APPDATA,
+//     and .pg_service.conf in USERPROFILE if that does not exist
 //  3. PGHOST, PGUSER, PGSSLMODE, PGSERVICE or PGSERVICEFILE
 //  4. if the mode requires the key, the variable of [Key.Env]. In mode azure-pipelines, a
 //     variable that begins with AZURESUBSCRIPTION_ comes first

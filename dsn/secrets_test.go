@@ -288,11 +288,11 @@ func TestOddEnvironment(t *testing.T) {
 		{name: "channel binding in a section", dsn: "service=s", services: "[s]\nchannel_binding=require", want: `"channel_binding" is require`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			vars := map[string]string{"HOME": "/home/me"}
+			vars := map[string]string{homeVariable: home}
 			for name, v := range row.vars {
 				vars[name] = v
 			}
-			_, err := ParseEnv(row.dsn, fakeEnv(vars, "/home/me/.pg_service.conf", row.services))
+			_, err := ParseEnv(row.dsn, fakeEnv(vars, serviceFile, row.services))
 			checkError(t, err, row.want)
 		})
 	}

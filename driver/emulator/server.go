@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ var pgxEnv = []struct{ variable, param, value string }{
 	{"PGDATABASE", "dbname", ""},
 	{"PGUSER", "user", ""},
 	{"PGPASSWORD", "password", ""},
-	{"PGPASSFILE", "passfile", filepath.Join(homeDir(), ".pgpass")},
+	{"PGPASSFILE", "passfile", passwordFile()},
 	{"PGAPPNAME", "application_name", ""},
 	{"PGCONNECT_TIMEOUT", "connect_timeout", "0"},
 	{"PGSSLMODE", "sslmode", "prefer"},
@@ -52,6 +53,14 @@ const emptyService = "emulator"
 func homeDir() string {
 	dir, _ := os.UserHomeDir() // without one there is no password file
 	return dir
+}
+
+// passwordFile returns the file that libpq and pgx read by default.
+func passwordFile() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(os.Getenv("APPDATA"), "postgresql", "pgpass.conf")
+	}
+	return filepath.Join(homeDir(), ".pgpass")
 }
 
 // connString returns a DSN for the emulator's own connections. No variable of PostgreSQL

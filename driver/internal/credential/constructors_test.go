@@ -42,10 +42,10 @@ func TestConstructors(t *testing.T) {
 	rows := []struct{ mode, params string }{
 		{"default", ""},
 		{"environment", ""},
-		{"workload-identity", app + " aad_federated_token_file=" + assertion},
+		{"workload-identity", app + " aad_federated_token_file=" + entratest.Quote(assertion)},
 		{"managed-identity", ""},
 		{"client-secret", app + " aad_client_secret=s"},
-		{"client-certificate", app + " aad_client_certificate=" + certificateFile(t)},
+		{"client-certificate", app + " aad_client_certificate=" + entratest.Quote(certificateFile(t))},
 		{"azure-cli", ""},
 		{"azure-developer-cli", ""},
 		{"azure-powershell", ""},
@@ -97,7 +97,7 @@ func TestCertificateWithByteOrderMark(t *testing.T) {
 			if err := os.WriteFile(file, row.contents, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			cfg, cloud := parse(t, "host=h user=u aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate="+file)
+			cfg, cloud := parse(t, "host=h user=u aad_auth=client-certificate aad_tenant_id=t aad_client_id=c aad_client_certificate="+entratest.Quote(file))
 			if _, err := newCredential(cfg, Options{}.forCloud(cloud)); err != nil {
 				t.Errorf("newCredential() = %v, want no error", err)
 			}
@@ -133,13 +133,13 @@ func TestConstructorErrors(t *testing.T) {
 	}
 	const app = " aad_tenant_id=t aad_client_id=c"
 	rows := []struct{ name, params, want string }{
-		{"certificate is a directory", "aad_auth=client-certificate aad_client_certificate=" + dir + app, "aad_client_certificate: " + dir + " is not a regular file of at most 1 MiB"},
-		{"certificate does not exist", "aad_auth=client-certificate aad_client_certificate=" + dir + "/none" + app, "aad_client_certificate: open " + dir + "/none"},
-		{"certificate is text", "aad_auth=client-certificate aad_client_certificate=" + text + app + " aad_client_certificate_password=" + entratest.Marker, "parsing the certificate in " + text},
-		{"federated token is a directory", "aad_auth=workload-identity aad_federated_token_file=" + dir + app, "aad_federated_token_file: " + dir + " is not a regular file of at most 1 MiB"},
+		{"certificate is a directory", "aad_auth=client-certificate aad_client_certificate=" + entratest.Quote(dir) + app, "aad_client_certificate: " + dir + " is not a regular file of at most 1 MiB"},
+		{"certificate does not exist", "aad_auth=client-certificate aad_client_certificate=" + entratest.Quote(filepath.Join(dir, "none")) + app, "aad_client_certificate: open " + filepath.Join(dir, "none")},
+		{"certificate is text", "aad_auth=client-certificate aad_client_certificate=" + entratest.Quote(text) + app + " aad_client_certificate_password=" + entratest.Marker, "parsing the certificate in " + text},
+		{"federated token is a directory", "aad_auth=workload-identity aad_federated_token_file=" + entratest.Quote(dir) + app, "aad_federated_token_file: " + dir + " is not a regular file of at most 1 MiB"},
 		{"no token of a pipeline", "aad_auth=azure-pipelines aad_service_connection_id=s" + app, "SYSTEM_ACCESSTOKEN is not set"},
 		{"no environment", "aad_auth=environment", "missing environment variable AZURE_TENANT_ID"},
-		{"one of a list", "aad_auth=managed-identity,client-certificate aad_client_certificate=" + text + app, "parsing the certificate in " + text},
+		{"one of a list", "aad_auth=managed-identity,client-certificate aad_client_certificate=" + entratest.Quote(text) + app, "parsing the certificate in " + text},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -123,7 +123,7 @@ func TestHugeFederatedTokenFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, cloud := parse(t, "host=127.0.0.1 port=1 user=u aad_auth=workload-identity aad_tenant_id=t aad_client_id=c aad_federated_token_file="+file)
+	cfg, cloud := parse(t, "host=127.0.0.1 port=1 user=u aad_auth=workload-identity aad_tenant_id=t aad_client_id=c aad_federated_token_file="+entratest.Quote(file))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err = CacheFor(cfg, cloud, Options{})

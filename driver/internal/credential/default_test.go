@@ -31,7 +31,7 @@ func TestDefaultIsAzidentitys(t *testing.T) {
 	for _, selection := range rows {
 		t.Run(cmp.Or(selection, "empty"), func(t *testing.T) {
 			entratest.CleanEnv(t)
-			t.Setenv("PATH", t.TempDir())
+			entratest.NoTools(t)
 			t.Setenv("AZURE_TOKEN_CREDENTIALS", selection)
 			if selection == "unset" {
 				os.Unsetenv("AZURE_TOKEN_CREDENTIALS")

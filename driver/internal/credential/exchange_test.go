@@ -231,7 +231,7 @@ func TestChainNamesNoEndpoint(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			entratest.CleanEnv(t)
-			t.Setenv("PATH", t.TempDir())
+			entratest.NoTools(t)
 			synctest.Test(t, func(t *testing.T) {
 				cache := cacheOf(t, "host=h user=u aad_auth="+row.mode+row.params, Options{Transport: row.transport})
 				_, err := requestToken(t.Context(), cache)

@@ -205,7 +205,7 @@ func TestFederatedTokenFile(t *testing.T) {
 		} {
 			t.Run(row.name+", "+by.name, func(t *testing.T) {
 				entratest.CleanEnv(t)
-				t.Setenv("PATH", t.TempDir())
+				entratest.NoTools(t)
 				file := filepath.Join(t.TempDir(), "token")
 				if row.contents != "" {
 					if err := os.WriteFile(file, []byte(row.contents), 0o600); err != nil {
@@ -219,7 +219,7 @@ func TestFederatedTokenFile(t *testing.T) {
 					t.Setenv("AZURE_FEDERATED_TOKEN_FILE", file)
 				} else {
 					t.Setenv("AZURE_FEDERATED_TOKEN_FILE", filepath.Join(t.TempDir(), "another"))
-					params = " aad_tenant_id=t aad_client_id=c aad_federated_token_file=" + file
+					params = " aad_tenant_id=t aad_client_id=c aad_federated_token_file=" + entratest.Quote(file)
 				}
 				asked := false
 				transport := publicAuthority(func(*http.Request) (*http.Response, error) {

@@ -93,7 +93,7 @@ func TestTokenOfAnotherIdentity(t *testing.T) {
 // each mode why it is unavailable.
 func TestChainWithoutMetadataService(t *testing.T) {
 	entratest.CleanEnv(t)
-	t.Setenv("PATH", t.TempDir())
+	entratest.NoTools(t)
 	t.Setenv("SYSTEM_ACCESSTOKEN", "")
 	synctest.Test(t, func(t *testing.T) {
 		var requests atomic.Int64
@@ -166,7 +166,7 @@ func TestChainEndsWithARefusal(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			entratest.CleanEnv(t)
-			t.Setenv("PATH", t.TempDir())
+			entratest.NoTools(t)
 			transport := &fakeTransport{func(*http.Request) (*http.Response, error) { return respond(row.status, row.body), nil }}
 			cache := cacheOf(t, "host=h user=u aad_auth=managed-identity,azure-cli aad_client_id=refused", Options{Transport: transport})
 			_, err := requestToken(t.Context(), cache)

@@ -54,7 +54,7 @@ func TestApplicationOnServiceFabric(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			entratest.CleanEnv(t)
-			t.Setenv("PATH", t.TempDir())
+			entratest.NoTools(t)
 			var others atomic.Int64
 			other := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				others.Add(1)
@@ -114,7 +114,7 @@ func TestDefaultOnServiceFabric(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			entratest.CleanEnv(t)
-			t.Setenv("PATH", t.TempDir())
+			entratest.NoTools(t)
 			fabric := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if row.redirect && r.URL.Path == "/sf" {
 					http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)

@@ -170,7 +170,7 @@ func TestNonRetriable(t *testing.T) {
 		env          map[string]string // {url} is the server's
 	}{
 		{mode: "client-secret", params: app + "aad_client_secret=secret-" + entratest.Marker},
-		{mode: "workload-identity", params: app + "aad_federated_token_file=" + assertion},
+		{mode: "workload-identity", params: app + "aad_federated_token_file=" + entratest.Quote(assertion)},
 		{mode: "azure-pipelines", params: app + "aad_service_connection_id=s", env: map[string]string{"SYSTEM_ACCESSTOKEN": "access-" + entratest.Marker, "SYSTEM_OIDCREQUESTURI": "{url}/oidc"}},
 		{mode: "managed-identity", env: map[string]string{"IDENTITY_ENDPOINT": "{url}/msi", "IDENTITY_HEADER": "header-" + entratest.Marker}},
 	}

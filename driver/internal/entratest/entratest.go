@@ -8,12 +8,16 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
 // Marker is in each secret and token of the tests, so that a leak can be found.
@@ -54,6 +58,43 @@ func (c *Credential) GetToken(ctx context.Context, o policy.TokenRequestOptions)
 	return azcore.AccessToken{Token: JWT(map[string]any{"oid": "o"}), ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
+// Quote writes a path as the value of a key=value pair, where a backslash escapes.
+func Quote(path string) string {
+	return strings.TrimPrefix((&dsn.Config{Params: map[string]string{"passfile": path}}).ConnString(), "passfile=")
+}
+
+// NoTools sets a PATH on which there is no developer tool, for the rest of the test, and
+// returns what azidentity then says of a tool. On Windows it runs the tools by cmd.exe. That
+// of Wine has other words than Windows for a command that is missing, so it is missing too.
+func NoTools(t testing.TB) string {
+	t.Helper()
+	t.Setenv("PATH", t.TempDir())
+	if runtime.GOOS != "windows" {
+		return "executable not found"
+	}
+	if wine() {
+		return `exec: "cmd.exe": executable file not found`
+	}
+	t.Setenv("PATH", filepath.Join(os.Getenv("SYSTEMROOT"), "System32"))
+	return "executable not found"
+}
+
+// SkipOnWine skips the test on Wine, which lacks something that Windows has.
+func SkipOnWine(t testing.TB, reason string) {
+	t.Helper()
+	if wine() {
+		t.Skip("Wine: " + reason)
+	}
+}
+
+// SkipOnWindows skips the test on Windows, which lacks something that other systems have.
+func SkipOnWindows(t testing.TB, reason string) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows: " + reason)
+	}
+}
+
 // CleanEnv unsets the variables that a DSN and azidentity read, for the rest of the test.
 func CleanEnv(t testing.TB) {
 	t.Helper()
@@ -64,7 +105,12 @@ func CleanEnv(t testing.TB) {
 		t.Setenv(name, "") // restores it afterwards
 		os.Unsetenv(name)
 	}
-	t.Setenv("HOME", t.TempDir())
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	if runtime.GOOS == "windows" {
+		t.Setenv("USERPROFILE", home)
+		t.Setenv("APPDATA", filepath.Join(home, "AppData", "Roaming"))
+	}
 }
 
 // SystemPath returns a PATH with the system's programs but for the developer tools, which

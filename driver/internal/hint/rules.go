@@ -57,17 +57,25 @@ var tls = []Rule{
 	{TLS, "protocol version not supported|handshake failure", "", "check what is between this machine and the server: Azure supports TLS 1.2 and 1.3", Inferred},
 }
 
+// windowsClosed has what Windows says where other systems say connection reset and broken
+// pipe.
+const windowsClosed = "forcibly closed by the remote host|aborted by the software in your host machine"
+
+// windowsUnreachable has what it says where they say connection refused, network is
+// unreachable and no route to host.
+const windowsUnreachable = "actively refused it|to an unreachable network|to an unreachable host"
+
 // network has name resolution, the dial, and connections that break.
 var network = []Rule{
 	{Network, "no such host|server misbehaving", "", "check the name {host}; the name of a server with private access resolves inside its network only (private DNS zone)", Documented},
-	{Network, "lookup*i/o timeout|lookup*timed out", "", "check this machine's name servers: they do not respond", Seen},
-	{Network, "connection refused", "", "check host and port (5432, or 6432 for PgBouncer): nothing listens there", Seen},
-	{Network, "network is unreachable|no route to host", "", "check the network between this machine and {host}: a server with private access is reachable from its own network only", Seen},
+	{Network, "lookup*i/o timeout|lookup*timed out|lookup*temporary error during hostname resolution", "", "check this machine's name servers: they do not respond", Seen},
+	{Network, "connection refused|actively refused it", "", "check host and port (5432, or 6432 for PgBouncer): nothing listens there", Seen},
+	{Network, "network is unreachable|no route to host|to an unreachable network|to an unreachable host", "", "check the network between this machine and {host}: a server with private access is reachable from its own network only", Seen},
 	{Network, "read tcp*i/o timeout", "", "check host and port: what listens there accepts connections and sends nothing", Inferred},
-	{Network, "i/o timeout|deadline exceeded|timed out", "", "allow this machine in the server's firewall rules, or connect from the server's network; a distant server needs a longer connect_timeout", Documented},
+	{Network, "i/o timeout|deadline exceeded|timed out|connected party did not properly respond", "", "allow this machine in the server's firewall rules, or connect from the server's network; a distant server needs a longer connect_timeout", Documented},
 	{Network, "invalid body length|sends more than a sign-in takes|requests authentication again and again", "", "check host and port: what responds there is not PostgreSQL", Seen},
-	{Network, "connection reset|broken pipe|eof", "long_token", tokenTooLong, Seen},
-	{Network, "connection reset|eof|broken pipe", "", "check for a firewall or proxy between this machine and the server that closes PostgreSQL connections", Inferred},
+	{Network, "connection reset|broken pipe|eof|" + windowsClosed, "long_token", tokenTooLong, Seen},
+	{Network, "connection reset|eof|broken pipe|" + windowsClosed, "", "check for a firewall or proxy between this machine and the server that closes PostgreSQL connections", Inferred},
 }
 
 // role has the refusals of a server where a role is made.

@@ -76,5 +76,3 @@ func (o Options) set(tcp *net.TCPConn) {
 	_ = raw.Control(func(fd uintptr) { setUserTimeout(handle(fd), o.UserTimeout) })
 }
 
-// seconds returns d in whole seconds, rounded up: 0 would mean the system's limit.
-func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

@@ -1,0 +1,5 @@
+//go:build !windows
+
+package entratest
+
+func wine() bool { return false }
