@@ -75,4 +75,3 @@ func (o Options) set(tcp *net.TCPConn) {
 	}
 	_ = raw.Control(func(fd uintptr) { setUserTimeout(handle(fd), o.UserTimeout) })
 }
-
