@@ -43,6 +43,7 @@ var buildCommands = sync.OnceValues(func() (string, error) {
 // managed identity of App Service.
 func commandEnv(t *testing.T, a *emulator.Azure, admin emulator.Identity) []string {
 	t.Helper()
+	need.Program(t, "bash") // which the emulator's az, azd and pwsh are written for
 	bin, err := buildCommands()
 	if err != nil {
 		t.Fatal(err)
