@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -16,11 +15,10 @@ import (
 	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
-	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
-// setTools makes these developer tools all that is on the PATH, with the programs that they
-// use. The system's folders may have a real az. It maps a tool's name to a shell script.
+// setTools makes these developer tools, and those of the system, all that is on the PATH.
+// It maps a tool's name to a shell script.
 func setTools(t *testing.T, tools map[string]string) {
 	t.Helper()
 	entratest.CleanEnv(t)
@@ -32,17 +30,7 @@ func setTools(t *testing.T, tools map[string]string) {
 		}
 		t.Cleanup(func() { endChildren(path) })
 	}
-	for _, name := range []string{"cat", "sleep"} {
-		need.Program(t, name)
-		path, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("PATH", bin)
+	t.Setenv("PATH", bin+":"+entratest.SystemPath(t))
 }
 
 // endChildren ends a tool that hangs: azidentity ends only the shell that runs it.

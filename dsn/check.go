@@ -52,8 +52,8 @@ func checkValue(subject, name, value string) error {
 	if (isKey || isConnection) && len(value) > 1 && strings.HasPrefix(value, `"`) && strings.HasSuffix(value, `"`) {
 		return fmt.Errorf("%s is in double quotes; write single quotes around a value that contains spaces, and none around others", subject)
 	}
-	if (isConnection && strings.Contains(value, ";")) || (isKey && strings.HasSuffix(value, ";")) {
-		return fmt.Errorf("%s contains a semicolon; separate the pairs by spaces, as in host=app.postgres.database.azure.com dbname=app", subject)
+	if (isConnection || isKey) && strings.HasSuffix(value, ";") {
+		return fmt.Errorf("%s ends in a semicolon; separate the pairs by spaces, as in host=app.postgres.database.azure.com dbname=app", subject)
 	}
 	if name == "port" && strings.Trim(value, "0123456789,") != "" {
 		return fmt.Errorf("%s is an invalid port; write its number, as in port=5432", subject)

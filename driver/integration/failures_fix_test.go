@@ -22,6 +22,7 @@ import (
 
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
@@ -286,7 +287,7 @@ func toolFailure(name, mode, cause string, tools map[string]string) failure {
 					t.Fatal(err)
 				}
 			}
-			t.Setenv("PATH", bin+":/usr/bin:/bin")
+			t.Setenv("PATH", bin+":"+entratest.SystemPath(t))
 		},
 		restore: func(t *testing.T, fx *fixture) {
 			loggedOut(t, fx)

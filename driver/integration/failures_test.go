@@ -9,6 +9,7 @@ import (
 
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
 	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
@@ -310,7 +311,7 @@ var failures = []failure{
 			if err != nil {
 				t.Fatal(err)
 			}
-			os.Setenv("PATH", strings.TrimPrefix(env[0], "PATH=")+":/usr/bin:/bin")
+			os.Setenv("PATH", strings.TrimPrefix(env[0], "PATH=")+":"+entratest.SystemPath(t))
 			logIn(t, fx)
 		}},
 

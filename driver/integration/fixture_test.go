@@ -86,6 +86,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`issued \S+ ago`), "issued <a while> ago"},
 	{regexp.MustCompile(`read tcp \S+: read: connection reset by peer|unexpected EOF|\bEOF\b`), "<cut off>"},
 	{regexp.MustCompile(`issued by "[^"]*", until`), `issued by <ca>, until`},
+	{regexp.MustCompile(`the token, which has \d+ bytes`), "the token, which has <length> bytes"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d{4,5}`), "127.0.0.1:<port>"},
 }
 

@@ -61,6 +61,12 @@ func testRoleName(t *testing.T, fx *fixture, admin *sql.Conn, r driver.Role, use
 	}
 	quoted := "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(user) + "'"
 	db, err := connect(t, fx.dsn(secretDSN+"user="+quoted), fx.newTransport())
+	if strings.ContainsAny(user, "\t\n\a\x1b\u202e\u200b") {
+		if err == nil || !strings.Contains(err.Error(), `key "user" contains a line break or another control character`) {
+			t.Errorf("connect() = %v, want an error about the control character", err)
+		}
+		return
+	}
 	if err != nil {
 		t.Fatalf("connect() = %v", err)
 	}

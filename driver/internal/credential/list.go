@@ -64,6 +64,7 @@ var modes = []struct {
 	{"UsernamePasswordCredential", dsn.Environment},
 	{"WorkloadIdentityCredential", dsn.WorkloadIdentity},
 	{"ManagedIdentityCredential", dsn.ManagedIdentity},
+	{string(dsn.ManagedIdentity), dsn.ManagedIdentity}, // where it is taken to be absent
 	{"AzureCLICredential", dsn.AzureCLI},
 	{"AzureDeveloperCLICredential", dsn.AzureDeveloperCLI},
 	{"AzurePowerShellCredential", dsn.AzurePowerShell},

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -64,4 +65,28 @@ func CleanEnv(t testing.TB) {
 		os.Unsetenv(name)
 	}
 	t.Setenv("HOME", t.TempDir())
+}
+
+// SystemPath returns a PATH with the system's programs but for the developer tools, which
+// this machine may have.
+func SystemPath(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, from := range []string{"/usr/bin", "/bin"} {
+		entries, err := os.ReadDir(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			switch e.Name() {
+			case "az", "azd", "pwsh", "powershell":
+				continue
+			}
+			err := os.Symlink(filepath.Join(from, e.Name()), filepath.Join(dir, e.Name()))
+			if err != nil && !os.IsExist(err) {
+				t.Fatal(err)
+			}
+		}
+	}
+	return dir
 }
