@@ -11,7 +11,6 @@ import (
 // figureSources has a source for each figure in the README's text: the test or benchmark
 // that measures it, or the URL of its documentation.
 var figureSources = map[string]string{
-	"24 hours":          "https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/managed-identity-best-practice-recommendations",
 	"2,047 characters":  "TestTokenLength",
 	"fifth of a second": "BenchmarkStart",
 }
