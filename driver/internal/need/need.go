@@ -25,14 +25,17 @@ var skipped = struct {
 	by map[string]int
 }{by: map[string]int{}}
 
-// Program skips a test if one of the programs is not in PATH. It names the first of them
-// that is missing.
+// Program skips a test if one of the programs is not in PATH. It names all that are missing.
 func Program(t testing.TB, names ...string) {
 	t.Helper()
+	var missing []string
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
-			Skip(t, name, err)
+			missing = append(missing, name)
 		}
+	}
+	if missing != nil {
+		skip(t, exec.ErrNotFound, missing...)
 	}
 }
 
@@ -48,16 +51,24 @@ func Shell(t testing.TB) string {
 	return "sh"
 }
 
-// Skip skips a test because this machine lacks what, a program or a right, as err says.
+// Skip skips a test because this machine lacks what, such as a right, as err says.
 func Skip(t testing.TB, what string, err error) {
 	t.Helper()
+	skip(t, err, what)
+}
+
+func skip(t testing.TB, err error, missing ...string) {
+	t.Helper()
+	all := strings.Join(missing, ", ")
 	if os.Getenv(Strict) != "" {
-		t.Fatalf("%s is missing: %v; install it, or unset %s to skip what needs it", what, err, Strict)
+		t.Fatalf("missing: %s: %v; install what is missing, or unset %s to skip the test", all, err, Strict)
 	}
 	skipped.Lock()
-	skipped.by[what]++
+	for _, what := range missing {
+		skipped.by[what]++
+	}
 	skipped.Unlock()
-	t.Skipf("not run, missing: %s: %v", what, err)
+	t.Skipf("not run, missing: %s: %v", all, err)
 }
 
 // Main is a TestMain. It runs the tests of a package and exits.

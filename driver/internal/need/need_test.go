@@ -33,14 +33,14 @@ func TestSkipIsReported(t *testing.T) {
 	}{
 		{
 			name:     "skip",
-			want:     []string{"not run, missing: psql: ", "--- SKIP: TestMissing/psql_curl ", "--- PASS: TestMissing/#00 "},
-			wantLast: "not run, missing: curl (1 test), network namespaces (1 test), psql (2 tests)",
+			want:     []string{"not run, missing: psql, curl: ", "--- SKIP: TestMissing/psql_curl ", "--- PASS: TestMissing/#00 "},
+			wantLast: "not run, missing: curl (2 tests), network namespaces (1 test), psql (2 tests)",
 		},
 		{
 			name:     "strict",
 			strict:   "1",
 			status:   1,
-			want:     []string{"psql is missing: ", "; install it, or unset " + Strict, "--- FAIL: TestMissing/a_right "},
+			want:     []string{"missing: psql, curl: ", "; install what is missing, or unset " + Strict + " ", "--- FAIL: TestMissing/a_right "},
 			wantLast: "FAIL",
 		},
 	}
