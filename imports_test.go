@@ -40,6 +40,7 @@ func TestImports(t *testing.T) {
 			dir:     "driver/internal/credential",
 			allowed: []string{module + "/dsn", internal + "token", internal + "redact", azure + "azcore", azure + "azidentity"},
 		},
+		{dir: "driver/internal/need"}, // for tests
 		{
 			dir:     "driver/internal/entratest", // for tests
 			allowed: []string{module + "/dsn", azure + "azcore"},

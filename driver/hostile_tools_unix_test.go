@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // A developer tool that prints garbage or secrets, hangs, or leaves children behind causes
@@ -50,6 +51,9 @@ func TestHostileTools(t *testing.T) {
 	} {
 		for _, tool := range tools {
 			t.Run(tt.name+", "+tool.name, func(t *testing.T) {
+				if strings.Contains(tt.script, "| sed ") {
+					need.Program(t, "sed")
+				}
 				entratest.CleanEnv(t)
 				bin := t.TempDir()
 				path := filepath.Join(bin, tool.name)

@@ -9,6 +9,7 @@ import (
 	_ "github.com/aadpostgres/aadpostgres"
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // checkSessionUser checks the role that a database/sql driver signs in as.
@@ -53,6 +54,9 @@ func TestSetenvOn(t *testing.T) {
 		{emulator.Workstation, "me@contoso.com", "azure-cli"},
 	} {
 		t.Run(string(tt.host)+" "+tt.id, func(t *testing.T) {
+			if tt.host == emulator.Workstation {
+				need.Program(t, "bash")
+			}
 			az.SetenvOn(t, tt.host, az.Identity(tt.id))
 			checkSessionUser(t, "aadpostgres", az.DSN("aad_auth="+tt.auth), tt.id)
 		})

@@ -15,6 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // authorizeForm returns the parameters of an authorization request.
@@ -268,6 +269,7 @@ func TestPrograms(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the programs are shell scripts")
 	}
+	need.Program(t, "bash")
 	az := emulator.Start(t)
 	user := az.Add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User})
 	az.SetenvOn(t, emulator.Workstation, user)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 func TestWithIdentity(t *testing.T) {
@@ -28,6 +29,8 @@ func TestWithIdentity(t *testing.T) {
 	mustExec(t, mustConnectAs(t, az, adminName, az.Token(az.Identity(adminName), nil)), create)
 	checkSignIn(t, az, "new", az.Identity("new"))
 }
+
+func TestMain(m *testing.M) { need.Main(m) }
 
 func TestWithReservedName(t *testing.T) {
 	_, err := emulator.New(t.Context(), emulator.WithIdentity(emulator.Identity{Name: "pg_mine"}))
@@ -75,6 +78,9 @@ func TestExamples(t *testing.T) {
 			example := examples[e.Name]
 			if example == nil {
 				t.Fatal("the example is not run; add it to the map")
+			}
+			if e.Name == "Azure_Command" {
+				need.Program(t, "sh", "bash", "psql")
 			}
 			setT(t)
 			example()

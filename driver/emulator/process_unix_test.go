@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // ignoreSignals behaves as a server that handles SIGQUIT only some time after its start.
@@ -77,7 +79,7 @@ func TestReaper(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	holder := exec.Command("sh", "-c", `echo "$1" >&3; exec cat`, "sh", outside)
+	holder := exec.Command(need.Shell(t), "-c", `echo "$1" >&3; exec cat`, "sh", outside)
 	r.attach(holder)
 	stdin, err := holder.StdinPipe()
 	if err != nil {

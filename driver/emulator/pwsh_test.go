@@ -12,6 +12,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // encodeCommand encodes a script for -EncodedCommand.
@@ -53,6 +54,7 @@ func TestPowerShell(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the programs are shell scripts")
 	}
+	need.Program(t, "bash")
 	az := emulator.Start(t)
 	user := az.Add(emulator.Identity{Name: "me@contoso.com", Kind: emulator.User})
 	az.SetenvOn(t, emulator.Workstation, user)

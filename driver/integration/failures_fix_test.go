@@ -23,6 +23,7 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 var hintSQL = regexp.MustCompile(`(?s)(?:in database postgres|database's owner|administrator): (.*;)`)
@@ -308,6 +309,7 @@ func (panickingCredential) GetToken(context.Context, policy.TokenRequestOptions)
 
 // loggedOut sets up a workstation without a login to any tool.
 func loggedOut(t *testing.T, fx *fixture) {
+	need.Program(t, "bash")
 	fx.az.SetenvOn(t, emulator.Workstation, emulator.Identity{})
 }
 

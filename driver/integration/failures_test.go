@@ -10,6 +10,7 @@ import (
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
 	"github.com/aadpostgres/aadpostgres/driver/internal/entratest"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // Params of the DSNs of failures, with names in braces as fill replaces them.
@@ -301,7 +302,10 @@ var failures = []failure{
 	{name: "az logged out", dsn: "aad_auth=azure-cli", cause: "a workstation, with az logged out", setup: loggedOut, restore: logIn},
 	{name: "azd logged out", dsn: "aad_auth=azure-developer-cli", cause: "a workstation, with azd logged out", setup: loggedOut, restore: logIn},
 	{name: "PowerShell logged out", dsn: "aad_auth=azure-powershell", cause: "a workstation, with Azure PowerShell logged out", setup: loggedOut, restore: logIn},
-	{name: "az not installed", dsn: "aad_auth=azure-cli", cause: "no az on the PATH", setup: func(t *testing.T, fx *fixture) { t.Setenv("PATH", t.TempDir()) },
+	{name: "az not installed", dsn: "aad_auth=azure-cli", cause: "no az on the PATH", setup: func(t *testing.T, fx *fixture) {
+		need.Program(t, "bash")
+		t.Setenv("PATH", t.TempDir())
+	},
 		restore: func(t *testing.T, fx *fixture) {
 			env, err := fx.az.Environ(emulator.Workstation, fx.user)
 			if err != nil {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // A slowCredential returns a token that is the password of role direct, after a delay.
@@ -68,7 +69,7 @@ func newDirectPostgres(t *testing.T) (port, rootCert string) {
 		{"server.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})},
 		{"pg_hba.conf", append([]byte("hostssl all direct all password\n"), hba...)},
 	} {
-		cmd := exec.Command("sh", "-c", `umask 077 && cat > "$1"`, "sh", filepath.Join(p.data, f.name))
+		cmd := exec.Command(need.Shell(t), "-c", `umask 077 && cat > "$1"`, "sh", filepath.Join(p.data, f.name))
 		cmd.Stdin = strings.NewReader(string(f.content))
 		if err := runAsOwner(cmd, p.data); err != nil {
 			t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 	_ "github.com/aadpostgres/aadpostgres"
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // az is the emulator that the tests share. Each test adds its own identity, because
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	code := m.Run()
+	code := need.Run(m)
 	if err := az.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // TestUserIsPromptedOnce checks that an expired token is refreshed without the user.
@@ -20,6 +22,9 @@ func TestUserIsPromptedOnce(t *testing.T) {
 			continue
 		}
 		t.Run(m.mode, func(t *testing.T) {
+			if m.unixOnly {
+				need.Program(t, "bash")
+			}
 			id := m.identity(t)
 			tr := newTestTransport()
 			params := "aad_auth=" + m.mode + " " + m.setup(t, id, tr)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 	"github.com/aadpostgres/aadpostgres/dsn"
 )
 
@@ -56,6 +57,9 @@ func TestEveryMode(t *testing.T) {
 		t.Run(strings.TrimSpace(m.mode+" "+m.name), func(t *testing.T) {
 			if m.unixOnly && runtime.GOOS == "windows" {
 				t.Skip("the emulated programs are shell scripts")
+			}
+			if m.unixOnly {
+				need.Program(t, "bash")
 			}
 			m.run(t)
 		})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/aadpostgres/aadpostgres/driver"
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // TestSecretsAreWrittenNowhere signs in with each kind of secret, with and without
@@ -140,7 +141,7 @@ func (e *secretsEnv) runCommands(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"ping"}, {"ping", "-json"}, {"doctor"}, {"doctor", "-json"}, {"role", "user", "new@contoso.com"}, {"role", "-apply", "DSN", "user", "new@contoso.com"},
-		{"exec", "-h"}, {"token", "-h"}, {"exec", "--", "sh", "-c", "exit 3"}, {"exec", "--", "none"}, {"-h"}, {"nonsense"},
+		{"exec", "-h"}, {"token", "-h"}, {"exec", "--", need.Shell(t), "-c", "exit 3"}, {"exec", "--", "none"}, {"-h"}, {"nonsense"},
 	} {
 		for _, dsn := range dsns {
 			args := slices.Clone(args)

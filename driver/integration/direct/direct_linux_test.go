@@ -16,7 +16,10 @@ import (
 	"time"
 
 	"github.com/aadpostgres/aadpostgres/driver"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
+
+func TestMain(m *testing.M) { need.Main(m) }
 
 // jwt returns an unsigned token of an application.
 func jwt(appid string) string {

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"unsafe"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // inside is set in the process that runs in the namespace.
@@ -55,7 +57,7 @@ func runInNamespace(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOSPC) {
-		t.Skipf("NOT CHECKED: this machine permits no network namespace: %v", err)
+		need.Skip(t, "network namespaces", err)
 	}
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		t.Fatalf("%v\n%s", err, out)

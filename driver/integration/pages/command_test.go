@@ -3,6 +3,7 @@ package pages
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // A pageEnv is the emulated Azure that stands in for the one in the pages, with the database
@@ -95,6 +97,7 @@ var testedBy = []struct {
 // TestCommands runs each command in the pages and in the help of the commands. Of go test
 // commands it checks that their tests exist.
 func TestCommands(t *testing.T) {
+	need.Program(t, "bash")
 	e := newPageEnv(t)
 	examplePattern := regexp.MustCompile("(?:^|\n) +((?:[A-Z]+=\\S+ )?(?:aadpostgres|emulate|aadpostgres-migrate|goose) [^\n]*)")
 	all := blocks(t)
@@ -119,10 +122,12 @@ func TestCommands(t *testing.T) {
 	for _, b := range all {
 		switch b.lang {
 		case "sh":
-			out := e.run(t, b, seen)
-			if strings.Contains(b.text, "aadpostgres role ") {
-				printed += out
-			}
+			t.Run(b.String(), func(t *testing.T) {
+				out := e.run(t, b, seen)
+				if strings.Contains(b.text, "aadpostgres role ") {
+					printed += out
+				}
+			})
 		case "sql":
 			if !strings.Contains(b.text, "aad") {
 				e.execSQL(t, b)
@@ -162,7 +167,13 @@ next:
 	if len(script) == 0 {
 		return ""
 	}
-	cmd := exec.Command("bash", "-euc", e.rewrite(strings.Join(script, "\n")))
+	text := strings.Join(script, "\n")
+	for _, program := range []string{"sh", "sed", "curl", "psql", "pg_dump"} {
+		if regexp.MustCompile(`(?m)(^|[ (|])` + program + ` `).MatchString(text) {
+			need.Program(t, program)
+		}
+	}
+	cmd := exec.Command("bash", "-euc", e.rewrite(text))
 	cmd.Dir, cmd.Env = e.dir, e.env
 	out, err := cmd.CombinedOutput()
 	if err != nil && !strings.HasSuffix(b.text, " -h") { // package flag exits with 2 after -h
@@ -191,11 +202,33 @@ func checkTestedBy(t *testing.T, b block, line, test string) {
 		checkScript(t, b, line)
 		return
 	}
-	cmd := exec.Command("grep", "-rqE", "--include=*_test.go", "^func "+test+`\(`, "driver")
-	cmd.Dir = root
-	if err := cmd.Run(); err != nil {
+	if !testExists(t, test) {
 		t.Errorf("%v: %s does not exist", b, test)
 	}
+}
+
+// testExists reports whether a test or a benchmark is in folder driver.
+func testExists(t *testing.T, name string) bool {
+	t.Helper()
+	found := false
+	err := filepath.WalkDir(filepath.Join(root, "driver"), func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if strings.Contains("\n"+string(text), "\nfunc "+name+"(") {
+			found = true
+			return filepath.SkipAll
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
 
 // checkScript checks that a script in .ci exists, or that .ci/run contains the command.

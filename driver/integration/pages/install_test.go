@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/zip"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // newProxy packs the modules as a module proxy serves them, and returns the proxy's URL.
@@ -74,6 +76,7 @@ func fileURL(dir string) string {
 // with an empty module cache. They download the modules as they are published. Then it
 // runs the README's program.
 func TestInstall(t *testing.T) {
+	need.Program(t, "bash")
 	e := newPageEnv(t)
 	var known struct{ GOCACHE, GOMODCACHE, GOPROXY string }
 	if out, err := exec.Command("go", "env", "-json").Output(); err != nil || json.Unmarshal(out, &known) != nil {

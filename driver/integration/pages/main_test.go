@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := need.Run(m)
 	if err := os.RemoveAll(buildDir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // buildDir is the directory of the built commands, or "". TestMain removes it.
@@ -42,6 +43,7 @@ var buildCommands = sync.OnceValues(func() (string, error) {
 // managed identity of App Service.
 func commandEnv(t *testing.T, a *emulator.Azure, admin emulator.Identity) []string {
 	t.Helper()
+	need.Program(t, "bash") // which the emulator's az, azd and pwsh are written for
 	bin, err := buildCommands()
 	if err != nil {
 		t.Fatal(err)
@@ -97,9 +99,10 @@ func TestScripts(t *testing.T) {
 			heads := filepath.Join(e.WorkDir, "head.token")
 			e.Setenv("ADMIN", a.DSN("user=admin@contoso.com", "aad_auth=access-token", "aad_token_file="+admins))
 			e.Setenv("HEAD", single.DSN("user=head@contoso.com@emulator", "aad_server_type=single", "aad_auth=access-token", "aad_token_file="+heads))
+			e.Values["t"] = e.T()
 			return errors.Join(os.WriteFile(admins, []byte(a.Token(admin, nil)), 0o600), os.WriteFile(heads, []byte(single.Token(head, nil)), 0o600))
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"need": needPrograms, "status": status},
 		Condition: func(name string) (bool, error) {
 			if name == "dumps" {
 				return dumps(t.Context(), a)
@@ -132,6 +135,11 @@ func dumps(ctx context.Context, a *emulator.Azure) (bool, error) {
 // majorVersion returns the first number in a text.
 func majorVersion(text string) (int, error) {
 	return strconv.Atoi(regexp.MustCompile(`\d+`).FindString(text))
+}
+
+// needPrograms ends a script if one of the programs args is missing.
+func needPrograms(ts *testscript.TestScript, _ bool, args []string) {
+	need.Program(ts.Value("t").(testing.TB), args...)
 }
 
 // status runs a command that must end with the exit status args[0].

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // credentials create Microsoft's credentials as a program for Azure does, without an option.
@@ -67,6 +68,9 @@ func TestUnchangedProgram(t *testing.T) {
 		{"default", emulator.Pipelines, []string{"service-principal:deploy"}, "EnvironmentCredential: missing environment variable"}, // and no probe for a metadata service
 	} {
 		t.Run(tt.credential+" "+string(tt.host)+" "+strings.Join(tt.identities, " "), func(t *testing.T) {
+			if tt.host == emulator.Workstation {
+				need.Program(t, "bash")
+			}
 			script := fmt.Sprintf("EMULATE_CREDENTIAL='%s' exec '%s' -test.run='^TestUnchangedProgram$'", tt.credential, os.Args[0])
 			got, err := runScript(t, newConfig(t, tt.host, tt.identities...), script)
 			if err != nil && strings.HasPrefix(tt.want, "<") {

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // TestMain makes this binary the command itself if EMULATE_MAIN is set, for tests of its
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	need.Main(m)
 }
 
 // tempDir returns a temporary directory that the server's user, who may not be root, can
@@ -114,7 +115,7 @@ func TestCommand(t *testing.T) {
 	if got != want {
 		t.Errorf("environment = %q, want %q", got, want)
 	}
-	status, err := run(context.Background(), app, io.Discard, []string{"sh", "-c", "exit 4"})
+	status, err := run(context.Background(), app, io.Discard, []string{need.Shell(t), "-c", "exit 4"})
 	if err != nil {
 		t.Error(err)
 	}
@@ -164,7 +165,7 @@ func TestHelp(t *testing.T) {
 func runScript(t *testing.T, c config, script string) (string, error) {
 	t.Helper()
 	var out strings.Builder
-	status, err := run(context.Background(), c, &out, []string{"sh", "-c", script})
+	status, err := run(context.Background(), c, &out, []string{need.Shell(t), "-c", script})
 	if status != 0 {
 		err = errors.Join(fmt.Errorf("exit status %d", status), err)
 	}
@@ -186,6 +187,7 @@ func newConfig(t *testing.T, host emulator.Host, users ...string) config {
 // Without a command, emulate prints variables in a form that a shell reads, until it is
 // stopped.
 func TestExports(t *testing.T) {
+	need.Program(t, "bash", "psql")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	out, in := io.Pipe()
@@ -203,7 +205,7 @@ func TestExports(t *testing.T) {
 		}
 	}
 	script.WriteString("PGPASSWORD=$(" + tokenCommand(t, emulator.Workstation) + `) psql -AtXc "select session_user"`)
-	b, err := exec.Command("sh", "-c", script.String()).CombinedOutput()
+	b, err := exec.Command(need.Shell(t), "-c", script.String()).CombinedOutput()
 	if err != nil {
 		t.Error(err)
 	}

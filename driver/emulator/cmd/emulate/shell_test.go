@@ -4,12 +4,12 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/aadpostgres/aadpostgres/driver/emulator"
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // tokenCommands are the shell commands that print a token on each host, as on Azure.
@@ -54,11 +54,7 @@ func urlIsForDriver(host emulator.Host) bool {
 // A shell script signs in on every host: curl requests the token, and psql uses it with
 // the libpq variables and with DATABASE_URL.
 func TestShell(t *testing.T) {
-	for _, name := range []string{"curl", "psql"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Fatalf("%v; install it for this test (Debian: apt-get install curl postgresql-client)", err)
-		}
-	}
+	need.Program(t, "bash", "sed", "curl", "psql")
 	for _, tt := range []struct {
 		host       emulator.Host
 		identities []string
@@ -120,6 +116,9 @@ func TestDriver(t *testing.T) {
 		t.Run(string(tt.host)+" "+tt.wantRole, func(t *testing.T) {
 			if runtime.GOOS == "darwin" && (urlIsForDriver(tt.host) || tt.host == emulator.OnPremises) {
 				t.Skip("Go does not read SSL_CERT_FILE on macOS")
+			}
+			if tt.host == emulator.Workstation {
+				need.Program(t, "bash")
 			}
 			checkChild(t, newConfig(t, tt.host, tt.identities...), tt.wantRole)
 		})

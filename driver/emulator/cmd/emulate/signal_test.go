@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // Signals reach the command once, and its exit status is that of emulate.
@@ -41,7 +43,7 @@ func TestSignals(t *testing.T) {
 		{"Ctrl-C and SIGTERM ignored by the command", "trap '' INT TERM; " + wait, []signal{interrupt, interrupt}, "", 128 + 9},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd := emulate(dir, "--", "sh", "-c", tt.script)
+			cmd := emulate(dir, "--", need.Shell(t), "-c", tt.script)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 			var stderr strings.Builder
 			cmd.Stderr = &stderr

@@ -9,7 +9,11 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
+
+func TestMain(m *testing.M) { need.Main(m) }
 
 // volatile matches what differs from run to run, day to day, and between machines. White
 // space is everywhere, because the length of a version moves the terminal's line breaks.
@@ -42,6 +46,7 @@ func TestPictures(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no pseudo terminals")
 	}
+	need.Program(t, "bash")
 	err := record(t.Context(), func(r recording, screen string) error {
 		picture, err := os.ReadFile(filepath.Join("..", "..", "pictures", r.name+".svg"))
 		if err != nil {

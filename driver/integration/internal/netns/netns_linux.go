@@ -3,6 +3,8 @@
 package netns
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/aadpostgres/aadpostgres/driver/internal/need"
 )
 
 // IP runs the command ip.
@@ -29,10 +33,17 @@ func IP(t testing.TB, args string) {
 func New(t testing.TB, prefix string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("network namespaces need root")
+		need.Skip(t, "network namespaces", errors.New("they need root"))
 	}
+	need.Program(t, "ip")
 	name := fmt.Sprintf("aadpostgres-%s-%d", prefix, os.Getpid())
-	IP(t, "netns add "+name)
+	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
+		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
+		if bytes.Contains(out, []byte("not permitted")) || bytes.Contains(out, []byte("denied")) { // root in a container
+			need.Skip(t, "network namespaces", err)
+		}
+		t.Fatalf("ip netns add %s: %v", name, err)
+	}
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "delete", name).Run() })
 	IP(t, "-n "+name+" link set lo up")
 	return name
