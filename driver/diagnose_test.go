@@ -112,6 +112,9 @@ func TestDiagnoseWarnsOfMistakes(t *testing.T) {
 			checks := map[string]Check{}
 			for c := range Diagnose(t.Context(), s.trustedDSN(tt.params), WithCredential(&entratest.Credential{})) {
 				checks[c.Name] = c
+				if c.Name == tt.check {
+					break // the server answers no query
+				}
 			}
 			want := StatusOK
 			if tt.want != "" {

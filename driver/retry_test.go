@@ -24,13 +24,14 @@ const (
 // help. Connects that follow request few tokens, or none, in vain.
 func TestRejected(t *testing.T) {
 	entratest.CleanEnv(t)
+	aged, _ := agedToken(1, "") // once: another second would make another token
 	newUnlessCached := func(call int64, claims string) (azcore.AccessToken, error) {
 		if claims == "" { // a request with claims bypasses the credential's cache
-			return agedToken(1, "")
+			return aged, nil
 		}
 		return recentToken(call, "")
 	}
-	sameToken := func(int64, string) (azcore.AccessToken, error) { return agedToken(1, "") }
+	sameToken := func(int64, string) (azcore.AccessToken, error) { return aged, nil }
 	onlyOne := func(call int64, claims string) (azcore.AccessToken, error) {
 		if call > 1 {
 			return tokenUnavailable(call, claims)

@@ -2,7 +2,6 @@
 // this project's driver, and compares the result of each test:
 //
 //	.ci/suites
-//	.ci/suites pgx-stdlib xorm
 //
 // Arguments select suites by name. With -list it prints their names. Both runs use one
 // PostgreSQL, which the emulator starts. The driver's run signs in with tokens that are
