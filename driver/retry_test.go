@@ -96,7 +96,11 @@ func TestRejected(t *testing.T) {
 			if pg.Code != tt.code {
 				t.Errorf("code = %s, want %s", pg.Code, tt.code)
 			}
-			for range 100 {
+			later := 100
+			if raceDetector {
+				later = 20
+			}
+			for range later {
 				if _, err := c.Connect(t.Context()); err == nil {
 					t.Fatal("Connect() succeeded, want an error")
 				}
