@@ -69,8 +69,12 @@ func TestSoak(t *testing.T) {
 	requests := after.TokenRequests - before.TokenRequests
 	t.Logf("%s: %d operations, %d failed; %d sign-ins, %d token requests; heap %d KiB, then %d KiB; goroutines %d, then %d", took.Round(time.Second), done.Load(), failed.Load(),
 		after.SignIns-before.SignIns, requests, first.heap>>10, last.heap>>10, first.goroutines, last.goroutines)
-	if growth := int64(last.heap) - int64(first.heap); growth > 1<<20 {
-		t.Errorf("the heap grew by %d bytes, want at most %d", growth, 1<<20)
+	limit := int64(1 << 20)
+	if took < 30*time.Second {
+		limit *= 2 // a short run still sees what the tests before it have left
+	}
+	if growth := int64(last.heap) - int64(first.heap); growth > limit {
+		t.Errorf("the heap grew by %d bytes, want at most %d", growth, limit)
 	}
 	if growth := last.goroutines - first.goroutines; growth > 2*workers { // each session that is open has some
 		t.Errorf("there are %d more goroutines, want at most %d", growth, 2*workers)
