@@ -129,7 +129,7 @@ func (x errContext) hostFacts(f hint.Facts, set func(string, bool)) {
 //     person's, or where the server says that the role exists.
 //   - SQL by the token's object ID follows only for a role that has the identity's own name.
 //     For any other name it is SQL by name: the server finds the principal of that name,
-//     whoever presents a token. The command that creates the role for this identity under
+//     no matter who presents a token. The command that creates the role for this identity under
 //     another name follows only if a setting chose the identity.
 func (x errContext) roleFacts(f hint.Facts, text string) {
 	if x.newRole != nil {

@@ -136,7 +136,7 @@ func TestProxyRefuses(t *testing.T) {
 			}
 		})
 	}
-	// Whoever probes for a metadata service sees a host that has none.
+	// A program that probes for a metadata service sees a host without one.
 	for _, host := range []string{"169.254.169.254", "169.254.169.254:80", "169.254.10.1", "[fe80::1]"} {
 		t.Run("metadata service "+host, func(t *testing.T) {
 			resp, err := client.Get("http://" + host + "/metadata/identity/oauth2/token")

@@ -21,7 +21,7 @@ func digestFiles(cfg *dsn.Config) string {
 	for _, path := range identityFiles(cfg) {
 		content, err := token.ReadFile(path)
 		if err != nil {
-			content = nil // whoever needs it says what is wrong
+			content = nil // the credential that needs it says what is wrong
 		}
 		sum := sha256.Sum256(content)
 		all.Write(sum[:])

@@ -288,7 +288,7 @@ func TestReleaseKeepsWhatSomebodyWaitsFor(t *testing.T) {
 	}
 }
 
-// A call that was canceled before somebody waited for it is made again for whoever does.
+// A call that was canceled before somebody waited for it is made again for the first one who does.
 func TestAbandonedCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeFetcher{delay: time.Second}

@@ -13,7 +13,9 @@ var policyMutants = []mutant{
 	{"driver/internal/direct/direct.go", ` || t.ConnectionState().NegotiatedProtocol != Protocol || !Supports`, ` || !Supports`, "TestDirect"},
 	{"driver/internal/direct/direct.go", `		s.states[server] = trying
 `, ``, "TestOneTries"},
-	{"driver/internal/direct/conn.go", `	if record[0] != handshake {`, `	if false {`, "TestFallback"},
+	{"driver/prepare.go", `	config.DialFunc = noticeVanished(config.DialFunc)
+`, ``, "TestConnectionsNoticeVanishedServers"},
+	{"driver/internal/direct/hello.go", `	if record[0] != handshake {`, `	if false {`, "TestFallback"},
 	{"driver/internal/direct/conn.go", `time.AfterFunc(c.timeout, func() { raw.Close() })`, `time.AfterFunc(time.Hour, func() { raw.Close() })`, "TestFallback"},
 	{"driver/policy.go", `case "", "allow", "prefer", "require":`, `case "", "allow", "prefer":`, "TestWrongName"},
 	{"driver/policy.go", `return cfg.Params["sslmode"] == "verify-ca" &&`, `return false &&`, "TestVerifyCANeedsARoot"},
