@@ -313,3 +313,45 @@ func TestSaysTokenRejected(t *testing.T) {
 		})
 	}
 }
+
+func TestSaysRoleExists(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		want       bool
+	}{
+		{"another object ID", "Service Principal oid mismatch for role[billing]", true},
+		{"not a member", "Azure AD access token not valid for role Readers (does not contain group ID x)", true},
+		{"another kind", "Service Principals cannot generate AAD_AUTH_TOKENTYPE_APP_USER tokens for role[x]", true},
+		{"no login", `role "x" is not permitted to log in`, true},
+		{"not known", `password authentication failed for user "x"`, false},
+		{"user named like a wording", `password authentication failed for user "oid mismatch"`, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := SaysRoleExists(tt.text); got != tt.want {
+				t.Errorf("SaysRoleExists(%q) = %t, want %t", tt.text, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestMatches(t *testing.T) {
+	rule := Rule{Step: SignIn, Text: "access token has expired|no such*user", Source: ConfirmedBy("some-claim")}
+	for _, tt := range []struct {
+		name, text string
+		want       bool
+	}{
+		{"a wording", "The access token\nhas expired", true},
+		{"another wording", "no such wonderful user", true},
+		{"none", "the token is too old", false},
+		{"in a name", `role "access token has expired" does not exist`, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := rule.Matches(tt.text); got != tt.want {
+				t.Errorf("Matches(%q) = %t, want %t", tt.text, got, tt.want)
+			}
+		})
+	}
+	if want := Source("confirmed on Azure (some-claim)"); rule.Source != want {
+		t.Errorf("ConfirmedBy() = %q, want %q", rule.Source, want)
+	}
+}
