@@ -1,3 +1,5 @@
+//go:build vanish
+
 package integration
 
 import (

@@ -1,4 +1,4 @@
-//go:build linux && cluster
+//go:build linux && cluster && vanish
 
 package cluster
 
